@@ -1,0 +1,6 @@
+/* berthd: composition of the daemon. */
+int
+main(void)
+{
+    return 0;
+}
