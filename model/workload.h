@@ -1,0 +1,157 @@
+/* What a VM and a Pod share: resources, placement, power, network cards, and the status of a domain.
+ * The scheduler, quotas and controllers know workloads only. */
+#pragma once
+
+#include "model/object.h"
+
+G_BEGIN_DECLS
+
+typedef enum { BERTH_RUN_ALWAYS, BERTH_RUN_MANUAL, BERTH_RUN_ONCE } BerthRun;
+typedef enum { BERTH_RESTART_ALWAYS, BERTH_RESTART_ON_FAILURE, BERTH_RESTART_NEVER } BerthRestart;
+
+typedef struct {
+    char *key, *value, *effect; /* effect: only "NoSchedule" */
+} BerthTaint;
+
+typedef struct {
+    char *key, *value; /* value NULL: any */
+} BerthToleration;
+
+typedef struct {
+    char *host;           /* pinned to this host */
+    json_t *host_labels;  /* labels the host must have */
+    GPtrArray *tolerations;
+    char **affinity;      /* names of workloads of the project to share a host with */
+    char **anti_affinity; /* names, or "group=<label value>", to stay apart from */
+    char *group;          /* members of one group are placed together or not at all */
+    char *spread;         /* spread members of the group over "host", "rack" or "zone" */
+} BerthPlacement;
+
+typedef struct {
+    char *network; /* a Network's name */
+    char *ip;      /* fixed address; NULL: assigned */
+    char *mac;     /* fixed; NULL: made from the uid */
+} BerthNic;
+
+typedef struct {
+    gint64 vcpus, memory_mib;
+    int profile; /* BerthProfile's order: q35, microvm */
+    int run;     /* BerthRun */
+    int restart; /* BerthRestart */
+    gint64 priority;
+    gint64 boot_timeout_s, stop_timeout_s;
+    BerthPlacement placement;
+    GPtrArray *networks; /* of BerthNic; NULL: the Network "default" when there is one */
+} BerthWorkload;
+
+typedef enum {
+    BERTH_PHASE_PENDING,   /* not placed (yet): status.reason says why */
+    BERTH_PHASE_PREPARING, /* placed; image, disks and domain are being made */
+    BERTH_PHASE_STARTING,  /* domain started, no answer from inside yet */
+    BERTH_PHASE_RUNNING,
+    BERTH_PHASE_STOPPING,
+    BERTH_PHASE_STOPPED,   /* power is off */
+    BERTH_PHASE_SUCCEEDED, /* every container ended with 0 and is not to be restarted */
+    BERTH_PHASE_FAILED,
+    BERTH_PHASE_UNKNOWN, /* its host can't be asked */
+    BERTH_PHASE_DELETING,
+} BerthPhase;
+
+const char *berth_phase_name(BerthPhase phase);
+
+typedef struct {
+    char *type;    /* "Ready", "Stuck", "Prepared", … */
+    gboolean value;
+    char *reason;  /* stable code */
+    char *message;
+    char *since;   /* RFC 3339 */
+} BerthCondition;
+
+typedef struct {
+    char *code, *message, *hint;
+} BerthReason;
+
+typedef struct {
+    char *host, *uuid, *name;
+    gint64 incarnation; /* counts starts of a vessel for this workload */
+} BerthVessel;
+
+typedef struct {
+    char *name, *image, *digest;
+    char *state; /* "Waiting", "Running", "Exited" */
+    gint64 exit_code, restarts;
+    gboolean oom;
+    char *started, *finished;
+} BerthContainerStatus;
+
+typedef struct {
+    char *network, *mac, *ip;
+} BerthNicStatus;
+
+/* Status of a Pod and of a VM alike; containers only for pods. */
+typedef struct {
+    int phase; /* BerthPhase */
+    char *host;
+    BerthVessel domain;
+    BerthReason reason;      /* of the phase; code NULL: nothing to say */
+    char *actor;             /* who last changed the power: "user", "guest", "external", … */
+    gint64 restarts;
+    gint64 observed_generation;
+    char *started;           /* when it last came to Running */
+    gint64 used_memory_mib;  /* charged: guest memory and overhead */
+    GPtrArray *networks;     /* of BerthNicStatus */
+    GPtrArray *containers;   /* of BerthContainerStatus */
+    GPtrArray *conditions;   /* of BerthCondition */
+    json_t *disks;           /* volumes made for it: [{"pool","volume","role"}] */
+    json_t *placement;       /* why this host: score parts */
+    json_t *timing;          /* milliseconds by phase of the last start */
+} BerthWorkloadStatus;
+
+extern const BerthSchema berth_workload_status_schema;
+extern const BerthSchema berth_condition_schema;
+extern const BerthSchema berth_reason_schema;
+extern const char *const berth_profile_names[], *const berth_run_names[],
+    *const berth_restart_names[], *const berth_phase_names[];
+extern const BerthSchema berth_placement_schema, berth_nic_schema;
+
+/* The fields that every workload's spec table starts with; @type has a BerthWorkload called
+ * `workload`; @default_run: 0 Always, 1 Manual; memory default in MiB. */
+#define BERTH_WORKLOAD_FIELDS(type, default_run, default_memory)                                   \
+    {.name = "vcpus", .type = BERTH_FIELD_INT, .offset = offsetof(type, workload.vcpus),           \
+     .fallback = 1, .minimum = 1, .maximum = 512, .mutability = BERTH_MUTABLE_NEXT_BOOT,           \
+     .doc = "Virtual CPUs of the guest."},                                                         \
+    {.name = "memory_mib", .type = BERTH_FIELD_INT,                                                \
+     .offset = offsetof(type, workload.memory_mib), .fallback = (default_memory), .minimum = 64,   \
+     .maximum = 16 * 1024 * 1024, .unit = "MiB", .mutability = BERTH_MUTABLE_NEXT_BOOT,            \
+     .doc = "Memory of the guest."},                                                               \
+    {.name = "profile", .type = BERTH_FIELD_ENUM, .offset = offsetof(type, workload.profile),      \
+     .choices = berth_profile_names, .mutability = BERTH_MUTABLE_NEVER,                            \
+     .doc = "Machine profile: q35 can be migrated and hot-plugged, microvm starts fastest."},      \
+    {.name = "run", .type = BERTH_FIELD_ENUM, .offset = offsetof(type, workload.run),              \
+     .choices = berth_run_names, .fallback = (default_run),                                        \
+     .doc = "Power it is created with: Always and Once start it, Manual waits for a start."},      \
+    {.name = "restart", .type = BERTH_FIELD_ENUM, .offset = offsetof(type, workload.restart),      \
+     .choices = berth_restart_names,                                                               \
+     .doc = "What happens when it ends by itself."},                                               \
+    {.name = "priority", .type = BERTH_FIELD_INT, .offset = offsetof(type, workload.priority),     \
+     .minimum = -1000, .maximum = 1000, .doc = "Higher is placed first."},                         \
+    {.name = "boot_timeout_s", .type = BERTH_FIELD_INT,                                            \
+     .offset = offsetof(type, workload.boot_timeout_s), .fallback = 60, .minimum = 5,              \
+     .maximum = 3600, .unit = "s",                                                                 \
+     .doc = "Time a guest has to answer after power-on before it is started again."},              \
+    {.name = "stop_timeout_s", .type = BERTH_FIELD_INT,                                            \
+     .offset = offsetof(type, workload.stop_timeout_s), .fallback = 30, .minimum = 0,              \
+     .maximum = 3600, .unit = "s",                                                                 \
+     .doc = "Time a graceful stop may take before the power is cut."},                             \
+    {.name = "placement", .type = BERTH_FIELD_OBJECT,                                              \
+     .offset = offsetof(type, workload.placement), .schema = &berth_placement_schema,              \
+     .doc = "Rules for the choice of a host."},                                                    \
+    {.name = "networks", .type = BERTH_FIELD_OBJECTS, .offset = offsetof(type, workload.networks), \
+     .schema = &berth_nic_schema, .maximum = 8, .mutability = BERTH_MUTABLE_NEVER,                 \
+     .doc = "Network cards; without it one card in the Network 'default' when there is one."}
+
+/* The shared part of a Pod's or VM's spec, and its status; @object->kind->workload must hold. */
+const BerthWorkload *berth_workload_of(const BerthObject *object);
+const BerthWorkloadStatus *berth_workload_status_of(const BerthObject *object);
+
+G_END_DECLS
