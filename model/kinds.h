@@ -54,7 +54,7 @@ typedef struct {
 typedef struct {
     char *uri;
     gboolean cordoned;
-    GPtrArray *taints; /* of BerthTaint */
+    GPtrArray *taints; /* of BerthTaintSpec */
     char *zone, *rack;
     BerthCapacity reserve; /* kept for the host itself */
     BerthCapacity limit;   /* use no more than this of it; 0: all */

@@ -17,13 +17,13 @@ typedef struct {
     gboolean wide;       /* only with -o wide */
 } BerthColumn;
 
-typedef enum { BERTH_SCOPE_FLEET, BERTH_SCOPE_PROJECT } BerthScope;
+typedef enum { BERTH_SCOPE_FLEET, BERTH_SCOPE_PROJECT } BerthKindScope;
 
 typedef struct {
     const char *name;     /* "Pod" */
     const char *plural;   /* "pods": path segment */
     const char *short_name; /* "po": for the CLI; may be NULL */
-    BerthScope scope;
+    BerthKindScope scope;
     gboolean workload;    /* has power, placement and a domain: Pod, VM */
     gboolean read_only;   /* users can't write it: Task, Event, Address */
     gboolean hidden;      /* not in the API: Address */

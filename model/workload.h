@@ -11,11 +11,11 @@ typedef enum { BERTH_RESTART_ALWAYS, BERTH_RESTART_ON_FAILURE, BERTH_RESTART_NEV
 
 typedef struct {
     char *key, *value, *effect; /* effect: only "NoSchedule" */
-} BerthTaint;
+} BerthTaintSpec;
 
 typedef struct {
     char *key, *value; /* value NULL: any */
-} BerthToleration;
+} BerthTolerationSpec;
 
 typedef struct {
     char *host;           /* pinned to this host */
@@ -25,7 +25,7 @@ typedef struct {
     char **anti_affinity; /* names, or "group=<label value>", to stay apart from */
     char *group;          /* members of one group are placed together or not at all */
     char *spread;         /* spread members of the group over "host", "rack" or "zone" */
-} BerthPlacement;
+} BerthPlacementSpec;
 
 typedef struct {
     char *network; /* a Network's name */
@@ -40,7 +40,7 @@ typedef struct {
     int restart; /* BerthRestart */
     gint64 priority;
     gint64 boot_timeout_s, stop_timeout_s;
-    BerthPlacement placement;
+    BerthPlacementSpec placement;
     GPtrArray *networks; /* of BerthNic; NULL: the Network "default" when there is one */
 } BerthWorkload;
 
