@@ -1,0 +1,171 @@
+/* Reading a request: every string becomes a symbol, so that rules compare integers. The request must
+ * outlive the ask. */
+#include "sched/ask.h"
+
+static guint
+count_words(const BerthRequest *r)
+{
+    guint n = r->n_cpu_features + r->n_networks + r->n_disks + r->n_counts + r->n_devices +
+              r->n_selectors + 3 * r->n_relations + r->n_spreads + 2 * r->n_tolerations;
+    for (guint i = 0; i < r->n_devices; i++) {
+        n += r->devices[i].n_models;
+    }
+    for (guint i = 0; i < r->n_selectors; i++) {
+        n += r->selectors[i].n_values;
+    }
+    return n;
+}
+
+typedef struct {
+    BerthSymbols *symbols;
+    BerthSymbol *next;
+} Words;
+
+static void
+add(Words *words, const char *name)
+{
+    *words->next++ = berth_symbols_intern(words->symbols, name);
+}
+
+static const BerthSymbol *
+add_names(Words *words, const char *const *names, guint n)
+{
+    const BerthSymbol *first = words->next;
+    for (guint i = 0; i < n; i++) {
+        add(words, names[i]);
+    }
+    return first;
+}
+
+static const BerthSymbol *
+add_amounts(Words *words, const BerthAmount *amounts, guint n)
+{
+    const BerthSymbol *first = words->next;
+    for (guint i = 0; i < n; i++) {
+        add(words, amounts[i].key);
+    }
+    return first;
+}
+
+static void
+add_devices(BerthAsk *ask, Words *words)
+{
+    const BerthRequest *r = ask->request;
+    ask->devices = words->next;
+    for (guint i = 0; i < r->n_devices; i++) {
+        add(words, r->devices[i].kind);
+    }
+    ask->models = words->next;
+    for (guint i = 0; i < r->n_devices; i++) {
+        add_names(words, r->devices[i].models, r->devices[i].n_models);
+    }
+}
+
+static void
+add_selectors(BerthAsk *ask, Words *words)
+{
+    const BerthRequest *r = ask->request;
+    ask->selector_keys = words->next;
+    for (guint i = 0; i < r->n_selectors; i++) {
+        add(words, r->selectors[i].key);
+    }
+    ask->selector_values = words->next;
+    for (guint i = 0; i < r->n_selectors; i++) {
+        add_names(words, r->selectors[i].values, r->selectors[i].n_values);
+    }
+}
+
+static void
+add_relations(BerthAsk *ask, Words *words)
+{
+    const BerthRequest *r = ask->request;
+    ask->relation_groups = words->next;
+    for (guint i = 0; i < r->n_relations; i++) {
+        add(words, r->relations[i].group);
+    }
+    ask->relation_keys = words->next;
+    for (guint i = 0; i < r->n_relations; i++) {
+        add(words, r->relations[i].label.key);
+    }
+    ask->relation_values = words->next;
+    for (guint i = 0; i < r->n_relations; i++) {
+        add(words, r->relations[i].label.value);
+    }
+    ask->spread_groups = words->next;
+    for (guint i = 0; i < r->n_spreads; i++) {
+        add(words, r->spreads[i].group);
+    }
+}
+
+static void
+add_tolerations(BerthAsk *ask, Words *words)
+{
+    const BerthRequest *r = ask->request;
+    ask->toleration_keys = words->next;
+    for (guint i = 0; i < r->n_tolerations; i++) {
+        add(words, r->tolerations[i].key);
+    }
+    ask->toleration_values = words->next;
+    for (guint i = 0; i < r->n_tolerations; i++) {
+        add(words, r->tolerations[i].value);
+    }
+}
+
+static void
+set_amounts(BerthAsk *ask)
+{
+    const BerthRequest *r = ask->request;
+    ask->cpu_millis = r->dedicated ? (r->cpu_millis + 999) / 1000 * 1000 : r->cpu_millis;
+    ask->memory_mib = r->memory_mib + r->overhead_mib;
+    if (r->hugepage_kib > 0) {
+        char text[16];
+        g_snprintf(text, sizeof(text), "%u", r->hugepage_kib);
+        ask->page_key = berth_symbols_intern((BerthSymbols *)&ask->snapshot->symbols, text);
+        ask->memory_mib = r->overhead_mib;
+        ask->pages = (r->memory_mib * 1024 + r->hugepage_kib - 1) / r->hugepage_kib;
+    }
+}
+
+/**
+ * berth_ask_init:
+ * @snapshot: learns the request's strings; its hosts are not changed
+ */
+void
+berth_ask_init(BerthAsk *ask, BerthSnapshot *snapshot, const BerthRequest *request)
+{
+    memset(ask, 0, G_STRUCT_OFFSET(BerthAsk, inline_words));
+    ask->snapshot = snapshot;
+    ask->request = request;
+    guint n = count_words(request);
+    ask->words = n <= BERTH_ASK_WORDS ? ask->inline_words : g_new(BerthSymbol, n);
+    Words words = {&snapshot->symbols, ask->words};
+    ask->features = add_names(&words, request->cpu_features, request->n_cpu_features);
+    ask->networks = add_names(&words, request->networks, request->n_networks);
+    ask->disks = add_amounts(&words, request->disks, request->n_disks);
+    ask->counts = add_amounts(&words, request->counts, request->n_counts);
+    add_devices(ask, &words);
+    add_selectors(ask, &words);
+    add_relations(ask, &words);
+    add_tolerations(ask, &words);
+    set_amounts(ask);
+    ask->project = berth_symbols_intern(&snapshot->symbols, request->project);
+    ask->group = berth_symbols_intern(&snapshot->symbols, request->group);
+    ask->arch = berth_symbols_intern(&snapshot->symbols, request->arch);
+    ask->cpu_model = berth_symbols_intern(&snapshot->symbols, request->cpu_model);
+    ask->machine = berth_symbols_intern(&snapshot->symbols, request->machine);
+    ask->image = berth_symbols_intern(&snapshot->symbols, request->image);
+    ask->host = BERTH_HOST_NONE;
+    if (request->host != NULL) {
+        ask->host = berth_snapshot_find_host(snapshot, request->host);
+        ask->host_unknown = ask->host == BERTH_HOST_NONE;
+    }
+}
+
+void
+berth_ask_clear(BerthAsk *ask)
+{
+    if (ask->words != ask->inline_words) {
+        g_free(ask->words);
+    }
+    ask->words = NULL;
+}

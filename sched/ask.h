@@ -1,0 +1,56 @@
+/* A request read against one snapshot: strings looked up once, amounts summed once. */
+#pragma once
+
+#include "sched/fleet.h"
+
+G_BEGIN_DECLS
+
+#define BERTH_ASK_WORDS 64
+
+/**
+ * BerthAsk: what the rules get
+ * @memory_mib: ordinary memory to charge, overhead included, huge pages not
+ * @pages: huge pages to charge, 0 without
+ * @host: the only host allowed, or BERTH_HOST_NONE; a name nobody has is @host_unknown
+ * @waived: rules that are left out, one bit per place in the table; for explanations
+ *
+ * Symbol lists run parallel to the request's arrays.
+ */
+typedef struct {
+    const BerthSnapshot *snapshot;
+    const BerthRequest *request;
+    gint64 cpu_millis;
+    gint64 memory_mib;
+    gint64 pages;
+    BerthSymbol project, group, arch, cpu_model, machine, image, page_key;
+    guint32 host;
+    gboolean host_unknown;
+    guint64 waived;
+    const BerthSymbol *features, *networks, *disks, *counts, *devices, *models;
+    const BerthSymbol *selector_keys, *selector_values;
+    const BerthSymbol *relation_groups, *relation_keys, *relation_values, *spread_groups;
+    const BerthSymbol *toleration_keys, *toleration_values;
+    BerthSymbol inline_words[BERTH_ASK_WORDS];
+    BerthSymbol *words; /* inline_words, or owned when they were too few */
+} BerthAsk;
+
+void berth_ask_init(BerthAsk *ask, BerthSnapshot *snapshot, const BerthRequest *request);
+void berth_ask_clear(BerthAsk *ask);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthAsk, berth_ask_clear)
+
+/* CPU the request takes on @host: dedicated CPUs take their whole over-commit with them. */
+static inline gint64
+berth_ask_cpu_on(const BerthAsk *ask, guint32 host)
+{
+    return ask->request->dedicated ? ask->cpu_millis * ask->snapshot->cpu_pct[host] / 100
+                                   : ask->cpu_millis;
+}
+
+/* How many cells the request is bound to; PREFER_ONE is decided by the placement. */
+static inline guint
+berth_ask_cells(const BerthAsk *ask)
+{
+    return ask->request->numa == BERTH_NUMA_ONE ? 1 : ask->request->numa == BERTH_NUMA_TWO ? 2 : 0;
+}
+
+G_END_DECLS

@@ -1,0 +1,117 @@
+/* Runs the rules for one host: filters in order until one refuses, then every way of placing within
+ * the host is scored and the best kept; the earliest among equals. */
+#include "sched/evaluate.h"
+
+#include "sched/place.h"
+
+static void
+add_filters(BerthPlan *plan, const BerthAsk *ask)
+{
+    for (guint i = 0; berth_rules[i] != NULL; i++) {
+        const BerthRule *rule = berth_rules[i];
+        if (rule->admits != NULL && !(ask->waived >> i & 1) &&
+            (rule->asked == NULL || rule->asked(ask))) {
+            plan->filters[plan->n_filters++] = i;
+        }
+    }
+}
+
+/**
+ * berth_plan_init:
+ *
+ * Selects the filters and scores that concern the request; costs a call per rule once, not per host.
+ */
+void
+berth_plan_init(BerthPlan *plan, const BerthAsk *ask, const BerthPolicy *policy)
+{
+    plan->n_filters = 0;
+    plan->n_scores = 0;
+    add_filters(plan, ask);
+    for (guint i = 0; i < BERTH_WEIGHTS_MAX && policy->weights[i].code != NULL; i++) {
+        gint rule = berth_rules_find(policy->weights[i].code);
+        g_assert(rule >= 0 && berth_rules[rule]->score != NULL);
+        if (berth_rules[rule]->asked == NULL || berth_rules[rule]->asked(ask)) {
+            plan->scores[plan->n_scores] = rule;
+            plan->weights[plan->n_scores++] = policy->weights[i].weight;
+        }
+    }
+}
+
+/**
+ * berth_evaluate_filters:
+ * @refusal: (out) (optional): filled by the rule that refused
+ *
+ * Returns: place in the table of the first rule that refuses @host, or -1
+ */
+gint
+berth_evaluate_filters(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
+                       BerthRefusal *refusal)
+{
+    for (guint i = 0; i < plan->n_filters; i++) {
+        const BerthRule *rule = berth_rules[plan->filters[i]];
+        if (!rule->admits(ask, host, refusal)) {
+            if (refusal != NULL) {
+                refusal->host = host;
+                refusal->code = rule->code;
+            }
+            return plan->filters[i];
+        }
+    }
+    return -1;
+}
+
+/**
+ * berth_evaluate_scores:
+ * @scored: (out) (optional): the parts
+ *
+ * Returns: weighted sum of the scores for that way of placing, at least 1
+ */
+gint64
+berth_evaluate_scores(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
+                      const BerthPlacement *placement, BerthScored *scored)
+{
+    gint64 total = 1;
+    for (guint i = 0; i < plan->n_scores; i++) {
+        gint32 part = berth_rules[plan->scores[i]]->score(ask, host, placement);
+        total += (gint64)part * plan->weights[i];
+        if (scored != NULL && scored->n_parts < BERTH_SCORE_PARTS_MAX) {
+            scored->parts[scored->n_parts++] =
+                (BerthScorePart){berth_rules[plan->scores[i]]->code,
+                                 part / (BERTH_SCORE_MAX / 1000), plan->weights[i]};
+        }
+    }
+    return MAX(1, total);
+}
+
+/**
+ * berth_evaluate:
+ * @placement: (out): the best way to place it there
+ *
+ * Returns: its score, at least 1; 0 when a rule refuses @host
+ */
+gint64
+berth_evaluate(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPlacement *placement)
+{
+    BerthCellPair pairs[BERTH_PLACE_CELLS_MAX];
+    BerthDeviceSet sets[BERTH_PLACE_DEVICES_MAX];
+    if (ask->snapshot->name[host] == 0 || berth_evaluate_filters(ask, plan, host, NULL) >= 0) {
+        return 0;
+    }
+    guint n_pairs = berth_place_cells(ask, host, pairs);
+    guint n_sets = berth_place_devices(ask, host, sets);
+    guint n_devices = berth_place_device_count(ask);
+    gint64 best = 0;
+    for (guint p = 0; p < n_pairs; p++) {
+        for (guint d = 0; d < n_sets; d++) {
+            BerthPlacement way = {.host = host, .n_devices = n_devices};
+            memcpy(way.cells, pairs[p].cells, sizeof(way.cells));
+            memcpy(way.devices, sets[d].slots, n_devices);
+            gint64 score = berth_evaluate_scores(ask, plan, host, &way, NULL);
+            if (score > best) {
+                best = score;
+                *placement = way;
+            }
+        }
+    }
+    return best;
+}

@@ -1,0 +1,27 @@
+/* One host, one request: does it fit, where in the host, how good. */
+#pragma once
+
+#include "sched/rules.h"
+
+G_BEGIN_DECLS
+
+/**
+ * BerthPlan: the rules that have something to say to a request under a policy, in table order
+ */
+typedef struct {
+    guint n_filters;
+    guint8 filters[BERTH_RULES_MAX];
+    guint n_scores;
+    guint8 scores[BERTH_WEIGHTS_MAX];
+    gint32 weights[BERTH_WEIGHTS_MAX];
+} BerthPlan;
+
+void berth_plan_init(BerthPlan *plan, const BerthAsk *ask, const BerthPolicy *policy);
+gint berth_evaluate_filters(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
+                            BerthRefusal *refusal);
+gint64 berth_evaluate(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
+                      BerthPlacement *placement);
+gint64 berth_evaluate_scores(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
+                             const BerthPlacement *placement, BerthScored *scored);
+
+G_END_DECLS

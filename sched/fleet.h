@@ -1,0 +1,213 @@
+/* How the snapshot is laid out: one column per fact, indexed by host. For the files of sched/ only;
+ * rules read it and never write it. */
+#pragma once
+
+#include "sched/snapshot.h"
+#include "sched/symbols.h"
+
+G_BEGIN_DECLS
+
+/* What a score counts in; divisible by every number up to 16, so shares of usual sizes are exact. */
+#define BERTH_SCORE_MAX 720720
+
+typedef enum {
+    BERTH_STOCK_POOL,
+    BERTH_STOCK_COUNT,
+    BERTH_STOCK_HUGEPAGE,
+} BerthStockKind;
+
+/* A NUMA cell after reserve and over-commit. */
+typedef struct {
+    gint32 cpu_cap, cpu_free;
+    gint32 mem_cap, mem_free;
+} BerthCell;
+
+/* An amount that few hosts or few requests have. */
+typedef struct {
+    BerthSymbol key;
+    guint8 kind; /* BerthStockKind */
+    guint8 cell; /* huge pages only */
+    guint32 page_kib;
+    gint64 capacity;
+    gint64 used;
+} BerthStock;
+
+/* A device. Used reaches 1000 when it is taken whole. */
+typedef struct {
+    BerthSymbol kind;
+    BerthSymbol model;
+    gint16 used;
+    gint16 iommu_group; /* -1 = none */
+    guint8 cell;
+    guint8 shareable;
+    guint16 holders;
+} BerthSlot;
+
+typedef struct {
+    BerthSymbol key;
+    BerthSymbol value;
+} BerthFact;
+
+/* The facts that many hosts share; hosts with equal ones point to one record. */
+typedef struct {
+    guint hosts;
+    GBytes *key; /* owned; equal keys mean equal profiles */
+    BerthSymbol arch;
+    guint n_models, n_features, n_machines, n_networks, n_labels, n_taints;
+    BerthSymbol *models;
+    BerthSymbol *features;
+    BerthSymbol *machines;
+    BerthSymbol *networks;
+    BerthFact *labels;
+    BerthFact *taints;
+    guint8 *taint_effects;
+} BerthProfile;
+
+/* One workload on one host. */
+typedef struct {
+    char *uid; /* owned, may be NULL */
+    guint32 host;
+    guint32 next, previous; /* of the same host */
+    guint32 group_next, group_previous;
+    gint32 cpu_millis; /* as charged, dedicated CPUs included */
+    gint32 memory_mib;
+    gint32 cell_cpu_millis; /* per bound cell */
+    gint32 cell_memory_mib;
+    guint8 cells[2];
+    guint8 n_slots;
+    guint8 preemptible;
+    gint32 priority;
+    BerthSymbol group;
+    BerthSymbol project;
+    guint32 n_stocks;
+    guint32 n_labels;
+    struct BerthStockUse *stocks; /* owned */
+    struct BerthSlotUse *slots;   /* owned */
+    BerthFact *labels;            /* owned */
+} BerthCharge;
+
+typedef struct BerthStockUse {
+    BerthSymbol key;
+    guint8 kind;
+    guint8 cell;
+    guint32 page_kib;
+    gint64 amount;
+} BerthStockUse;
+
+typedef struct BerthSlotUse {
+    guint8 slot;
+    guint16 millis;
+} BerthSlotUse;
+
+/* Members of a group, or workloads of a project. */
+typedef struct {
+    guint32 head; /* first charge of the group */
+    guint members;
+} BerthGroup;
+
+typedef struct {
+    gint64 cpu_millis, memory_mib, device_millis;                /* quota; G_MAXINT64 = none */
+    gint64 cpu_used_millis, memory_used_mib, device_used_millis; /* charged */
+} BerthShare;
+
+/* Runs of cells, stocks or slots of one host inside a common array. */
+typedef struct {
+    GArray *items;
+    GHashTable *holes; /* length to GArray of offsets */
+} BerthRuns;
+
+struct BerthSnapshot {
+    BerthSymbols symbols;
+    GHashTable *by_name; /* symbol to host index */
+    guint32 end;         /* hosts are below this index */
+    guint32 room;        /* length of the columns */
+    guint hosts;
+    GArray *free_hosts; /* indexes to use again */
+    guint64 version;    /* counts changes */
+
+    BerthSymbol *name; /* 0 = no host here */
+    guint8 *state;
+    guint32 *profile;
+    BerthSymbol *zone;
+    BerthSymbol *rack;
+    gint32 *cpu_cap, *cpu_free;
+    gint32 *mem_cap, *mem_free;
+    guint16 *cpu_pct; /* over-commit */
+    guint32 *charge_head;
+    guint32 *charge_count;
+    guint32 *cell_first;
+    guint32 *stock_first;
+    guint32 *slot_first;
+    guint8 *n_cells;
+    guint8 *n_stocks;
+    guint16 *n_slots;
+    BerthSymbol **images; /* per host: length, then symbols; NULL = none */
+
+    BerthRuns cells;  /* BerthCell */
+    BerthRuns stocks; /* BerthStock */
+    BerthRuns slots;  /* BerthSlot */
+
+    GPtrArray *profiles; /* BerthProfile, NULL = free */
+    GHashTable *profile_ids;
+
+    GArray *charges; /* BerthCharge */
+    GArray *free_charges;
+    GHashTable *by_uid;  /* borrowed uid to charge + 1 */
+    GHashTable *groups;  /* symbol to BerthGroup, owned */
+    GHashTable *shares;  /* symbol of a project to BerthShare, owned */
+    gboolean survivable; /* N+1 */
+    gboolean has_quota;
+
+    struct BerthMix *mix;     /* owned */
+    struct BerthIndex *index; /* owned, may be NULL; made by the first pick */
+    GArray *changed;          /* host indexes since the index looked */
+};
+
+static inline BerthCell *
+berth_cells(const BerthSnapshot *s, guint32 host)
+{
+    return &g_array_index(s->cells.items, BerthCell, s->cell_first[host]);
+}
+
+static inline BerthSlot *
+berth_slots(const BerthSnapshot *s, guint32 host)
+{
+    return &g_array_index(s->slots.items, BerthSlot, s->slot_first[host]);
+}
+
+static inline BerthStock *
+berth_stocks(const BerthSnapshot *s, guint32 host)
+{
+    return &g_array_index(s->stocks.items, BerthStock, s->stock_first[host]);
+}
+
+static inline const BerthProfile *
+berth_profile(const BerthSnapshot *s, guint32 host)
+{
+    return g_ptr_array_index(s->profiles, s->profile[host]);
+}
+
+static inline gboolean
+berth_host_is_schedulable(const BerthSnapshot *s, guint32 host)
+{
+    return s->name[host] != 0 && s->state[host] == BERTH_HOST_READY;
+}
+
+static inline BerthCharge *
+berth_charge(const BerthSnapshot *s, guint32 charge)
+{
+    return &g_array_index(s->charges, BerthCharge, charge);
+}
+
+void berth_snapshot_touch(BerthSnapshot *snapshot, guint32 host);
+BerthGroup *berth_snapshot_group(const BerthSnapshot *snapshot, BerthSymbol group);
+BerthShare *berth_snapshot_share(const BerthSnapshot *snapshot, BerthSymbol project);
+void berth_snapshot_add_host_columns(BerthSnapshot *snapshot, guint32 host, const BerthHost *facts);
+void berth_snapshot_take(BerthSnapshot *snapshot, const BerthCharge *charge, int sign);
+
+guint32 berth_runs_add(BerthRuns *runs, guint n);
+void berth_runs_remove(BerthRuns *runs, guint32 first, guint n);
+void berth_runs_init(BerthRuns *runs, guint size);
+void berth_runs_clear(BerthRuns *runs);
+
+G_END_DECLS

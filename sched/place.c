@@ -1,0 +1,269 @@
+/* Ways of placing within a host, lowest cell and lowest slot first, so that equal scores have one
+ * answer. Start at berth_place_cells and berth_place_devices. */
+#include "sched/place.h"
+
+/**
+ * berth_place_pages_free:
+ * @cell: one cell, or BERTH_CELL_NONE for all of the host
+ *
+ * Returns: free huge pages of the size the request asks for
+ */
+gint64
+berth_place_pages_free(const BerthAsk *ask, guint32 host, guint cell)
+{
+    const BerthStock *stocks = berth_stocks(ask->snapshot, host);
+    gint64 pages = 0;
+    for (guint i = 0; i < ask->snapshot->n_stocks[host]; i++) {
+        if (stocks[i].kind == BERTH_STOCK_HUGEPAGE && stocks[i].key == ask->page_key &&
+            (cell == BERTH_CELL_NONE || stocks[i].cell == cell)) {
+            pages += MAX(0, stocks[i].capacity - stocks[i].used);
+        }
+    }
+    return pages;
+}
+
+/**
+ * berth_place_cell_admits:
+ * @parts: into how many cells the request is divided
+ *
+ * Returns: whether one of @parts equal parts fits in @cell
+ */
+gboolean
+berth_place_cell_admits(const BerthAsk *ask, guint32 host, guint cell, guint parts)
+{
+    const BerthCell *c = &berth_cells(ask->snapshot, host)[cell];
+    gint64 cpu = (berth_ask_cpu_on(ask, host) + parts - 1) / parts;
+    gint64 mem = (ask->memory_mib + parts - 1) / parts;
+    if (c->cpu_free < cpu || c->mem_free < mem) {
+        return FALSE;
+    }
+    return ask->pages == 0 ||
+           berth_place_pages_free(ask, host, cell) >= (ask->pages + parts - 1) / parts;
+}
+
+static guint
+add_single_cells(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
+{
+    guint n = 0;
+    for (guint c = 0; c < ask->snapshot->n_cells[host]; c++) {
+        if (berth_place_cell_admits(ask, host, c, 1)) {
+            pairs[n++] = (BerthCellPair){{c, BERTH_CELL_NONE}};
+        }
+    }
+    return n;
+}
+
+static guint
+add_cell_pairs(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
+{
+    guint n = 0;
+    guint32 fits = 0;
+    guint cells = ask->snapshot->n_cells[host];
+    for (guint c = 0; c < cells; c++) {
+        fits |= (guint32)berth_place_cell_admits(ask, host, c, 2) << c;
+    }
+    for (guint a = 0; a < cells; a++) {
+        for (guint b = a + 1; b < cells; b++) {
+            if ((fits >> a & 1) && (fits >> b & 1)) {
+                pairs[n++] = (BerthCellPair){{a, b}};
+            }
+        }
+    }
+    return n;
+}
+
+/**
+ * berth_place_cells:
+ * @pairs: (out): room for BERTH_PLACE_CELLS_MAX
+ *
+ * Returns: how many choices of cells there are; 0 when NUMA refuses
+ */
+guint
+berth_place_cells(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
+{
+    static const BerthCellPair unbound = {{BERTH_CELL_NONE, BERTH_CELL_NONE}};
+    guint n = 0;
+    switch (ask->request->numa) {
+    case BERTH_NUMA_ONE:
+        return add_single_cells(ask, host, pairs);
+    case BERTH_NUMA_TWO:
+        return add_cell_pairs(ask, host, pairs);
+    case BERTH_NUMA_PREFER_ONE:
+        n = add_single_cells(ask, host, pairs);
+        n = n > 0 ? n : add_cell_pairs(ask, host, pairs);
+        break;
+    case BERTH_NUMA_ANY:
+        break;
+    }
+    if (n == 0) {
+        pairs[n++] = unbound;
+    }
+    return n;
+}
+
+static gboolean
+group_is_held(const BerthAsk *ask, guint32 host, const BerthSlot *slot)
+{
+    if (slot->iommu_group < 0) {
+        return FALSE;
+    }
+    const BerthSlot *slots = berth_slots(ask->snapshot, host);
+    for (guint i = 0; i < ask->snapshot->n_slots[host]; i++) {
+        if (slots[i].iommu_group == slot->iommu_group && slots[i].used > 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static gboolean
+slot_serves(const BerthAsk *ask, guint32 host, guint need, guint first_model, const BerthSlot *slot)
+{
+    const BerthDeviceNeed *wanted = &ask->request->devices[need];
+    if (slot->kind != ask->devices[need]) {
+        return FALSE;
+    }
+    gboolean shared = wanted->millis < 1000;
+    if (slot->used + (gint)wanted->millis > 1000 || (shared && !slot->shareable) ||
+        (!shared && group_is_held(ask, host, slot))) {
+        return FALSE;
+    }
+    for (guint i = 0; i < wanted->n_models; i++) {
+        if (ask->models[first_model + i] == slot->model) {
+            return TRUE;
+        }
+    }
+    return wanted->n_models == 0;
+}
+
+static guint
+first_model_of(const BerthAsk *ask, guint need)
+{
+    guint first = 0;
+    for (guint i = 0; i < need; i++) {
+        first += ask->request->devices[i].n_models;
+    }
+    return first;
+}
+
+/**
+ * berth_place_count_slots:
+ * @need: index into the request's device needs
+ *
+ * Returns: how many slots of the host could serve that need by itself
+ */
+guint
+berth_place_count_slots(const BerthAsk *ask, guint32 host, guint need)
+{
+    const BerthSlot *slots = berth_slots(ask->snapshot, host);
+    guint model = first_model_of(ask, need), n = 0;
+    for (guint i = 0; i < ask->snapshot->n_slots[host]; i++) {
+        n += slot_serves(ask, host, need, model, &slots[i]);
+    }
+    return n;
+}
+
+guint
+berth_place_device_count(const BerthAsk *ask)
+{
+    guint n = 0;
+    for (guint i = 0; i < ask->request->n_devices; i++) {
+        n += ask->request->devices[i].count;
+    }
+    return n;
+}
+
+/* One shared slice: every different state of a slot is a choice. */
+static guint
+add_slices(const BerthAsk *ask, guint32 host, BerthDeviceSet *sets)
+{
+    const BerthSlot *slots = berth_slots(ask->snapshot, host);
+    guint n = 0;
+    for (guint i = 0; i < ask->snapshot->n_slots[host] && n < BERTH_PLACE_DEVICES_MAX; i++) {
+        if (!slot_serves(ask, host, 0, 0, &slots[i])) {
+            continue;
+        }
+        gboolean seen = FALSE;
+        for (guint k = 0; k < n && !seen; k++) {
+            const BerthSlot *other = &slots[sets[k].slots[0]];
+            seen = other->used == slots[i].used && other->model == slots[i].model;
+        }
+        if (!seen) {
+            sets[n++].slots[0] = i;
+        }
+    }
+    return n;
+}
+
+/* The fullest slot that serves @need and is not in @set yet; lowest index among equals. */
+static gint
+fullest_slot(const BerthAsk *ask, guint32 host, guint need, guint model, const BerthDeviceSet *set,
+             guint taken)
+{
+    const BerthSlot *slots = berth_slots(ask->snapshot, host);
+    gint best = -1;
+    for (guint i = 0; i < ask->snapshot->n_slots[host]; i++) {
+        if (!slot_serves(ask, host, need, model, &slots[i]) ||
+            memchr(set->slots, (int)i, taken) != NULL) {
+            continue;
+        }
+        if (best < 0 || slots[i].used > slots[best].used) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* Several devices, or whole ones: one choice. Needs with named models go first, so that a need
+ * without a model doesn't take theirs. */
+static guint
+add_whole(const BerthAsk *ask, guint32 host, BerthDeviceSet *set)
+{
+    guint at[BERTH_DEVICES_MAX + 1] = {0};
+    guint taken = 0;
+    for (guint need = 0; need < ask->request->n_devices; need++) {
+        at[need + 1] = at[need] + ask->request->devices[need].count;
+    }
+    BerthDeviceSet order = {{0}};
+    for (guint pass = 0; pass < 2; pass++) {
+        for (guint need = 0; need < ask->request->n_devices; need++) {
+            const BerthDeviceNeed *wanted = &ask->request->devices[need];
+            if ((wanted->n_models == 0) != (pass == 1)) {
+                continue;
+            }
+            guint model = first_model_of(ask, need);
+            for (guint k = 0; k < wanted->count; k++) {
+                gint slot = fullest_slot(ask, host, need, model, &order, taken);
+                if (slot < 0) {
+                    return 0;
+                }
+                order.slots[taken++] = slot;
+                set->slots[at[need] + k] = slot;
+            }
+        }
+    }
+    return 1;
+}
+
+/**
+ * berth_place_devices:
+ * @sets: (out): room for BERTH_PLACE_DEVICES_MAX
+ *
+ * Returns: how many choices of devices there are; 0 when they don't suffice
+ */
+guint
+berth_place_devices(const BerthAsk *ask, guint32 host, BerthDeviceSet *sets)
+{
+    const BerthRequest *r = ask->request;
+    guint n = berth_place_device_count(ask);
+    if (n == 0) {
+        return 1;
+    }
+    if (n > BERTH_DEVICES_MAX || r->n_devices > BERTH_DEVICES_MAX) {
+        return 0;
+    }
+    if (n == 1 && r->devices[0].count == 1 && r->devices[0].millis < 1000) {
+        return add_slices(ask, host, sets);
+    }
+    return add_whole(ask, host, sets);
+}

@@ -1,0 +1,26 @@
+/* The ways to put a request on one host: which NUMA cells, which devices. */
+#pragma once
+
+#include "sched/ask.h"
+
+G_BEGIN_DECLS
+
+#define BERTH_PLACE_CELLS_MAX 160
+#define BERTH_PLACE_DEVICES_MAX 64
+
+typedef struct {
+    guint8 cells[2];
+} BerthCellPair;
+
+typedef struct {
+    guint8 slots[BERTH_DEVICES_MAX];
+} BerthDeviceSet;
+
+gboolean berth_place_cell_admits(const BerthAsk *ask, guint32 host, guint cell, guint parts);
+guint berth_place_cells(const BerthAsk *ask, guint32 host, BerthCellPair *pairs);
+guint berth_place_devices(const BerthAsk *ask, guint32 host, BerthDeviceSet *sets);
+guint berth_place_count_slots(const BerthAsk *ask, guint32 host, guint need);
+gint64 berth_place_pages_free(const BerthAsk *ask, guint32 host, guint cell);
+guint berth_place_device_count(const BerthAsk *ask);
+
+G_END_DECLS

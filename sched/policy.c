@@ -1,0 +1,57 @@
+/* The policies: which scores count, and how much. `default` is the one the daemon uses; the others are
+ * there to compare with. */
+#include "sched/rules.h"
+
+static const BerthPolicy policies[] = {
+    {
+        .name = "default",
+        .doc = "Keeps room for the requests that usually come, then packs.",
+        .weights = {{"pack", 1}},
+    },
+    {
+        .name = "first-fit",
+        .doc = "The first host with room.",
+    },
+};
+
+/**
+ * berth_policy_default:
+ *
+ * Returns: the policy the daemon uses
+ */
+const BerthPolicy *
+berth_policy_default(void)
+{
+    return &policies[0];
+}
+
+/**
+ * berth_policy_find:
+ *
+ * Returns: (nullable): the policy called @name
+ */
+const BerthPolicy *
+berth_policy_find(const char *name)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(policies); i++) {
+        if (g_str_equal(policies[i].name, name)) {
+            return &policies[i];
+        }
+    }
+    return NULL;
+}
+
+/**
+ * berth_policy_names:
+ *
+ * Returns: all names, NULL-terminated
+ */
+const char *const *
+berth_policy_names(void)
+{
+    static const char *names[G_N_ELEMENTS(policies) + 1];
+    for (guint i = 0; i < G_N_ELEMENTS(policies); i++) {
+        names[i] = policies[i].name;
+    }
+    return names;
+}
