@@ -1,0 +1,501 @@
+/* The observed world. Start reading at on_state(): after each connect everything is listed anew.
+ *
+ * Invariant: an answer never overwrites what was learned after its question was asked: each change of
+ * a domain is numbered, and a list only replaces entries that are older than itself. */
+#include "daemon/fleet.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+#define CALL_DEADLINE_S 30
+#define RELIST_S 30
+
+struct BerthFleet {
+    char *id, *pool; /* owned */
+    const BerthHostDriver *drivers;
+    BerthClock *clock;
+    BerthFleetListener listener;
+    gpointer user_data;
+    GHashTable *hosts; /* name -> BerthFleetHost, owned */
+};
+
+/* A question under way: answers find their host by name, since it may be removed meanwhile. */
+typedef struct {
+    BerthFleet *fleet;
+    char *host, *uuid; /* owned */
+    guint64 incarnation, changes;
+} Question;
+
+static void
+free_host(gpointer data)
+{
+    BerthFleetHost *host = data;
+    if (host->relist_timer != 0) {
+        g_source_remove(host->relist_timer);
+    }
+    g_clear_pointer(&host->runner, berth_host_runner_free);
+    g_clear_pointer(&host->inventory, berth_inventory_free);
+    g_hash_table_destroy(host->domains);
+    g_clear_pointer(&host->volumes, g_hash_table_destroy);
+    g_hash_table_destroy(host->stuck);
+    g_hash_table_destroy(host->touched);
+    g_hash_table_destroy(host->asked);
+    g_hash_table_destroy(host->asked_again);
+    g_free(host->why);
+    g_free(host->name);
+    g_free(host->uri);
+    g_free(host);
+}
+
+/**
+ * berth_fleet_new:
+ * @fleet_id: only domains marked with it are ours
+ * @pool: name of Berth's pool on each host
+ * @drivers: by URI scheme; static
+ */
+BerthFleet *
+berth_fleet_new(const char *fleet_id, const char *pool, const BerthHostDriver *drivers,
+                BerthClock *clock, const BerthFleetListener *listener, gpointer user_data)
+{
+    BerthFleet *fleet = g_new0(BerthFleet, 1);
+    fleet->id = g_strdup(fleet_id);
+    fleet->pool = g_strdup(pool);
+    fleet->drivers = drivers;
+    fleet->clock = clock;
+    fleet->listener = *listener;
+    fleet->user_data = user_data;
+    fleet->hosts = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_host);
+    return fleet;
+}
+
+void
+berth_fleet_free(BerthFleet *fleet)
+{
+    g_hash_table_destroy(fleet->hosts);
+    g_free(fleet->id);
+    g_free(fleet->pool);
+    g_free(fleet);
+}
+
+const char *
+berth_fleet_id(const BerthFleet *fleet)
+{
+    return fleet->id;
+}
+
+const char *
+berth_fleet_pool(const BerthFleet *fleet)
+{
+    return fleet->pool;
+}
+
+/** Returns: (nullable): the host called @name, borrowed until the next turn of the main loop. */
+BerthFleetHost *
+berth_fleet_get(BerthFleet *fleet, const char *name)
+{
+    return name == NULL ? NULL : g_hash_table_lookup(fleet->hosts, name);
+}
+
+/** Returns: name -> BerthFleetHost, borrowed; not to be changed. */
+GHashTable *
+berth_fleet_hosts(BerthFleet *fleet)
+{
+    return fleet->hosts;
+}
+
+/** Returns: (nullable): the domain @uuid as last seen on @host, borrowed. */
+BerthDomain *
+berth_fleet_domain(BerthFleetHost *host, const char *uuid)
+{
+    return uuid == NULL ? NULL : g_hash_table_lookup(host->domains, uuid);
+}
+
+/** Returns: whether @domain carries this fleet's mark. */
+gboolean
+berth_fleet_is_ours(const BerthFleet *fleet, const BerthDomain *domain)
+{
+    return domain->mark != NULL && g_strcmp0(domain->mark->fleet, fleet->id) == 0;
+}
+
+static void
+touch(BerthFleetHost *host, const char *uuid)
+{
+    g_hash_table_replace(host->touched, g_strdup(uuid), GSIZE_TO_POINTER(++host->changes));
+}
+
+static gboolean
+is_newer_than(BerthFleetHost *host, const char *uuid, guint64 changes)
+{
+    return GPOINTER_TO_SIZE(g_hash_table_lookup(host->touched, uuid)) > changes;
+}
+
+static void
+tell_domain(BerthFleetHost *host, const char *uuid)
+{
+    host->fleet->listener.domain(host, uuid, host->fleet->user_data);
+}
+
+static void
+tell_host(BerthFleetHost *host)
+{
+    host->fleet->listener.host(host, host->fleet->user_data);
+}
+
+/* ---- questions ------------------------------------------------------------------------------- */
+
+static Question *
+ask(BerthFleetHost *host, const char *uuid)
+{
+    Question *question = g_new0(Question, 1);
+    question->fleet = host->fleet;
+    question->host = g_strdup(host->name);
+    question->uuid = g_strdup(uuid);
+    question->incarnation = host->incarnation;
+    question->changes = host->changes;
+    return question;
+}
+
+/* The host that @question was asked of, unless it is gone or has reconnected since. */
+static BerthFleetHost *
+answered(Question *question)
+{
+    BerthFleetHost *host = berth_fleet_get(question->fleet, question->host);
+    return host != NULL && host->incarnation == question->incarnation ? host : NULL;
+}
+
+static void
+free_question(Question *question)
+{
+    g_free(question->host);
+    g_free(question->uuid);
+    g_free(question);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Question, free_question)
+
+static void
+submit(BerthFleetHost *host, const BerthHostCall *call, BerthHostDone done, const char *uuid)
+{
+    berth_host_runner_submit(host->runner, call, CALL_DEADLINE_S, done, ask(host, uuid));
+}
+
+static void
+on_inventory(BerthHostReply *reply, const GError *error, gpointer data)
+{
+    g_autoptr(Question) question = data;
+    BerthFleetHost *host = answered(question);
+    if (host == NULL) {
+        return;
+    }
+    if (error != NULL) {
+        g_free(host->why);
+        host->why = g_strdup(error->message);
+    } else {
+        g_clear_pointer(&host->inventory, berth_inventory_free);
+        host->inventory = g_steal_pointer(&reply->inventory);
+    }
+    tell_host(host);
+}
+
+static void
+drop_absent(BerthFleetHost *host, GHashTable *present, guint64 changes)
+{
+    GHashTableIter iter;
+    gpointer uuid;
+    g_autoptr(GPtrArray) gone = g_ptr_array_new_with_free_func(g_free);
+    g_hash_table_iter_init(&iter, host->domains);
+    while (g_hash_table_iter_next(&iter, &uuid, NULL)) {
+        if (!g_hash_table_contains(present, uuid) && !is_newer_than(host, uuid, changes)) {
+            g_ptr_array_add(gone, g_strdup(uuid));
+        }
+    }
+    for (guint i = 0; i < gone->len; i++) {
+        g_hash_table_remove(host->domains, gone->pdata[i]);
+        tell_domain(host, gone->pdata[i]);
+    }
+}
+
+static gboolean
+looks_the_same(const BerthDomain *a, const BerthDomain *b)
+{
+    return a != NULL && a->state == b->state && a->stop_reason == b->stop_reason &&
+           a->id == b->id && a->memory_max_kib == b->memory_max_kib && a->vcpus_max == b->vcpus_max;
+}
+
+static void
+on_domains(BerthHostReply *reply, const GError *error, gpointer data)
+{
+    g_autoptr(Question) question = data;
+    BerthFleetHost *host = answered(question);
+    if (host == NULL || error != NULL) {
+        return;
+    }
+    g_autoptr(GHashTable) present = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autoptr(GPtrArray) changed = g_ptr_array_new_with_free_func(g_free);
+    for (guint i = 0; i < reply->domains->len; i++) {
+        BerthDomain *domain = reply->domains->pdata[i];
+        g_hash_table_add(present, g_strdup(domain->uuid));
+        if (is_newer_than(host, domain->uuid, question->changes)) {
+            continue;
+        }
+        if (!looks_the_same(berth_fleet_domain(host, domain->uuid), domain)) {
+            g_ptr_array_add(changed, g_strdup(domain->uuid));
+        }
+        reply->domains->pdata[i] = NULL;
+        g_hash_table_replace(host->domains, domain->uuid, domain);
+    }
+    drop_absent(host, present, question->changes);
+    gboolean first = !host->listed;
+    host->listed = TRUE;
+    if (first) {
+        tell_host(host);
+        tell_domain(host, NULL);
+    }
+    for (guint i = 0; !first && i < changed->len; i++) {
+        tell_domain(host, changed->pdata[i]);
+    }
+}
+
+static void
+on_volumes(BerthHostReply *reply, const GError *error, gpointer data)
+{
+    g_autoptr(Question) question = data;
+    BerthFleetHost *host = answered(question);
+    if (host == NULL) {
+        return;
+    }
+    if (error != NULL && !g_error_matches(error, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
+        return;
+    }
+    g_clear_pointer(&host->volumes, g_hash_table_destroy);
+    host->volumes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    for (guint i = 0; error == NULL && i < reply->volumes->len; i++) {
+        BerthVolume *volume = reply->volumes->pdata[i];
+        gint64 capacity = (gint64)volume->capacity;
+        g_hash_table_replace(host->volumes, g_strdup(volume->name),
+                             g_memdup2(&capacity, sizeof capacity));
+    }
+    tell_host(host);
+    tell_domain(host, NULL);
+}
+
+static void
+on_domain(BerthHostReply *reply, const GError *error, gpointer data)
+{
+    g_autoptr(Question) question = data;
+    BerthFleetHost *host = answered(question);
+    if (host == NULL) {
+        return;
+    }
+    g_hash_table_remove(host->asked, question->uuid);
+    if (g_hash_table_remove(host->asked_again, question->uuid)) {
+        berth_fleet_look_at(host, question->uuid);
+        return;
+    }
+    if (error == NULL && reply->domains != NULL && reply->domains->len == 1) {
+        BerthDomain *domain = reply->domains->pdata[0];
+        reply->domains->pdata[0] = NULL;
+        touch(host, domain->uuid);
+        g_hash_table_replace(host->domains, domain->uuid, domain);
+    } else if (g_error_matches(error, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
+        touch(host, question->uuid);
+        g_hash_table_remove(host->domains, question->uuid);
+    } else {
+        return;
+    }
+    tell_domain(host, question->uuid);
+}
+
+/** Asks what became of the domain @uuid; a question under way is asked again afterwards. */
+void
+berth_fleet_look_at(BerthFleetHost *host, const char *uuid)
+{
+    if (g_hash_table_contains(host->asked, uuid)) {
+        g_hash_table_add(host->asked_again, g_strdup(uuid));
+        return;
+    }
+    g_hash_table_add(host->asked, g_strdup(uuid));
+    submit(host, &(BerthHostCall){.verb = BERTH_HOST_DOMAIN_GET, .uuid = uuid}, on_domain, uuid);
+}
+
+/** Reads the volumes of Berth's pool on @host again. */
+void
+berth_fleet_list_volumes(BerthFleetHost *host)
+{
+    BerthHostCall call = {.verb = BERTH_HOST_VOLUME_LIST, .pool = host->fleet->pool};
+    submit(host, &call, on_volumes, NULL);
+}
+
+static void
+list_domains(BerthFleetHost *host)
+{
+    submit(host, &(BerthHostCall){.verb = BERTH_HOST_DOMAIN_LIST}, on_domains, NULL);
+}
+
+static gboolean
+relist(gpointer data)
+{
+    BerthFleetHost *host = data;
+    if (host->connected) {
+        list_domains(host);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+/* ---- what the runner tells ------------------------------------------------------------------- */
+
+static void
+on_state(BerthHostState state, const char *why, gpointer data)
+{
+    BerthFleetHost *host = data;
+    gboolean was_connected = host->connected;
+    host->connected = state == BERTH_HOST_CONNECTED;
+    g_free(host->why);
+    host->why = g_strdup(why);
+    if (host->connected) {
+        host->incarnation++;
+        host->listed = FALSE;
+        g_hash_table_remove_all(host->asked);
+        g_hash_table_remove_all(host->asked_again);
+        submit(host, &(BerthHostCall){.verb = BERTH_HOST_INVENTORY}, on_inventory, NULL);
+        list_domains(host);
+        berth_fleet_list_volumes(host);
+    } else if (was_connected) {
+        host->listed = FALSE;
+        tell_domain(host, NULL);
+    }
+    tell_host(host);
+}
+
+static void
+on_domain_event(const char *uuid, BerthDomainEvent event, BerthStopReason reason, gpointer data)
+{
+    berth_fleet_look_at(data, uuid);
+}
+
+static void
+on_stuck(const char *uuid, gboolean stuck, gpointer data)
+{
+    BerthFleetHost *host = data;
+    const char *key = uuid != NULL ? uuid : "";
+    if (stuck) {
+        g_hash_table_add(host->stuck, g_strdup(key));
+    } else {
+        g_hash_table_remove(host->stuck, key);
+    }
+    if (uuid != NULL) {
+        tell_domain(host, uuid);
+    } else {
+        tell_host(host);
+    }
+}
+
+static BerthHostFactory
+find_driver(BerthFleet *fleet, const char *uri)
+{
+    for (const BerthHostDriver *driver = fleet->drivers; driver->scheme != NULL; driver++) {
+        gsize length = strlen(driver->scheme);
+        if (strncmp(uri, driver->scheme, length) == 0 &&
+            (uri[length] == ':' || uri[length] == '+')) {
+            return driver->factory;
+        }
+    }
+    return NULL;
+}
+
+/**
+ * berth_fleet_put:
+ * @uri: as validated; a changed one replaces the connection
+ *
+ * Makes sure that the host @name is being connected to. Errors: INVALID for an unknown scheme.
+ */
+gboolean
+berth_fleet_put(BerthFleet *fleet, const char *name, const char *uri, GError **error)
+{
+    static const BerthHostListener listener = {on_state, on_domain_event, on_stuck};
+    BerthFleetHost *host = berth_fleet_get(fleet, name);
+    if (host != NULL && strcmp(host->uri, uri) == 0) {
+        return TRUE;
+    }
+    BerthHostFactory factory = find_driver(fleet, uri);
+    if (factory == NULL) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/uri",
+                           "use qemu:///system or qemu+ssh://HOST/system",
+                           "no driver for the URI '%s'", uri);
+        return FALSE;
+    }
+    host = g_new0(BerthFleetHost, 1);
+    host->fleet = fleet;
+    host->name = g_strdup(name);
+    host->uri = g_strdup(uri);
+    host->domains =
+        g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)berth_domain_free);
+    host->stuck = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    host->touched = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    host->asked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    host->asked_again = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_hash_table_replace(fleet->hosts, host->name, host);
+    BerthHostOptions options = {.uri = uri, .fleet = fleet->id};
+    host->runner = berth_host_runner_new(factory, &options, fleet->clock, &listener, host, error);
+    if (host->runner == NULL) {
+        g_hash_table_remove(fleet->hosts, name);
+        return FALSE;
+    }
+    host->relist_timer = g_timeout_add_seconds(RELIST_S, relist, host);
+    return TRUE;
+}
+
+/** Forgets the host @name; what runs there goes on. */
+void
+berth_fleet_remove(BerthFleet *fleet, const char *name)
+{
+    g_hash_table_remove(fleet->hosts, name);
+}
+
+/* ---- what Berth did itself ------------------------------------------------------------------- */
+
+/** Records what a call of ours just made of the domain @uuid, before libvirt's event tells. */
+void
+berth_fleet_note_domain(BerthFleetHost *host, const char *uuid, BerthDomainState state,
+                        BerthStopReason reason)
+{
+    BerthDomain *domain = berth_fleet_domain(host, uuid);
+    if (domain == NULL) {
+        domain = g_new0(BerthDomain, 1);
+        domain->uuid = g_strdup(uuid);
+        domain->name = g_strdup(uuid);
+        domain->id = -1;
+        domain->persistent = TRUE;
+        domain->mark = g_new0(BerthDomainMark, 1);
+        domain->mark->fleet = g_strdup(host->fleet->id);
+        domain->mark->uid = g_strdup(uuid);
+        g_hash_table_replace(host->domains, domain->uuid, domain);
+    }
+    domain->state = state;
+    domain->stop_reason = reason;
+    touch(host, uuid);
+}
+
+/** Records that the domain @uuid is not there any more. */
+void
+berth_fleet_note_gone(BerthFleetHost *host, const char *uuid)
+{
+    touch(host, uuid);
+    g_hash_table_remove(host->domains, uuid);
+}
+
+/** Records a volume that was made (@capacity >= 0) or deleted (-1). */
+void
+berth_fleet_note_volume(BerthFleetHost *host, const char *volume, gint64 capacity)
+{
+    if (host->volumes == NULL) {
+        return;
+    }
+    if (capacity < 0) {
+        g_hash_table_remove(host->volumes, volume);
+    } else {
+        g_hash_table_replace(host->volumes, g_strdup(volume),
+                             g_memdup2(&capacity, sizeof capacity));
+    }
+}

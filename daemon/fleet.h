@@ -1,0 +1,73 @@
+/* The hosts as they are now: one runner each, what it has, its domains and the volumes of Berth's pool.
+ *
+ * This is the observed half of the world; the wanted half is the catalog. Main loop only. */
+#pragma once
+
+#include "base/random.h"
+#include "drivers/host-runner.h"
+
+G_BEGIN_DECLS
+
+/* A URI scheme and the driver behind it; the table in main.c ends with a NULL scheme. */
+typedef struct {
+    const char *scheme; /* "qemu" */
+    BerthHostFactory factory;
+} BerthHostDriver;
+
+typedef struct BerthFleet BerthFleet;
+
+/* One host. Open for reading; only fleet.c writes. */
+typedef struct {
+    BerthFleet *fleet;
+    char *name, *uri;
+    BerthHostRunner *runner;
+    gboolean connected;
+    gboolean listed;           /* domains are those of the present connection */
+    char *why;                 /* owned; why not connected */
+    BerthInventory *inventory; /* owned; NULL before the first reading */
+    GHashTable *domains;       /* uuid -> BerthDomain*, owned */
+    GHashTable *volumes;       /* name -> capacity (gint64*), of Berth's pool; NULL: not read */
+    GHashTable *stuck;         /* set of uuid */
+    GHashTable *touched;       /* uuid -> number of the last change seen (pointer-sized) */
+    guint64 changes;
+    GHashTable *asked;       /* set of uuid with a DOMAIN_GET under way */
+    GHashTable *asked_again; /* set of uuid whose event came meanwhile */
+    guint relist_timer;
+    guint64 incarnation; /* which connection the answers belong to */
+    gboolean duplicate;  /* another host object has the same host UUID */
+} BerthFleetHost;
+
+/**
+ * BerthFleetListener: told on the main loop.
+ * @host: connection, inventory or volumes changed
+ * @domain: the domain with this uuid on @host may have changed, came, or went; NULL uuid: all
+ */
+typedef struct {
+    void (*host)(BerthFleetHost *host, gpointer user_data);
+    void (*domain)(BerthFleetHost *host, const char *uuid, gpointer user_data);
+} BerthFleetListener;
+
+BerthFleet *berth_fleet_new(const char *fleet_id, const char *pool, const BerthHostDriver *drivers,
+                            BerthClock *clock, const BerthFleetListener *listener,
+                            gpointer user_data);
+void berth_fleet_free(BerthFleet *fleet);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthFleet, berth_fleet_free)
+
+const char *berth_fleet_id(const BerthFleet *fleet);
+const char *berth_fleet_pool(const BerthFleet *fleet);
+
+gboolean berth_fleet_put(BerthFleet *fleet, const char *name, const char *uri, GError **error);
+void berth_fleet_remove(BerthFleet *fleet, const char *name);
+BerthFleetHost *berth_fleet_get(BerthFleet *fleet, const char *name);
+GHashTable *berth_fleet_hosts(BerthFleet *fleet);
+
+BerthDomain *berth_fleet_domain(BerthFleetHost *host, const char *uuid);
+gboolean berth_fleet_is_ours(const BerthFleet *fleet, const BerthDomain *domain);
+void berth_fleet_note_domain(BerthFleetHost *host, const char *uuid, BerthDomainState state,
+                             BerthStopReason reason);
+void berth_fleet_note_gone(BerthFleetHost *host, const char *uuid);
+void berth_fleet_note_volume(BerthFleetHost *host, const char *volume, gint64 capacity);
+void berth_fleet_look_at(BerthFleetHost *host, const char *uuid);
+void berth_fleet_list_volumes(BerthFleetHost *host);
+
+G_END_DECLS
