@@ -1,0 +1,35 @@
+/* The scheduler's snapshot, kept in step with the objects: the only place where the daemon meets
+ * sched/. Main loop only. */
+#pragma once
+
+#include "model/kinds.h"
+
+G_BEGIN_DECLS
+
+typedef struct BerthFleetLedger BerthFleetLedger;
+
+BerthFleetLedger *berth_ledger_new(void);
+void berth_ledger_free(BerthFleetLedger *ledger);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthFleetLedger, berth_ledger_free)
+
+void berth_ledger_set_settings(BerthFleetLedger *ledger, const BerthSettingsSpec *settings);
+gboolean berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *host, gboolean ready,
+                               GError **error);
+void berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name);
+
+gboolean berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
+                            const char *image, char **host, json_t **why, GError **error);
+void berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
+                         const char *host);
+void berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const char *uuid,
+                                 guint vcpus, gint64 memory_mib);
+gboolean berth_ledger_release(BerthFleetLedger *ledger, const char *uid);
+const char *berth_ledger_host_of(BerthFleetLedger *ledger, const char *uid);
+
+json_t *berth_ledger_explain(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
+                             const char *image);
+gboolean berth_ledger_usage(BerthFleetLedger *ledger, const char *host, BerthCapacity *capacity,
+                            BerthCapacity *used);
+gint64 berth_ledger_memory_mib(const BerthFleetLedger *ledger, const BerthObject *workload);
+
+G_END_DECLS
