@@ -1,0 +1,78 @@
+/* A running pod: the guest link with its logs, its containers' states, execs and attached viewers.
+ *
+ * One per pod whose domain is on. It knows nothing of the store: the workload controller asks it for a
+ * sight and tells it what to start. Main loop only. */
+#pragma once
+
+#include "base/random.h"
+#include "daemon/logs.h"
+#include "daemon/plan-workload.h"
+#include "drivers/guest-link.h"
+
+G_BEGIN_DECLS
+
+typedef struct BerthPodRun BerthPodRun;
+typedef struct BerthPodSession BerthPodSession;
+
+/**
+ * BerthPodRunOptions:
+ * @configure: fills the link's configuration when a fresh guest answers; called from the main loop;
+ *     what it points to must live until it returns. FALSE with @error: the pod is reported as failed
+ * @changed: something the controller should look at; called from the main loop
+ */
+typedef struct {
+    const char *uid;         /* copied */
+    char *const *containers; /* names, NULL-terminated; copied */
+    BerthRestart restart;
+    BerthLinkOpen open;
+    gpointer open_data;
+    GDestroyNotify open_free;
+    gboolean (*configure)(BerthLink *link, gpointer user_data, GError **error);
+    void (*changed)(gpointer user_data);
+    gpointer user_data;
+    GDestroyNotify user_free;
+    BerthClock *clock;   /* borrowed, outlives this */
+    BerthRandom *random; /* likewise */
+    BerthLogs *logs;     /* likewise */
+} BerthPodRunOptions;
+
+BerthPodRun *berth_pod_run_new(const BerthPodRunOptions *options);
+void berth_pod_run_free(BerthPodRun *run);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthPodRun, berth_pod_run_free)
+
+void berth_pod_run_see(BerthPodRun *run, BerthWorkloadSight *sight);
+void berth_pod_run_start_due(BerthPodRun *run);
+void berth_pod_run_stop(BerthPodRun *run, guint timeout_ms);
+void berth_pod_run_signal(BerthPodRun *run, guint container, int signum);
+json_t *berth_pod_run_containers(BerthPodRun *run);
+const char *berth_pod_run_failure(BerthPodRun *run);
+gint64 berth_pod_run_ready_us(const BerthPodRun *run);
+gint64 berth_pod_run_first_byte_us(const BerthPodRun *run);
+
+/* ---- execs and viewers ------------------------------------------------------------------------- */
+
+/**
+ * BerthPodSessionWatch: told on the main loop; a session may be freed from inside.
+ * @output: answered with berth_pod_session_ack() when passed on (execs; a viewer of a container reads
+ *     the log as well and is told at most what it can take)
+ * @exited: once; @error when it never started
+ */
+typedef struct {
+    void (*output)(BerthLinkStream stream, const guint8 *data, gsize size, gpointer user_data);
+    void (*stdin_room)(gpointer user_data);
+    void (*exited)(int exit_code, const GError *error, gpointer user_data);
+} BerthPodSessionWatch;
+
+BerthPodSession *berth_pod_run_exec(BerthPodRun *run, const BerthLinkExec *exec,
+                                    const BerthPodSessionWatch *watch, gpointer user_data,
+                                    GError **error);
+BerthPodSession *berth_pod_run_attach(BerthPodRun *run, guint container,
+                                      const BerthPodSessionWatch *watch, gpointer user_data);
+void berth_pod_session_free(BerthPodSession *session);
+void berth_pod_session_ack(BerthPodSession *session, BerthLinkStream stream, gsize size);
+gsize berth_pod_session_stdin(BerthPodSession *session, const void *data, gsize size);
+void berth_pod_session_stdin_eof(BerthPodSession *session);
+void berth_pod_session_resize(BerthPodSession *session, guint rows, guint columns);
+void berth_pod_session_signal(BerthPodSession *session, int signum);
+
+G_END_DECLS
