@@ -342,6 +342,7 @@ set_refusal(BerthFleetLedger *ledger, Ask *ask, json_t **why, GError **error)
  * @workload: not charged yet
  * @disk_mib: local disk it needs
  * @image: (nullable): digest of its image: hosts that have it are preferred
+ * @only_host: (nullable): where its disks are: no other host is looked at
  * @host: (out) (transfer full): name of the chosen host
  * @why: (out) (transfer full): the decision's reasons as JSON, on success and on refusal
  *
@@ -349,12 +350,16 @@ set_refusal(BerthFleetLedger *ledger, Ask *ask, json_t **why, GError **error)
  */
 gboolean
 berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
-                   const char *image, char **host, json_t **why, GError **error)
+                   const char *image, const char *only_host, char **host, json_t **why,
+                   GError **error)
 {
     g_auto(Ask) ask = {0};
     BerthDecision decision = {0};
     guint32 charge;
     fill_ask(ledger, workload, disk_mib, image, &ask);
+    if (only_host != NULL) {
+        ask.request.host = only_host;
+    }
     berth_snapshot_release(ledger->snapshot, workload->uid);
     if (!berth_pick_and_charge(ledger->snapshot, &ask.request, berth_policy_default(), &decision,
                                &charge) ||

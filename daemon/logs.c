@@ -49,7 +49,7 @@ struct BerthLogs {
     GThreadPool *syncer;
 };
 
-struct BerthLogReader {
+struct BerthLogCursor {
     BerthLogs *logs; /* borrowed, outlives this */
     char *prefix;    /* owned */
     guint segment;
@@ -405,10 +405,10 @@ berth_logs_prune(BerthLogs *logs, GHashTable *live_uids)
 }
 
 /** Returns: (transfer full): a reader at the oldest record that is kept; it may be empty. */
-BerthLogReader *
-berth_log_reader_new(BerthLogs *logs, const char *uid, const char *container)
+BerthLogCursor *
+berth_log_cursor_new(BerthLogs *logs, const char *uid, const char *container)
 {
-    BerthLogReader *reader = g_new0(BerthLogReader, 1);
+    BerthLogCursor *reader = g_new0(BerthLogCursor, 1);
     guint last;
     reader->logs = logs;
     reader->prefix = g_strdup_printf("%s/%s", uid, container);
@@ -419,7 +419,7 @@ berth_log_reader_new(BerthLogs *logs, const char *uid, const char *container)
 }
 
 void
-berth_log_reader_free(BerthLogReader *reader)
+berth_log_cursor_free(BerthLogCursor *reader)
 {
     berth_fd_clear(&reader->fd);
     g_free(reader->prefix);
@@ -428,7 +428,7 @@ berth_log_reader_free(BerthLogReader *reader)
 }
 
 static gboolean
-open_reader_segment(BerthLogReader *reader)
+open_reader_segment(BerthLogCursor *reader)
 {
     if (reader->fd < 0) {
         g_autofree char *path = segment_path(reader->prefix, reader->segment);
@@ -439,7 +439,7 @@ open_reader_segment(BerthLogReader *reader)
 
 /* Goes to the next segment that exists; skips those that were dropped while reading. */
 static gboolean
-advance_segment(BerthLogReader *reader)
+advance_segment(BerthLogCursor *reader)
 {
     guint first = 0, last = 0;
     if (!find_segments(reader->logs, reader->prefix, &first, &last) ||
@@ -453,13 +453,13 @@ advance_segment(BerthLogReader *reader)
 }
 
 /**
- * berth_log_reader_next:
+ * berth_log_cursor_next:
  * @record: (out): the next record; data valid until the next call
  *
  * Returns: FALSE when there is nothing more for now; a later call goes on with what came meanwhile.
  */
 gboolean
-berth_log_reader_next(BerthLogReader *reader, BerthLogRecord *record)
+berth_log_cursor_next(BerthLogCursor *reader, BerthLogRecord *record)
 {
     for (;;) {
         Header header;
@@ -485,20 +485,20 @@ typedef struct {
 } Mark;
 
 /**
- * berth_log_reader_skip_to_tail:
+ * berth_log_cursor_skip_to_tail:
  * @lines: how many lines at the end are wanted
  *
  * Moves to the first record that still belongs to the last @lines lines. Records are not cut: a record
  * that holds the end of an earlier line is given whole.
  */
 void
-berth_log_reader_skip_to_tail(BerthLogReader *reader, guint lines)
+berth_log_cursor_skip_to_tail(BerthLogCursor *reader, guint lines)
 {
     g_autoptr(GArray) marks = g_array_new(FALSE, FALSE, sizeof(Mark));
     BerthLogRecord record;
     for (;;) {
         Mark mark = {reader->segment, reader->offset, 0};
-        if (!berth_log_reader_next(reader, &record)) {
+        if (!berth_log_cursor_next(reader, &record)) {
             break;
         }
         if (reader->segment != mark.segment) {

@@ -10,7 +10,7 @@
 G_BEGIN_DECLS
 
 typedef struct BerthLogs BerthLogs;
-typedef struct BerthLogReader BerthLogReader;
+typedef struct BerthLogCursor BerthLogCursor;
 
 typedef struct {
     guint64 sequence;
@@ -32,10 +32,10 @@ void berth_logs_close(BerthLogs *logs, const char *uid);
 void berth_logs_delete(BerthLogs *logs, const char *uid);
 void berth_logs_prune(BerthLogs *logs, GHashTable *live_uids);
 
-BerthLogReader *berth_log_reader_new(BerthLogs *logs, const char *uid, const char *container);
-void berth_log_reader_free(BerthLogReader *reader);
-gboolean berth_log_reader_next(BerthLogReader *reader, BerthLogRecord *record);
-void berth_log_reader_skip_to_tail(BerthLogReader *reader, guint lines);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthLogReader, berth_log_reader_free)
+BerthLogCursor *berth_log_cursor_new(BerthLogs *logs, const char *uid, const char *container);
+void berth_log_cursor_free(BerthLogCursor *reader);
+gboolean berth_log_cursor_next(BerthLogCursor *reader, BerthLogRecord *record);
+void berth_log_cursor_skip_to_tail(BerthLogCursor *reader, guint lines);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthLogCursor, berth_log_cursor_free)
 
 G_END_DECLS

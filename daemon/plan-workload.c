@@ -155,12 +155,14 @@ plan_power_on(const BerthWorkloadSight *s)
 {
     if (s->phase == BERTH_PHASE_RUNNING || s->phase == BERTH_PHASE_STARTING ||
         s->phase == BERTH_PHASE_UNKNOWN) {
-        /* Recorded as started, but libvirt never had it on: the start itself was cut off. */
-        gboolean never_on =
-            s->phase == BERTH_PHASE_STARTING && s->defined && s->stop_reason == BERTH_STOP_UNKNOWN;
+        /* Recorded as being started, but the call was not made (or its answer was never seen). */
+        gboolean never_on = s->phase == BERTH_PHASE_STARTING && s->started_us == 0;
         if (!never_on) {
             return plan_unasked_end(s);
         }
+    }
+    if (!s->charged) {
+        return step(BERTH_DO_PLACE, BERTH_PHASE_PENDING, NULL);
     }
     if (s->now_us < s->retry_us) {
         return wait_for_retry(s, BERTH_PHASE_PREPARING, "back-off");

@@ -45,11 +45,11 @@ append(Fixture *f, guint64 sequence, const char *text)
 }
 
 static char *
-read_all(BerthLogReader *reader)
+read_all(BerthLogCursor *reader)
 {
     GString *all = g_string_new(NULL);
     BerthLogRecord record;
-    while (berth_log_reader_next(reader, &record)) {
+    while (berth_log_cursor_next(reader, &record)) {
         g_string_append_len(all, (const char *)record.data, (gssize)record.size);
     }
     return g_string_free(all, FALSE);
@@ -61,7 +61,7 @@ test_reads_what_was_written_and_drops_repeats(Fixture *f, gconstpointer unused)
     append(f, 1, "one\n");
     append(f, 2, "two\n");
     append(f, 2, "two again\n");
-    g_autoptr(BerthLogReader) reader = berth_log_reader_new(f->logs, UID, "web");
+    g_autoptr(BerthLogCursor) reader = berth_log_cursor_new(f->logs, UID, "web");
     g_autofree char *first = read_all(reader);
     g_assert_cmpstr(first, ==, "one\ntwo\n");
     append(f, 3, "three\n");
@@ -83,7 +83,7 @@ test_torn_record_is_cut_off_and_sequence_resumes(Fixture *f, gconstpointer unuse
     open_logs(f);
     g_assert_cmpuint(berth_logs_last_sequence(f->logs, UID, "web"), ==, 1);
     append(f, 2, "again\n");
-    g_autoptr(BerthLogReader) reader = berth_log_reader_new(f->logs, UID, "web");
+    g_autoptr(BerthLogCursor) reader = berth_log_cursor_new(f->logs, UID, "web");
     g_autofree char *all = read_all(reader);
     g_assert_cmpstr(all, ==, "whole\nagain\n");
 }
@@ -95,7 +95,7 @@ test_keeps_at_most_its_segments_and_the_newest_bytes(Fixture *f, gconstpointer u
         g_autofree char *line = g_strdup_printf("line %" G_GUINT64_FORMAT "\n", i);
         append(f, i, line);
     }
-    g_autoptr(BerthLogReader) reader = berth_log_reader_new(f->logs, UID, "web");
+    g_autoptr(BerthLogCursor) reader = berth_log_cursor_new(f->logs, UID, "web");
     g_autofree char *all = read_all(reader);
     g_assert_true(g_str_has_suffix(all, "line 499\nline 500\n"));
     g_assert_cmpuint(strlen(all), <, 3 * 1100);
@@ -109,8 +109,8 @@ test_tail_starts_at_the_wanted_line(Fixture *f, gconstpointer unused)
         g_autofree char *line = g_strdup_printf("line %" G_GUINT64_FORMAT "\n", i);
         append(f, i, line);
     }
-    g_autoptr(BerthLogReader) reader = berth_log_reader_new(f->logs, UID, "web");
-    berth_log_reader_skip_to_tail(reader, 2);
+    g_autoptr(BerthLogCursor) reader = berth_log_cursor_new(f->logs, UID, "web");
+    berth_log_cursor_skip_to_tail(reader, 2);
     g_autofree char *tail = read_all(reader);
     g_assert_cmpstr(tail, ==, "line 59\nline 60\n");
 }
