@@ -42,6 +42,7 @@ typedef struct {
 
     BerthPhase phase; /* as recorded */
     gboolean placed;  /* a host is recorded */
+    gboolean charged; /* and its capacity is taken: a VM that is off keeps its host only */
 
     BerthImagesSight images;
     BerthHostSight host;
