@@ -45,6 +45,22 @@ const BerthKind *berth_kind_find(const char *name);
 
 typedef enum { BERTH_POWER_OFF, BERTH_POWER_ON } BerthPower;
 
+/* What a document's `metadata` holds. Names, labels and annotations are the user's, the rest the
+ * server's. */
+typedef struct {
+    char *name, *project, *uid;
+    gint64 revision, generation;
+    json_t *labels, *annotations;
+    char *created, *deleting;
+} BerthMetadata;
+
+extern const BerthSchema berth_metadata_schema;
+
+/* What `berth explain PATH` prints: "pod", "pod.spec", "pod.spec.containers.image". */
+char *berth_kind_explain(const char *path, GError **error);
+/* The JSON Schema of a whole object of @kind. */
+json_t *berth_kind_openapi(const BerthKind *kind);
+
 struct BerthObject {
     const BerthKind *kind;
     char *project; /* owned; "" for kinds of the fleet */
@@ -81,6 +97,12 @@ BerthObject *berth_object_make(const BerthKind *kind, const char *project, const
 /* A copy with another status (transfer none), power or deletion mark. */
 BerthObject *berth_object_with_status(const BerthObject *object, const json_t *status,
                                       GError **error);
+
+BerthObject *berth_object_with_power(const BerthObject *object, BerthPower power);
+BerthObject *berth_object_with_deleting(const BerthObject *object, const char *when);
+BerthObject *berth_object_with_labels(const BerthObject *object, const json_t *labels);
+/* For an object that was just read and is not shared yet: the identity that the daemon gives it. */
+void berth_object_set_identity(BerthObject *object, const char *uid, const char *created);
 
 char *berth_object_format_body(const BerthObject *object);
 json_t *berth_object_to_json(const BerthObject *object); /* the whole object, as the API answers it */

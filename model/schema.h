@@ -18,9 +18,11 @@ typedef enum {
     BERTH_FIELD_STRING,  /* char *, owned, NULL when absent; length .minimum .. .maximum bytes */
     BERTH_FIELD_ENUM,    /* int, index into .choices */
     BERTH_FIELD_STRINGS, /* char **, owned, NULL-terminated, NULL when absent; count up to .maximum */
-    BERTH_FIELD_MAP,     /* json_t *, owned: an object of strings, NULL when absent; up to .maximum keys */
+    BERTH_FIELD_MAP,     /* json_t *, owned: an object of strings under label keys, NULL when absent;
+                          * up to .maximum keys, values up to 4096 bytes */
     BERTH_FIELD_OBJECT,  /* an embedded struct described by .schema */
-    BERTH_FIELD_OBJECTS, /* GPtrArray *, owned, of structs described by .schema; NULL when absent */
+    BERTH_FIELD_OBJECTS, /* GPtrArray * without a free function, owned, of structs described by
+                          * .schema; .minimum .. .maximum of them; NULL when absent */
     BERTH_FIELD_JSON,    /* json_t *, owned: any JSON, NULL when absent */
 } BerthFieldType;
 
@@ -60,7 +62,7 @@ struct BerthField {
     const char *fallback_text; /* default of STRING; NULL: none */
     gint64 minimum, maximum;  /* 0, 0: the type's own (STRING 4096 bytes, counts 64) */
     BerthFormat format;
-    const char *const *choices; /* ENUM: NULL-terminated */
+    const char *const *choices; /* ENUM: NULL-terminated; a STRING may be limited to them too */
     const char *unit;           /* "MiB", "s", …; NULL: none */
     BerthMutability mutability;
     const BerthSchema *schema; /* OBJECT, OBJECTS */
@@ -81,6 +83,13 @@ struct BerthSchema {
         .count = G_N_ELEMENTS(table), .doc = (text)                                                \
     }
 
+/* The start of a row of a table: the JSON member is called as the C member. */
+#define BERTH_FIELD(owner, member, kind, ...)                                                      \
+    {                                                                                              \
+        .name = #member, .type = BERTH_FIELD_##kind, .offset = offsetof(owner, member),            \
+        __VA_ARGS__                                                                                \
+    }
+
 gpointer berth_schema_read(const BerthSchema *schema, const json_t *json, GError **error);
 json_t *berth_schema_write(const BerthSchema *schema, gconstpointer data);
 gpointer berth_schema_new(const BerthSchema *schema);
@@ -90,8 +99,14 @@ gboolean berth_schema_check_change(const BerthSchema *schema, const json_t *befo
                                    const json_t *after, GError **error);
 json_t *berth_schema_openapi(const BerthSchema *schema);
 char *berth_schema_explain(const BerthSchema *schema, const char *title);
+char *berth_field_explain(const BerthField *field, const char *title);
+void berth_field_limits(const BerthField *field, gint64 *minimum, gint64 *maximum);
 
 gboolean berth_format_check(BerthFormat format, const char *text, GError **error);
+const char *berth_format_doc(BerthFormat format);
+gboolean berth_label_key_check(const char *key, GError **error);
+char *berth_quote(const char *text);
+const char *berth_suggest(const char *word, const char *const *known);
 json_t *berth_merge_patch(const json_t *target, const json_t *patch);
 
 G_END_DECLS

@@ -114,39 +114,39 @@ extern const char *const berth_profile_names[], *const berth_run_names[],
     *const berth_restart_names[], *const berth_phase_names[];
 extern const BerthSchema berth_placement_schema, berth_nic_schema;
 
-/* The fields that every workload's spec table starts with; @type has a BerthWorkload called
+/* The fields that every workload's spec table starts with; @owner has a BerthWorkload called
  * `workload`; @default_run: 0 Always, 1 Manual; memory default in MiB. */
-#define BERTH_WORKLOAD_FIELDS(type, default_run, default_memory)                                   \
-    {.name = "vcpus", .type = BERTH_FIELD_INT, .offset = offsetof(type, workload.vcpus),           \
+#define BERTH_WORKLOAD_FIELDS(owner, default_run, default_memory)                                   \
+    {.name = "vcpus", .type = BERTH_FIELD_INT, .offset = offsetof(owner, workload.vcpus),           \
      .fallback = 1, .minimum = 1, .maximum = 512, .mutability = BERTH_MUTABLE_NEXT_BOOT,           \
      .doc = "Virtual CPUs of the guest."},                                                         \
     {.name = "memory_mib", .type = BERTH_FIELD_INT,                                                \
-     .offset = offsetof(type, workload.memory_mib), .fallback = (default_memory), .minimum = 64,   \
+     .offset = offsetof(owner, workload.memory_mib), .fallback = (default_memory), .minimum = 64,   \
      .maximum = 16 * 1024 * 1024, .unit = "MiB", .mutability = BERTH_MUTABLE_NEXT_BOOT,            \
      .doc = "Memory of the guest."},                                                               \
-    {.name = "profile", .type = BERTH_FIELD_ENUM, .offset = offsetof(type, workload.profile),      \
+    {.name = "profile", .type = BERTH_FIELD_ENUM, .offset = offsetof(owner, workload.profile),      \
      .choices = berth_profile_names, .mutability = BERTH_MUTABLE_NEVER,                            \
      .doc = "Machine profile: q35 can be migrated and hot-plugged, microvm starts fastest."},      \
-    {.name = "run", .type = BERTH_FIELD_ENUM, .offset = offsetof(type, workload.run),              \
+    {.name = "run", .type = BERTH_FIELD_ENUM, .offset = offsetof(owner, workload.run),              \
      .choices = berth_run_names, .fallback = (default_run),                                        \
      .doc = "Power it is created with: Always and Once start it, Manual waits for a start."},      \
-    {.name = "restart", .type = BERTH_FIELD_ENUM, .offset = offsetof(type, workload.restart),      \
+    {.name = "restart", .type = BERTH_FIELD_ENUM, .offset = offsetof(owner, workload.restart),      \
      .choices = berth_restart_names,                                                               \
      .doc = "What happens when it ends by itself."},                                               \
-    {.name = "priority", .type = BERTH_FIELD_INT, .offset = offsetof(type, workload.priority),     \
+    {.name = "priority", .type = BERTH_FIELD_INT, .offset = offsetof(owner, workload.priority),     \
      .minimum = -1000, .maximum = 1000, .doc = "Higher is placed first."},                         \
     {.name = "boot_timeout_s", .type = BERTH_FIELD_INT,                                            \
-     .offset = offsetof(type, workload.boot_timeout_s), .fallback = 60, .minimum = 5,              \
+     .offset = offsetof(owner, workload.boot_timeout_s), .fallback = 60, .minimum = 5,              \
      .maximum = 3600, .unit = "s",                                                                 \
      .doc = "Time a guest has to answer after power-on before it is started again."},              \
     {.name = "stop_timeout_s", .type = BERTH_FIELD_INT,                                            \
-     .offset = offsetof(type, workload.stop_timeout_s), .fallback = 30, .minimum = 0,              \
+     .offset = offsetof(owner, workload.stop_timeout_s), .fallback = 30, .minimum = 0,              \
      .maximum = 3600, .unit = "s",                                                                 \
      .doc = "Time a graceful stop may take before the power is cut."},                             \
     {.name = "placement", .type = BERTH_FIELD_OBJECT,                                              \
-     .offset = offsetof(type, workload.placement), .schema = &berth_placement_schema,              \
+     .offset = offsetof(owner, workload.placement), .schema = &berth_placement_schema,              \
      .doc = "Rules for the choice of a host."},                                                    \
-    {.name = "networks", .type = BERTH_FIELD_OBJECTS, .offset = offsetof(type, workload.networks), \
+    {.name = "networks", .type = BERTH_FIELD_OBJECTS, .offset = offsetof(owner, workload.networks), \
      .schema = &berth_nic_schema, .maximum = 8, .mutability = BERTH_MUTABLE_NEVER,                 \
      .doc = "Network cards; without it one card in the Network 'default' when there is one."}
 

@@ -1,0 +1,153 @@
+/* Host: a machine that runs libvirtd, and what Berth may use of it. */
+#include "base/error.h"
+#include "model/capacity.h"
+#include "model/kinds.h"
+
+#include <string.h>
+
+#define CAPACITY_MAX (1LL << 40) /* sums of a million of them stay far below 2^63 */
+
+static const BerthField capacity_fields[] = {
+    BERTH_FIELD(BerthCapacity, vcpus, INT, .minimum = -CAPACITY_MAX, .maximum = CAPACITY_MAX,
+                .doc = "Virtual CPUs."),
+    BERTH_FIELD(BerthCapacity, memory_mib, INT, .minimum = -CAPACITY_MAX, .maximum = CAPACITY_MAX,
+                .unit = "MiB", .doc = "Memory."),
+    BERTH_FIELD(BerthCapacity, disk_mib, INT, .minimum = -CAPACITY_MAX, .maximum = CAPACITY_MAX,
+                .unit = "MiB", .doc = "Disk space in Berth's pool."),
+};
+const BerthSchema berth_capacity_schema =
+    BERTH_SCHEMA("Capacity", BerthCapacity, capacity_fields, "An amount of each resource.");
+
+static const char *const effect_names[] = {"NoSchedule", NULL};
+
+static const BerthField taint_fields[] = {
+    BERTH_FIELD(BerthTaintSpec, key, STRING, .required = TRUE, .minimum = 1, .maximum = 317,
+                .doc = "Key that tolerations name."),
+    BERTH_FIELD(BerthTaintSpec, value, STRING, .doc = "Value that tolerations may name."),
+    BERTH_FIELD(BerthTaintSpec, effect, STRING, .choices = effect_names,
+                .fallback_text = "NoSchedule",
+                .doc = "What it does: keeps workloads away that don't tolerate it."),
+};
+static const BerthSchema taint_schema =
+    BERTH_SCHEMA("Taint", BerthTaintSpec, taint_fields, "Keeps workloads away from the host.");
+
+static const char *const acceleration_names[] = {"auto", "kvm", "tcg", NULL};
+
+#define HOST(member, kind, ...) BERTH_FIELD(BerthHostSpec, member, kind, __VA_ARGS__)
+
+static const BerthField spec_fields[] = {
+    HOST(uri, STRING, .required = TRUE, .format = BERTH_FORMAT_LINE, .minimum = 1, .maximum = 1024,
+         .doc = "Where its libvirt is: qemu:///system, qemu+ssh://USER@HOST/system, …"),
+    HOST(cordoned, BOOL, .doc = "Places nothing new on it."),
+    HOST(taints, OBJECTS, .schema = &taint_schema, .maximum = 16,
+         .doc = "Keep workloads away that don't tolerate them."),
+    HOST(zone, STRING, .format = BERTH_FORMAT_NAME, .doc = "Failure domain of several racks."),
+    HOST(rack, STRING, .format = BERTH_FORMAT_NAME, .doc = "Failure domain of several hosts."),
+    HOST(reserve, OBJECT, .schema = &berth_capacity_schema,
+         .doc = "What is kept for the host itself; without it what Settings say."),
+    HOST(limit, OBJECT, .schema = &berth_capacity_schema,
+         .doc = "What Berth may use at most; 0: all."),
+    HOST(overcommit_cpu_percent, INT, .minimum = 0, .maximum = 10000, .unit = "%",
+         .doc = "Virtual CPUs per 100 CPUs; 0: what Settings say."),
+    HOST(overcommit_memory_percent, INT, .minimum = 0, .maximum = 1000, .unit = "%",
+         .doc = "Guest memory per 100 MiB of memory; 0: what Settings say."),
+    HOST(acceleration, STRING, .choices = acceleration_names, .fallback_text = "auto",
+         .doc = "How guests run: auto proves KVM by booting a guest and falls back to TCG."),
+};
+static const BerthSchema spec_schema =
+    BERTH_SCHEMA("HostSpec", BerthHostSpec, spec_fields, "What the admin wants of the host.");
+
+static const BerthField foreign_fields[] = {
+    BERTH_FIELD(BerthForeignDomain, uuid, STRING, .doc = "UUID in libvirt."),
+    BERTH_FIELD(BerthForeignDomain, name, STRING, .doc = "Name in libvirt."),
+    BERTH_FIELD(BerthForeignDomain, state, STRING, .doc = "State in libvirt."),
+    BERTH_FIELD(BerthForeignDomain, vcpus, INT, .doc = "Most virtual CPUs it can have."),
+    BERTH_FIELD(BerthForeignDomain, memory_mib, INT, .unit = "MiB",
+                .doc = "Most memory it can have."),
+};
+static const BerthSchema foreign_schema =
+    BERTH_SCHEMA("ForeignDomain", BerthForeignDomain, foreign_fields,
+                 "A domain that Berth did not make and never changes.");
+
+#define STATUS(member, kind, ...) BERTH_FIELD(BerthHostStatus, member, kind, __VA_ARGS__)
+
+static const BerthField status_fields[] = {
+    STATUS(phase, STRING, .doc = "Connecting, Ready, Unprepared or Unreachable."),
+    STATUS(reason, OBJECT, .schema = &berth_reason_schema, .doc = "Why it is in this phase."),
+    STATUS(inventory, JSON, .doc = "What the host has, as read from it."),
+    STATUS(capacity, OBJECT, .schema = &berth_capacity_schema,
+           .doc = "What can be placed: after reserve, limit and over-commit."),
+    STATUS(used, OBJECT, .schema = &berth_capacity_schema,
+           .doc = "What workloads and foreign domains are charged."),
+    STATUS(free, OBJECT, .schema = &berth_capacity_schema, .doc = "What is left."),
+    STATUS(acceleration, STRING, .doc = "How guests run: kvm or tcg; absent: not proved yet."),
+    STATUS(acceleration_reason, STRING, .maximum = 65536, .doc = "How that was found out."),
+    STATUS(guest_os, STRING, .doc = "Digest of the guest OS that was uploaded."),
+    STATUS(guest_os_volumes, JSON, .doc = "Volumes of the guest OS: kernel and initrd."),
+    STATUS(prepared, BOOL, .doc = "Whether pool, guest OS and acceleration are ready for pods."),
+    STATUS(pods, INT, .doc = "Pods placed on it."),
+    STATUS(vms, INT, .doc = "VMs placed on it."),
+    STATUS(foreign, OBJECTS, .schema = &foreign_schema, .maximum = 16384,
+           .doc = "Domains that Berth did not make."),
+    STATUS(conditions, OBJECTS, .schema = &berth_condition_schema, .doc = "Claims about it."),
+    STATUS(images, JSON, .doc = "Images in the host's pool: digest and volume."),
+};
+static const BerthSchema status_schema =
+    BERTH_SCHEMA("HostStatus", BerthHostStatus, status_fields, "What was seen of the host.");
+
+static gboolean
+check_amounts(const BerthCapacity *amounts, const char *place, GError **error)
+{
+    if (amounts->vcpus >= 0 && amounts->memory_mib >= 0 && amounts->disk_mib >= 0) {
+        return TRUE;
+    }
+    berth_error_set_at(error, BERTH_ERROR_INVALID, place, NULL, "amounts can't be negative");
+    return FALSE;
+}
+
+static gboolean
+validate(const BerthObject *object, GError **error)
+{
+    const BerthHostSpec *host = object->spec_data;
+    if (!g_str_has_prefix(host->uri, "qemu") && !g_str_has_prefix(host->uri, "test")) {
+        g_autofree char *quoted = berth_quote(host->uri);
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/uri",
+                           "try qemu:///system or qemu+ssh://USER@HOST/system",
+                           "%s is no address of a QEMU host", quoted);
+        return FALSE;
+    }
+    return check_amounts(&host->reserve, "/spec/reserve", error) &&
+           check_amounts(&host->limit, "/spec/limit", error);
+}
+
+static const BerthColumn columns[] = {
+    {"Name", "/metadata/name"},
+    {"State", "/status/phase"},
+    {"vCPUs used", "/status/used/vcpus"},
+    {"vCPUs free", "/status/free/vcpus"},
+    {"Memory used", "/status/used/memory_mib"},
+    {"Memory free", "/status/free/memory_mib"},
+    {"Pods", "/status/pods"},
+    {"VMs", "/status/vms"},
+    {"Accel", "/status/acceleration"},
+    {"Age", "/metadata/created"},
+    {"URI", "/spec/uri", TRUE},
+    {"Cordoned", "/spec/cordoned", TRUE},
+    {"Disk free", "/status/free/disk_mib", TRUE},
+    {"Zone", "/spec/zone", TRUE},
+    {"Rack", "/spec/rack", TRUE},
+    {"Reason", "/status/reason/message", TRUE},
+    {NULL},
+};
+
+const BerthKind berth_kind_host = {
+    .name = "Host",
+    .plural = "hosts",
+    .short_name = "ho",
+    .scope = BERTH_SCOPE_FLEET,
+    .spec = &spec_schema,
+    .status = &status_schema,
+    .columns = columns,
+    .validate = validate,
+    .doc = "A machine with libvirt that guests run on.",
+};

@@ -1,0 +1,221 @@
+/* The tables that Pod and VM share, and the rules across their fields. */
+#include "model/workload.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "model/kinds.h"
+#include "model/workload-check.h"
+
+const char *const berth_profile_names[] = {"q35", "microvm", NULL};
+const char *const berth_run_names[] = {"Always", "Manual", "Once", NULL};
+const char *const berth_restart_names[] = {"Always", "OnFailure", "Never", NULL};
+const char *const berth_phase_names[] = {"Pending",  "Preparing", "Starting",  "Running",
+                                         "Stopping", "Stopped",   "Succeeded", "Failed",
+                                         "Unknown",  "Deleting",  NULL};
+
+const char *
+berth_phase_name(BerthPhase phase)
+{
+    return berth_phase_names[phase];
+}
+
+/* ---- spec ---- */
+
+static const BerthField toleration_fields[] = {
+    BERTH_FIELD(BerthTolerationSpec, key, STRING, .required = TRUE, .minimum = 1, .maximum = 317,
+                .doc = "Key of the taint that is tolerated."),
+    BERTH_FIELD(BerthTolerationSpec, value, STRING,
+                .doc = "Value the taint must have; without it any."),
+};
+static const BerthSchema toleration_schema =
+    BERTH_SCHEMA("Toleration", BerthTolerationSpec, toleration_fields,
+                 "A taint of hosts that the workload may be placed in spite of.");
+
+static const char *const spread_names[] = {"host", "rack", "zone", NULL};
+
+static const BerthField placement_fields[] = {
+    BERTH_FIELD(BerthPlacementSpec, host, STRING, .format = BERTH_FORMAT_NAME,
+                .mutability = BERTH_MUTABLE_NEXT_BOOT, .doc = "The one host it may run on."),
+    BERTH_FIELD(BerthPlacementSpec, host_labels, MAP, .mutability = BERTH_MUTABLE_NEXT_BOOT,
+                .doc = "Labels that its host must have."),
+    BERTH_FIELD(BerthPlacementSpec, tolerations, OBJECTS, .schema = &toleration_schema,
+                .maximum = 16, .mutability = BERTH_MUTABLE_NEXT_BOOT,
+                .doc = "Taints of hosts that do not keep it away."),
+    BERTH_FIELD(BerthPlacementSpec, affinity, STRINGS, .format = BERTH_FORMAT_NAME,
+                .mutability = BERTH_MUTABLE_NEXT_BOOT,
+                .doc = "Names of workloads of the project that it must share a host with."),
+    BERTH_FIELD(BerthPlacementSpec, anti_affinity, STRINGS, .mutability = BERTH_MUTABLE_NEXT_BOOT,
+                .doc = "Names of workloads, or group=NAME, that it must not share a host with."),
+    BERTH_FIELD(BerthPlacementSpec, group, STRING, .format = BERTH_FORMAT_NAME,
+                .mutability = BERTH_MUTABLE_NEVER,
+                .doc = "Group of workloads that are placed together or not at all."),
+    BERTH_FIELD(BerthPlacementSpec, spread, STRING, .choices = spread_names,
+                .mutability = BERTH_MUTABLE_NEXT_BOOT,
+                .doc = "Spreads the members of the group evenly over hosts, racks or zones."),
+};
+const BerthSchema berth_placement_schema = BERTH_SCHEMA(
+    "Placement", BerthPlacementSpec, placement_fields, "Rules for the choice of a host.");
+
+static const BerthField nic_fields[] = {
+    BERTH_FIELD(BerthNic, network, STRING, .format = BERTH_FORMAT_NAME, .fallback_text = "default",
+                .doc = "Name of the Network that the card is in."),
+    BERTH_FIELD(BerthNic, ip, STRING, .format = BERTH_FORMAT_IP,
+                .doc = "Fixed address out of the Network's range; without it one is assigned."),
+    BERTH_FIELD(BerthNic, mac, STRING, .format = BERTH_FORMAT_MAC,
+                .doc = "Fixed MAC address; without it one is made from the uid."),
+};
+const BerthSchema berth_nic_schema =
+    BERTH_SCHEMA("Nic", BerthNic, nic_fields, "A network card of the guest.");
+
+/* ---- status ---- */
+
+static const BerthField condition_fields[] = {
+    BERTH_FIELD(BerthCondition, type, STRING, .required = TRUE, .doc = "What the claim is about."),
+    BERTH_FIELD(BerthCondition, value, BOOL, .doc = "Whether it holds."),
+    BERTH_FIELD(BerthCondition, reason, STRING, .doc = "Stable code of the reason."),
+    BERTH_FIELD(BerthCondition, message, STRING, .maximum = 65536, .doc = "The reason for people."),
+    BERTH_FIELD(BerthCondition, since, STRING, .format = BERTH_FORMAT_TIME,
+                .doc = "When it last changed."),
+};
+const BerthSchema berth_condition_schema = BERTH_SCHEMA(
+    "Condition", BerthCondition, condition_fields, "A claim about the object, true or false.");
+
+static const BerthField reason_fields[] = {
+    BERTH_FIELD(BerthReason, code, STRING, .doc = "Stable code."),
+    BERTH_FIELD(BerthReason, message, STRING, .maximum = 65536, .doc = "One line for people."),
+    BERTH_FIELD(BerthReason, hint, STRING, .maximum = 65536, .doc = "What to do about it."),
+};
+const BerthSchema berth_reason_schema =
+    BERTH_SCHEMA("Reason", BerthReason, reason_fields, "Why the object is in its phase.");
+
+static const BerthField vessel_fields[] = {
+    BERTH_FIELD(BerthVessel, host, STRING, .doc = "Host the domain is on."),
+    BERTH_FIELD(BerthVessel, uuid, STRING, .doc = "UUID of the domain in libvirt."),
+    BERTH_FIELD(BerthVessel, name, STRING, .doc = "Name of the domain in libvirt."),
+    BERTH_FIELD(BerthVessel, incarnation, INT,
+                .doc = "Counts the domains made or started for the workload."),
+};
+static const BerthSchema vessel_schema = BERTH_SCHEMA(
+    "Vessel", BerthVessel, vessel_fields, "The libvirt domain that carries the workload now.");
+
+static const BerthField nic_status_fields[] = {
+    BERTH_FIELD(BerthNicStatus, network, STRING, .doc = "Name of the Network."),
+    BERTH_FIELD(BerthNicStatus, mac, STRING, .doc = "MAC address of the card."),
+    BERTH_FIELD(BerthNicStatus, ip, STRING, .doc = "Address assigned or seen."),
+};
+static const BerthSchema nic_status_schema =
+    BERTH_SCHEMA("NicStatus", BerthNicStatus, nic_status_fields, "A network card as it is.");
+
+static const BerthField container_fields[] = {
+    BERTH_FIELD(BerthContainerStatus, name, STRING, .doc = "Name of the container."),
+    BERTH_FIELD(BerthContainerStatus, image, STRING, .doc = "Image it was started from."),
+    BERTH_FIELD(BerthContainerStatus, digest, STRING, .doc = "Digest of that image."),
+    BERTH_FIELD(BerthContainerStatus, state, STRING, .doc = "Waiting, Running or Exited."),
+    BERTH_FIELD(BerthContainerStatus, exit_code, INT, .doc = "How it last ended."),
+    BERTH_FIELD(BerthContainerStatus, restarts, INT, .doc = "How often it was started again."),
+    BERTH_FIELD(BerthContainerStatus, oom, BOOL,
+                .doc = "Whether it last ended for want of memory."),
+    BERTH_FIELD(BerthContainerStatus, started, STRING, .doc = "When it was last started."),
+    BERTH_FIELD(BerthContainerStatus, finished, STRING, .doc = "When it last ended."),
+};
+static const BerthSchema container_schema = BERTH_SCHEMA(
+    "ContainerStatus", BerthContainerStatus, container_fields, "A container of a pod as it is.");
+
+#define STATUS(member, kind, ...) BERTH_FIELD(BerthWorkloadStatus, member, kind, __VA_ARGS__)
+
+static const BerthField status_fields[] = {
+    STATUS(phase, ENUM, .choices = berth_phase_names, .doc = "Where in its life the workload is."),
+    STATUS(host, STRING, .doc = "Host it is placed on."),
+    STATUS(domain, OBJECT, .schema = &vessel_schema, .doc = "Its domain in libvirt."),
+    STATUS(reason, OBJECT, .schema = &berth_reason_schema, .doc = "Why it is in this phase."),
+    STATUS(actor, STRING,
+           .doc =
+               "Who last changed its power: user, guest (from inside) or external (by libvirt)."),
+    STATUS(restarts, INT, .doc = "How often it was started again."),
+    STATUS(observed_generation, INT, .doc = "The generation of spec that this status is about."),
+    STATUS(started, STRING, .doc = "When it last came to Running."),
+    STATUS(used_memory_mib, INT, .unit = "MiB",
+           .doc = "Memory charged to its host: the guest's and what QEMU needs."),
+    STATUS(networks, OBJECTS, .schema = &nic_status_schema, .doc = "Its network cards."),
+    STATUS(containers, OBJECTS, .schema = &container_schema, .doc = "Its containers, if a pod."),
+    STATUS(conditions, OBJECTS, .schema = &berth_condition_schema, .doc = "Claims about it."),
+    STATUS(disks, JSON, .doc = "Volumes that were made for it."),
+    STATUS(placement, JSON, .doc = "Why it is on this host: the parts of the score."),
+    STATUS(timing, JSON, .doc = "Milliseconds that each phase of its last start took."),
+};
+const BerthSchema berth_workload_status_schema =
+    BERTH_SCHEMA("WorkloadStatus", BerthWorkloadStatus, status_fields,
+                 "What was seen of the workload, written by Berth alone.");
+
+/** Returns: the part of @object's spec that every workload has; borrowed. */
+const BerthWorkload *
+berth_workload_of(const BerthObject *object)
+{
+    g_return_val_if_fail(object->kind->workload, NULL);
+    G_STATIC_ASSERT(offsetof(BerthPodSpec, workload) == 0);
+    G_STATIC_ASSERT(offsetof(BerthVmSpec, workload) == 0);
+    return object->spec_data;
+}
+
+/** Returns: the status of @object, a workload; borrowed, all defaults when none was recorded. */
+const BerthWorkloadStatus *
+berth_workload_status_of(const BerthObject *object)
+{
+    g_return_val_if_fail(object->kind->workload, NULL);
+    return object->status_data;
+}
+
+static gboolean
+check_anti_affinity(const BerthObject *object, const BerthPlacementSpec *placement, GError **error)
+{
+    for (gsize i = 0; placement->anti_affinity != NULL && placement->anti_affinity[i] != NULL;
+         i++) {
+        const char *entry = placement->anti_affinity[i];
+        const char *name = g_str_has_prefix(entry, "group=") ? entry + strlen("group=") : entry;
+        g_autoptr(GError) problem = NULL;
+        g_autofree char *place = g_strdup_printf("/spec/placement/anti_affinity/%zu", i);
+        if (!berth_name_check(name, &problem)) {
+            berth_error_set_at(error, BERTH_ERROR_INVALID, place, "write NAME or group=NAME", "%s",
+                               problem->message);
+            return FALSE;
+        }
+        if (placement->affinity != NULL &&
+            g_strv_contains((const char *const *)placement->affinity, entry)) {
+            berth_error_set_at(error, BERTH_ERROR_INVALID, place, NULL,
+                               "\"%s\" is in affinity too; both can't hold", entry);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* Rules that hold for Pods and VMs. Errors: INVALID with the pointer. */
+gboolean
+berth_workload_check(const BerthObject *object, GError **error)
+{
+    const BerthPlacementSpec *placement = &berth_workload_of(object)->placement;
+    if (placement->spread != NULL && placement->group == NULL) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/placement/spread",
+                           "set placement.group", "spread needs a group to spread");
+        return FALSE;
+    }
+    return check_anti_affinity(object, placement, error);
+}
+
+/* Whether the names of @items (structs whose first member is their name) differ. */
+gboolean
+berth_workload_check_unique(const GPtrArray *items, const char *pointer, GError **error)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    for (guint i = 0; items != NULL && i < items->len; i++) {
+        char *name = *(char **)items->pdata[i];
+        if (!g_hash_table_add(seen, name)) {
+            g_autofree char *place = g_strdup_printf("%s/%u/name", pointer, i);
+            berth_error_set_at(error, BERTH_ERROR_INVALID, place, NULL,
+                               "\"%s\" is there twice; names must differ", name);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
