@@ -18,7 +18,8 @@ gboolean berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *host
 void berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name);
 
 gboolean berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
-                            const char *image, char **host, json_t **why, GError **error);
+                            const char *image, const char *only_host, char **host, json_t **why,
+                            GError **error);
 void berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
                          const char *host);
 void berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const char *uuid,

@@ -1,0 +1,94 @@
+/* What all controllers share: the parts of the daemon, and how they wake each other. Main loop only.
+ *
+ * Each controller watches the catalog and the fleet, compares wanted with seen, acts through drivers and
+ * records in the catalog. None calls into another's state: they meet in the catalog and through the few
+ * functions below. */
+#pragma once
+
+#include "daemon/catalog.h"
+#include "daemon/fleet.h"
+#include "daemon/guest-os.h"
+#include "daemon/ledger.h"
+#include "daemon/logs.h"
+#include "daemon/queue.h"
+#include "daemon/stage.h"
+#include "daemon/workload-ops.h"
+
+G_BEGIN_DECLS
+
+typedef struct BerthControl BerthControl;
+typedef struct BerthHostController BerthHostController;
+typedef struct BerthWorkloadController BerthWorkloadController;
+typedef struct BerthImageController BerthImageController;
+typedef struct BerthTaskController BerthTaskController;
+
+struct BerthControl {
+    BerthCatalog *catalog;
+    BerthFleet *fleet;
+    BerthStage *stage;
+    BerthFleetLedger *ledger;
+    BerthLogs *logs;
+    BerthClock *clock;
+    BerthRandom *random;
+    BerthGuestOs *guest_os; /* NULL: none built; pods can't start */
+    const char *guest_os_problem;
+    char *state; /* folder */
+    BerthHostController *hosts;
+    BerthWorkloadController *workloads;
+    BerthImageController *images;
+    BerthTaskController *tasks;
+};
+
+/* ---- hosts ---- */
+BerthHostController *berth_host_controller_new(BerthControl *control);
+void berth_host_controller_free(BerthHostController *controller);
+void berth_host_controller_host_seen(BerthHostController *controller, BerthFleetHost *host);
+void berth_host_controller_domain_seen(BerthHostController *controller, BerthFleetHost *host,
+                                       const char *uuid);
+/* Ledger or counts of the host changed: record its status soon. */
+void berth_host_controller_touch(BerthHostController *controller, const char *name);
+
+/* End of a prepare: told once on the main loop. */
+typedef void (*BerthPrepareDone)(const GError *error, gpointer user_data);
+typedef void (*BerthPrepareStep)(const char *step, int percent, gpointer user_data);
+void berth_host_prepare(BerthControl *control, const char *name, BerthPrepareStep step,
+                        BerthPrepareDone done, gpointer user_data);
+
+/* ---- workloads ---- */
+BerthWorkloadController *berth_workload_controller_new(BerthControl *control);
+void berth_workload_controller_free(BerthWorkloadController *controller);
+void berth_workload_controller_look(BerthWorkloadController *controller, const char *uid);
+void berth_workload_controller_look_at_host(BerthWorkloadController *controller, const char *host);
+/* Capacity was freed or added: whatever waits for it looks again. */
+void berth_workload_controller_capacity(BerthWorkloadController *controller);
+/* An image changed: who waits for it looks again. */
+void berth_workload_controller_images(BerthWorkloadController *controller);
+void berth_workload_controller_force(BerthWorkloadController *controller, const char *uid);
+void berth_workload_controller_power_cycle(BerthWorkloadController *controller, const char *uid,
+                                           gboolean force);
+gboolean berth_workload_controller_is_cycling(BerthWorkloadController *controller, const char *uid);
+void berth_workload_controller_fill_ops(BerthWorkloadController *controller, BerthWorkloadOps *ops);
+guint berth_workload_controller_queue_length(BerthWorkloadController *controller);
+
+/* ---- images ---- */
+BerthImageController *berth_image_controller_new(BerthControl *control, GError **error);
+void berth_image_controller_free(BerthImageController *controller);
+BerthObject *berth_image_find(BerthControl *control, const char *reference);
+char *berth_image_name_for(const char *reference, char **canonical, GError **error);
+void berth_image_content(gpointer controller, BerthObject *image, const char *path,
+                         BerthAnswer answer, gpointer user_data);
+gboolean berth_image_is_used(BerthControl *control, BerthObject *image);
+void berth_image_retry(BerthImageController *controller, const char *name);
+
+/* ---- tasks ---- */
+BerthTaskController *berth_task_controller_new(BerthControl *control);
+void berth_task_controller_free(BerthTaskController *controller);
+
+/* ---- helpers on status JSON ---- */
+json_t *berth_status_copy(const BerthObject *object);
+void berth_status_set_text(json_t *status, const char *key, const char *text);
+void berth_status_set_reason(json_t *status, const char *code, const char *message,
+                             const char *hint);
+char *berth_control_now(BerthControl *control);
+
+G_END_DECLS
