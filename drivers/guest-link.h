@@ -109,7 +109,8 @@ typedef struct {
 typedef BerthChannel *(*BerthLinkOpen)(gboolean force, const BerthChannelWatch *watch,
                                        gpointer watch_data, gpointer open_data);
 
-/* Where to go on with a container's log: the last sequence that is safely written. */
+/* Where to go on with a container's log: the last sequence that is safely written, 0 for none. One for
+ * each container of the pod, in the order of its configuration. */
 typedef struct {
     const char *container; /* its name */
     guint64 sequence;
