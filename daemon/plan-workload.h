@@ -6,11 +6,12 @@
 
 G_BEGIN_DECLS
 
+/* The least of all images' sights is the workload's. */
 typedef enum {
-    BERTH_IMAGES_WORKING, /* being pulled */
-    BERTH_IMAGES_MISSING, /* nobody pulls them yet */
+    BERTH_IMAGES_MISSING, /* nobody pulls it yet */
     BERTH_IMAGES_FAILED,
-    BERTH_IMAGES_READY, /* in the daemon's cache */
+    BERTH_IMAGES_WORKING, /* being pulled */
+    BERTH_IMAGES_READY,   /* in the daemon's cache */
 } BerthImagesSight;
 
 typedef enum {
