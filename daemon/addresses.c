@@ -4,8 +4,9 @@
 #include "daemon/addresses.h"
 
 #include "base/error.h"
+#include "base/json.h"
+#include "model/address.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #define RANGE_MAX 65536
@@ -40,33 +41,9 @@ berth_network_prefix_length(const BerthNetworkSpec *network)
 }
 
 static gboolean
-parse_ip(const char *text, guint32 *ip)
-{
-    struct in_addr address;
-    if (text == NULL || inet_pton(AF_INET, text, &address) != 1) {
-        return FALSE;
-    }
-    *ip = ntohl(address.s_addr);
-    return TRUE;
-}
-
-static char *
-format_ip(guint32 ip)
-{
-    return g_strdup_printf("%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
-}
-
-static char *
-record_name(const char *network, const char *ip)
-{
-    g_autofree char *dashed = g_strdelimit(g_strdup(ip), ".:", '-');
-    return g_strdup_printf("%s-%s", network, dashed);
-}
-
-static gboolean
 is_taken(BerthCatalog *catalog, const char *network, const char *ip, GHashTable *mine)
 {
-    g_autofree char *name = record_name(network, ip);
+    g_autofree char *name = berth_address_name(network, ip);
     return g_hash_table_contains(mine, name) ||
            berth_catalog_get(catalog, &berth_kind_address, NULL, name) != NULL;
 }
@@ -75,22 +52,22 @@ static char *
 find_free(BerthCatalog *catalog, const char *name, const BerthNetworkSpec *network,
           GHashTable *mine, GError **error)
 {
-    guint32 first, last, gateway = 0;
-    if (!parse_ip(network->range_start, &first) || !parse_ip(network->range_end, &last) ||
-        last < first || last - first >= RANGE_MAX) {
+    BerthIp ip, last;
+    if (!berth_ip_parse(network->range_start, &ip) || network->range_end == NULL ||
+        !berth_ip_parse(network->range_end, &last)) {
         berth_error_set(error, BERTH_ERROR_INVALID,
                         "network '%s' has no usable range for addresses", name);
         return NULL;
     }
-    parse_ip(network->gateway, &gateway);
-    for (guint32 ip = first; ip <= last; ip++) {
-        g_autofree char *text = format_ip(ip);
-        if (ip != gateway && !is_taken(catalog, name, text, mine)) {
+    guint tried = 0;
+    do {
+        g_autofree char *text = berth_ip_format(&ip);
+        if (g_strcmp0(text, network->gateway) != 0 && !is_taken(catalog, name, text, mine)) {
             return g_steal_pointer(&text);
         }
-    }
+    } while (++tried < RANGE_MAX && berth_ip_compare(&ip, &last) < 0 && berth_ip_next(&ip));
     berth_error_set_at(error, BERTH_ERROR_EXHAUSTED, NULL, "widen range_start to range_end",
-                       "network '%s' has no free address left of %u", name, last - first + 1);
+                       "network '%s' has no free address left of %u", name, tried);
     return NULL;
 }
 
@@ -98,7 +75,7 @@ static void
 add_record(BerthCatalog *catalog, BerthTransaction *transaction, const char *network,
            const char *ip, const char *mac, const char *uid, const char *created)
 {
-    g_autofree char *name = record_name(network, ip);
+    g_autofree char *name = berth_address_name(network, ip);
     json_t *spec = json_pack("{s:s, s:s, s:s, s:s}", "network", network, "ip", ip, "mac", mac,
                              "owner_uid", uid);
     g_autoptr(BerthObject) record =
@@ -135,7 +112,7 @@ assign_card(BerthCatalog *catalog, const BerthObject *workload, const BerthNic *
                                "address %s of network '%s' is taken", ip, card->network);
             return FALSE;
         }
-        g_hash_table_add(mine, record_name(card->network, ip));
+        g_hash_table_add(mine, berth_address_name(card->network, ip));
         add_record(catalog, transaction, card->network, ip, mac, workload->uid, workload->created);
     }
     json_array_append_new(
@@ -179,7 +156,8 @@ berth_addresses_release(BerthCatalog *catalog, const BerthObject *workload,
     const GPtrArray *cards = berth_workload_status_of(workload)->networks;
     for (guint i = 0; cards != NULL && i < cards->len; i++) {
         const BerthNicStatus *card = cards->pdata[i];
-        g_autofree char *name = card->ip != NULL ? record_name(card->network, card->ip) : NULL;
+        g_autofree char *name =
+            card->ip != NULL ? berth_address_name(card->network, card->ip) : NULL;
         BerthObject *record =
             name != NULL ? berth_catalog_get(catalog, &berth_kind_address, NULL, name) : NULL;
         if (record != NULL &&
