@@ -37,10 +37,13 @@ typedef enum {
 typedef struct {
     BerthStoreVerb verb;
     const char *kind, *project, *name;
-    const char *uid;    /* PUT of a new row: its uid */
+    const char *uid;    /* PUT of a new row: its uid; without it (or without body) an absent row is
+                         * NOT_FOUND; EXISTS when the row is there with another uid */
     const char *body;   /* PUT: NULL keeps the stored one */
     const char *status; /* PUT: NULL keeps the stored one */
-    gint64 if_revision; /* ANY, ABSENT, or: CONFLICT when the body changed after this revision */
+    gint64 if_revision; /* ANY, ABSENT, or: CONFLICT when the body changed after this revision, or
+                         * when the store has not come to it (it was restored), NOT_FOUND when the
+                         * row is absent */
     const char *if_uid; /* NULL, or: the row must exist with this uid (NOT_FOUND otherwise) */
 } BerthStoreOp;
 
@@ -64,7 +67,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthChange, berth_change_free)
 
 /**
  * BerthStoreDone: the end of one transaction, on the main loop, after it is durable.
- * @revision: the revision it took; 0 on error
+ * @revision: the revision it took (one that wrote nothing took none: the present one); 0 on error
  * @changes: (element-type BerthChange): what it wrote, borrowed; NULL on error
  * @failed_op: index of the step whose condition did not hold, or -1
  * @error: CONFLICT, EXISTS, NOT_FOUND by the failed step; EXHAUSTED when the disk is full (nothing
@@ -80,12 +83,15 @@ typedef struct BerthStore BerthStore;
  * @load: every row and the present revision; blocks; once, before the first submit. CORRUPT says the
  *     way out
  * @submit: takes ownership of @transaction; does not block; main loop
- * @changes_since: (element-type BerthChange): what was committed after @revision, about @limit
- *     changes but never a part of a revision; GONE when compacted; blocks shortly; main loop
+ * @changes_since: (element-type BerthChange): what was committed after @revision and told by a
+ *     callback already, about @limit changes but never a part of a revision; GONE when compacted, or
+ *     when the store has not come to @revision (it was restored); blocks shortly; main loop
  * @compact: forgets changes up to @revision (deletes no objects); asynchronous, through submit's queue
- * @backup: a consistent copy to @path while writes go on; blocks: worker thread
+ * @backup: a consistent copy to @path while writes go on, with all that was told by then; EXISTS
+ *     when something is there already; blocks: worker thread
  * @oldest: the lowest revision that changes_since still accepts
- * @free: commits what waits, then ends; callbacks not yet run are run with what became of them
+ * @free: commits what waits, then ends; callbacks not yet run are run with what became of them; a
+ *     submit from such a callback is UNAVAILABLE; not from inside any other callback
  */
 typedef struct {
     gboolean (*load)(BerthStore *store, GPtrArray **rows, gint64 *revision, GError **error);
@@ -106,7 +112,9 @@ struct BerthStore {
  * the way out. Takes a lock so that a second opener gets UNAVAILABLE. */
 BerthStore *berth_store_sqlite_open(const char *path, GError **error);
 
-/* Puts @backup at @path; EXISTS when something is there already. Offline. */
+/* Puts @backup at @path; EXISTS when something is there already, CORRUPT and INVALID as for open().
+ * Offline. Every row gets a revision that no client has seen, so that whoever knew the lost future reads
+ * again: watches get GONE, guarded writes CONFLICT. */
 gboolean berth_store_sqlite_restore(const char *backup, const char *path, GError **error);
 
 static inline void
