@@ -324,6 +324,21 @@ put_outcome(BerthImageController *controller, BerthObject *image, const Outcome 
     json_decref(status);
 }
 
+/* Others may wait for a free worker; a failed one waits for its back-off. */
+static void
+wake_waiting(BerthImageController *controller, const char *except)
+{
+    g_autoptr(GPtrArray) all =
+        berth_catalog_list(controller->control->catalog, &berth_kind_image, NULL);
+    for (guint i = 0; i < all->len; i++) {
+        BerthObject *image = all->pdata[i];
+        const BerthImageStatus *status = image->status_data;
+        if (g_strcmp0(status->phase, "Failed") != 0 && g_strcmp0(image->name, except) != 0) {
+            berth_queue_add(controller->queue, image->name);
+        }
+    }
+}
+
 static void
 on_worked(GObject *source, GAsyncResult *result, gpointer data)
 {
@@ -345,12 +360,7 @@ on_worked(GObject *source, GAsyncResult *result, gpointer data)
     if (work->answer != NULL) {
         work->answer(ok ? "" : NULL, error, work->answer_data);
     }
-    /* Others may wait for a free worker. */
-    g_autoptr(GPtrArray) all =
-        berth_catalog_list(controller->control->catalog, &berth_kind_image, NULL);
-    for (guint i = 0; i < all->len; i++) {
-        berth_queue_add(controller->queue, ((BerthObject *)all->pdata[i])->name);
-    }
+    wake_waiting(controller, work->name);
 }
 
 static gboolean
