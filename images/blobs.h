@@ -1,6 +1,7 @@
 /* The cache: files named by the sha256 of their content. */
 #pragma once
 
+#include "images/flight.h"
 #include "images/reference.h"
 
 #include <gio/gio.h>
@@ -39,6 +40,8 @@ int berth_blobs_open_blob(BerthBlobs *blobs, const BerthDigest *digest, GError *
 gboolean berth_blobs_read(BerthBlobs *blobs, const BerthDigest *digest, gsize limit, char **data,
                           gsize *size, GError **error);
 gboolean berth_blobs_admit(BerthBlobs *blobs, guint64 bytes, GError **error);
+void berth_blobs_release(BerthBlobs *blobs, guint64 bytes);
+BerthFlights *berth_blobs_flights(BerthBlobs *blobs);
 
 /* A pinned digest is never collected. Pins count, and end with the process. */
 void berth_blobs_pin(BerthBlobs *blobs, const BerthDigest *digest);
@@ -58,7 +61,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthBlobWriter, berth_blob_writer_free)
 gboolean berth_blobs_put(BerthBlobs *blobs, const void *data, gsize size, BerthDigest *digest,
                          GError **error);
 
-gboolean berth_blobs_sweep(BerthBlobs *blobs, GHashTable *live, guint64 *freed, GError **error);
+gboolean berth_blobs_adopt(BerthBlobs *blobs, const char *temporary, const char *folder,
+                           const BerthDigest *digest, GError **error);
+gboolean berth_blobs_sweep(BerthBlobs *blobs, GHashTable *live, GHashTable *only, guint64 *freed,
+                           GError **error);
 guint64 berth_blobs_usage(BerthBlobs *blobs);
 
 G_END_DECLS
