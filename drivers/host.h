@@ -67,7 +67,16 @@ typedef struct {
     GPtrArray *pools;    /* of BerthHostPool* */
 } BerthInventory;
 
+BerthInventory *berth_inventory_new(void);
 void berth_inventory_free(BerthInventory *inventory);
+void berth_cell_free(BerthCell *cell);
+void berth_pci_device_free(BerthPciDevice *device);
+void berth_host_network_free(BerthHostNetwork *network);
+void berth_host_pool_free(BerthHostPool *pool);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthCell, berth_cell_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthPciDevice, berth_pci_device_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthHostNetwork, berth_host_network_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthHostPool, berth_host_pool_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthInventory, berth_inventory_free)
 
 /* ---- what runs there ------------------------------------------------------------------------- */
@@ -117,6 +126,7 @@ typedef struct {
 
 void berth_domain_free(BerthDomain *domain);
 void berth_domain_mark_free(BerthDomainMark *mark);
+BerthDomainMark *berth_domain_mark_copy(const BerthDomainMark *mark);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthDomain, berth_domain_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthDomainMark, berth_domain_mark_free)
 
@@ -165,11 +175,11 @@ typedef struct {
 /* ---- verbs ----------------------------------------------------------------------------------- */
 
 typedef enum {
-    BERTH_HOST_INVENTORY,       /* -> inventory */
-    BERTH_HOST_DOMAIN_LIST,     /* -> domains: all of the host, foreign ones too */
-    BERTH_HOST_DOMAIN_GET,      /* uuid -> domains[0]; NOT_FOUND */
-    BERTH_HOST_DOMAIN_DEFINE,   /* plan; INVALID, EXISTS (name or uuid of a domain that is not ours) */
-    BERTH_HOST_DOMAIN_START,    /* uuid; NOT_FOUND, EXHAUSTED */
+    BERTH_HOST_INVENTORY,     /* -> inventory */
+    BERTH_HOST_DOMAIN_LIST,   /* -> domains: all of the host, foreign ones too */
+    BERTH_HOST_DOMAIN_GET,    /* uuid -> domains[0]; NOT_FOUND */
+    BERTH_HOST_DOMAIN_DEFINE, /* plan; INVALID, EXISTS (name or uuid of a domain that is not ours) */
+    BERTH_HOST_DOMAIN_START,  /* uuid; NOT_FOUND, EXHAUSTED */
     BERTH_HOST_DOMAIN_SHUTDOWN, /* uuid: asks the guest, does not wait */
     BERTH_HOST_DOMAIN_REBOOT,   /* uuid */
     BERTH_HOST_DOMAIN_RESET,    /* uuid */
@@ -181,11 +191,11 @@ typedef enum {
     BERTH_HOST_POOL_ENSURE,     /* pool, path: a dir pool, defined, built, active, autostarted */
     BERTH_HOST_VOLUME_LIST,     /* pool -> volumes */
     BERTH_HOST_VOLUME_CREATE,   /* pool, volume, format, size, backing; EXISTS when it differs */
-    BERTH_HOST_VOLUME_UPLOAD,   /* pool, volume, path, size: a local file's bytes into a new volume */
-    BERTH_HOST_VOLUME_DELETE,   /* pool, volume */
-    BERTH_HOST_NETWORK_ENSURE,  /* network: start it when inactive; NOT_FOUND */
-    BERTH_HOST_DHCP_RESERVE,    /* network, mac, ip, name */
-    BERTH_HOST_DHCP_RELEASE,    /* network, mac, ip */
+    BERTH_HOST_VOLUME_UPLOAD, /* pool, volume, path, size: a local file's bytes into a new volume */
+    BERTH_HOST_VOLUME_DELETE, /* pool, volume */
+    BERTH_HOST_NETWORK_ENSURE, /* network: start it when inactive; NOT_FOUND */
+    BERTH_HOST_DHCP_RESERVE,   /* network, mac, ip, name */
+    BERTH_HOST_DHCP_RELEASE,   /* network, mac, ip */
     BERTH_HOST_VERBS
 } BerthHostVerb;
 
@@ -211,6 +221,8 @@ typedef struct {
     guint64 capacity, allocation;
 } BerthVolume;
 
+void berth_volume_free(BerthVolume *volume);
+
 /* What came back; the callee fills in what its verb gives, the caller clears it. */
 typedef struct {
     BerthInventory *inventory; /* owned */
@@ -223,6 +235,9 @@ void berth_host_reply_clear(BerthHostReply *reply);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthHostReply, berth_host_reply_clear)
 
 const char *berth_host_verb_name(BerthHostVerb verb);
+BerthHostCall *berth_host_call_copy(const BerthHostCall *call);
+void berth_host_call_free(BerthHostCall *call);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthHostCall, berth_host_call_free)
 
 /* ---- the driver's face ----------------------------------------------------------------------- */
 
@@ -279,10 +294,12 @@ struct BerthHost {
  * BerthHostOptions: how a driver is made; strings borrowed during the call.
  * @uri: as in the Host's spec, already validated and rebuilt by the daemon
  * @fleet: the fleet id: only marks that carry it count as Berth's own
+ * @data: for the factory; borrowed, outlives the host; NULL unless the factory says otherwise
  */
 typedef struct {
     const char *uri;
     const char *fleet;
+    gpointer data;
 } BerthHostOptions;
 
 typedef BerthHost *(*BerthHostFactory)(const BerthHostOptions *options, const BerthHostWatch *watch,
