@@ -74,6 +74,9 @@ GPtrArray *berth_catalog_list(const BerthCatalog *catalog, const BerthKind *kind
                               const char *project);
 guint berth_catalog_count(const BerthCatalog *catalog, const BerthKind *kind);
 
+/* The Task about the object with @uid that has not finished yet, if there is one. */
+BerthObject *berth_catalog_active_task(const BerthCatalog *catalog, const char *uid);
+
 /* The one Settings object's spec; defaults when there is none yet. */
 const BerthSettingsSpec *berth_catalog_settings(const BerthCatalog *catalog);
 
@@ -119,10 +122,6 @@ void berth_catalog_mark_deleting(BerthCatalog *catalog, const BerthObject *objec
 void berth_catalog_set_power(BerthCatalog *catalog, const BerthObject *object, BerthPower power,
                              BerthStoreDone done, gpointer user_data);
 
-/* Changed copies to put: (transfer full). */
-BerthObject *berth_catalog_with_power(const BerthObject *object, BerthPower power);
-BerthObject *berth_catalog_with_deleting(BerthCatalog *catalog, const BerthObject *object);
-
 /**
  * berth_catalog_make_task:
  * @target: what the task is about
@@ -150,6 +149,10 @@ void berth_catalog_record_event(BerthCatalog *catalog, const BerthObject *object
                                 const char *severity, const char *reason, const char *actor,
                                 const char *format, ...) G_GNUC_PRINTF(6, 7);
 
+/* Runs the main loop until everything submitted so far is answered; at the end, before who submitted is
+ * freed. What is unanswered when the catalog is freed is never answered. */
+void berth_catalog_drain(BerthCatalog *catalog);
+
 /* ---- following ---- */
 
 /**
@@ -161,6 +164,16 @@ void berth_catalog_record_event(BerthCatalog *catalog, const BerthObject *object
  */
 typedef void (*BerthCatalogChanged)(const BerthObject *before, BerthObject *after,
                                     gpointer user_data);
+
+/* One committed change of a revision. Owned by the catalog during the call. */
+typedef struct {
+    BerthObject *before, *after; /* as in BerthCatalogChanged */
+} BerthCatalogChange;
+
+/* A whole revision at once, after its changes went to the subscribers: for watches. */
+typedef void (*BerthCatalogCommitted)(gint64 revision, const GArray *changes, gpointer user_data);
+void berth_catalog_set_commit_hook(BerthCatalog *catalog, BerthCatalogCommitted committed,
+                                   gpointer user_data);
 
 guint berth_catalog_subscribe(BerthCatalog *catalog, BerthCatalogChanged changed,
                               gpointer user_data);

@@ -1,0 +1,121 @@
+/* What the server's files share: connections, requests, and who calls whom.
+ *
+ *   server.c          listeners, caps, connections and their deadlines
+ *   server-gate.c     the unix socket's heads, read by peeking, before libmicrohttpd has the connection
+ *   server-request.c  libmicrohttpd's callbacks; the request
+ *   server-answer.c   answers and streams
+ *   server-tls.c      certificates of TCP clients */
+#pragma once
+
+#include "daemon/server.h"
+
+#include <microhttpd.h>
+
+#define STREAM_STALL_US (30 * G_USEC_PER_SEC)
+#define STREAM_IDLE_US (15 * G_USEC_PER_SEC)
+#define ANSWER_BYTES_PER_S (16 * 1024)
+
+typedef enum {
+    PHASE_HEAD,     /* the head is coming; the gate (unix) or libmicrohttpd (TLS) reads it */
+    PHASE_BODY,     /* the head was accepted, the body is coming */
+    PHASE_WAITING,  /* suspended: the handler is at work */
+    PHASE_ANSWER,   /* an answer of known size is going out */
+    PHASE_STREAM,   /* a stream is going out */
+    PHASE_UPGRADED, /* the socket belongs to a WebSocket */
+} Phase;
+
+typedef struct {
+    BerthServer *server; /* borrowed */
+    int fd;              /* owned until libmicrohttpd takes it */
+    gboolean tls, handed_over, refused;
+    BerthActor *actor; /* owned; TLS: peer and origin now, the name with the request */
+    Phase phase;
+    gint64 since_us;            /* when the phase began */
+    GString *head;              /* owned; gate only */
+    gsize scanned;              /* bytes of head already searched for its end */
+    struct MHD_Connection *mhd; /* borrowed; NULL until libmicrohttpd started it */
+    BerthRequest *request;      /* borrowed; NULL until the request line was read */
+} Connection;
+
+typedef enum {
+    STAGE_NEW,      /* libmicrohttpd has read the request line */
+    STAGE_READING,  /* the head was accepted */
+    STAGE_HANDLING, /* the handler has it */
+    STAGE_QUEUED,   /* the answer is libmicrohttpd's */
+} Stage;
+
+struct BerthRequest {
+    BerthServer *server;    /* borrowed */
+    Connection *connection; /* borrowed */
+    Stage stage;
+    char *target, *path, **segments; /* owned */
+    char *method;                    /* owned */
+    char id[17];
+    GString *body;
+    guint64 received;
+    gboolean uploading, too_large, suspended, aborted, answered, gone_told;
+    gboolean in_handler; /* below a callback of libmicrohttpd: answer on return, don't resume */
+    gint64 began_us;
+
+    GPtrArray *headers;            /* of char *: name, value, name, value, … for the answer */
+    struct MHD_Response *response; /* owned until queued */
+    guint status;
+    guint64 answer_size;
+
+    const BerthStreamSource *source; /* NULL: no stream */
+    gpointer source_data;
+    GBytes *chunk; /* owned; being sent */
+    gsize chunk_sent;
+    gboolean chunk_stalls; /* the reader was last called with something to send */
+    gint64 sent_us;
+
+    BerthUpgraded upgraded;
+    gpointer upgraded_data;
+    struct MHD_UpgradeResponseHandle *upgrade;
+
+    gpointer data;
+    GDestroyNotify destroy;
+};
+
+struct BerthServer {
+    BerthServerOps ops;
+    gpointer data;
+    BerthClock *clock; /* borrowed */
+    BerthServerLimits limits;
+    BerthServerFigures figures;
+    GPtrArray *listeners;    /* of Listener, owned */
+    GHashTable *connections; /* set of Connection, owned */
+    GHashTable *by_fd;       /* fd -> Connection, while libmicrohttpd has not started it */
+    GHashTable *peers;       /* peer -> count */
+    struct MHD_Daemon *plain, *tls;
+    GSource *plain_source, *tls_source;
+    int gate_fd; /* epoll */
+    GSource *gate_source;
+    int spare_fd;        /* given up to accept and close one when there are no more fds */
+    GSource *sweep;      /* while there are connections */
+    BerthTokens *tokens; /* owned; NULL: none */
+    gboolean client_certificates;
+    gboolean stopping;
+};
+
+gint64 server_now(BerthServer *server);
+void connection_set_phase(Connection *connection, Phase phase);
+void connection_close(Connection *connection);  /* not handed over yet: closes and frees */
+void connection_abort(Connection *connection);  /* handed over: makes libmicrohttpd end it */
+void connection_forget(Connection *connection); /* libmicrohttpd closed it */
+gboolean connection_hand_over(Connection *connection);
+
+gboolean gate_init(BerthServer *server, GError **error);
+void gate_clear(BerthServer *server);
+gboolean gate_add(Connection *connection);
+void gate_refuse(int fd, guint status, const char *code, const char *detail, gboolean retry);
+
+struct MHD_Daemon *request_start_daemon(BerthServer *server, gboolean tls,
+                                        const BerthConfig *config, GError **error);
+void request_free(BerthRequest *request);
+void request_tell_gone(BerthRequest *request);
+void request_resume(BerthRequest *request);
+enum MHD_Result request_queue(BerthRequest *request);
+void request_sweep(BerthRequest *request, gint64 now);
+
+BerthActor *tls_actor(BerthServer *server, BerthRequest *request, GError **error);

@@ -1,0 +1,664 @@
+/* Listeners, connections, caps and deadlines. Invariant: every connection is in `connections` from accept to
+ * close, has a phase, and each phase that waits for the client has an absolute deadline.
+ *
+ * libmicrohttpd never accepts: it is given connections (server-gate.c for the unix socket). Its epoll
+ * descriptor is one GSource. Start reading at accept_one(). */
+#include "daemon/server-private.h"
+
+#include "base/error.h"
+#include "daemon/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <grp.h>
+#include <netdb.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 4096
+#define ACCEPTS_PER_TURN 64
+#define LISTEN_FDS_START 3
+
+typedef struct {
+    BerthServer *server;
+    int fd;
+    gboolean tls;
+    char *unlink_path; /* owned; NULL: not ours to remove */
+    GSource *source;
+} Listener;
+
+gint64
+server_now(BerthServer *server)
+{
+    return berth_clock_monotonic_us(server->clock);
+}
+
+/* ---- connections ---- */
+
+static void
+free_connection(gpointer data)
+{
+    Connection *connection = data;
+    if (!connection->handed_over && connection->fd >= 0) {
+        close(connection->fd);
+    }
+    if (connection->head != NULL) {
+        g_string_free(connection->head, TRUE);
+    }
+    g_clear_pointer(&connection->actor, berth_actor_free);
+    g_free(connection);
+}
+
+static void
+count_peer(BerthServer *server, const char *peer, int step)
+{
+    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(server->peers, peer)) + (guint)step;
+    if (count == 0) {
+        g_hash_table_remove(server->peers, peer);
+    } else {
+        g_hash_table_replace(server->peers, g_strdup(peer), GUINT_TO_POINTER(count));
+    }
+}
+
+static void
+drop_connection(Connection *connection)
+{
+    BerthServer *server = connection->server;
+    count_peer(server, connection->actor->peer, -1);
+    server->figures.connections--;
+    if (g_hash_table_lookup(server->by_fd, GINT_TO_POINTER(connection->fd)) == connection) {
+        g_hash_table_remove(server->by_fd, GINT_TO_POINTER(connection->fd));
+    }
+    g_hash_table_remove(server->connections, connection);
+}
+
+void
+connection_close(Connection *connection)
+{
+    g_assert(!connection->handed_over);
+    drop_connection(connection);
+}
+
+void
+connection_forget(Connection *connection)
+{
+    drop_connection(connection);
+}
+
+/* Makes both directions fail, so that libmicrohttpd ends the connection by itself. */
+void
+connection_abort(Connection *connection)
+{
+    shutdown(connection->fd, SHUT_RDWR);
+    if (connection->request != NULL) {
+        request_tell_gone(connection->request);
+        connection->request->aborted = TRUE;
+        request_resume(connection->request);
+    }
+}
+
+void
+connection_set_phase(Connection *connection, Phase phase)
+{
+    connection->phase = phase;
+    connection->since_us = server_now(connection->server);
+}
+
+/* From here on the socket is libmicrohttpd's. */
+gboolean
+connection_hand_over(Connection *connection)
+{
+    BerthServer *server = connection->server;
+    struct sockaddr_storage address = {.ss_family = AF_UNIX};
+    socklen_t size = sizeof(sa_family_t);
+    if (connection->tls) {
+        size = sizeof address;
+        getpeername(connection->fd, (struct sockaddr *)&address, &size);
+    }
+    g_hash_table_replace(server->by_fd, GINT_TO_POINTER(connection->fd), connection);
+    connection->handed_over = TRUE;
+    struct MHD_Daemon *daemon = connection->tls ? server->tls : server->plain;
+    if (MHD_add_connection(daemon, connection->fd, (struct sockaddr *)&address, size) != MHD_YES) {
+        drop_connection(connection); /* it has closed the socket */
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* ---- deadlines ---- */
+
+static gint64
+deadline_of(const Connection *connection)
+{
+    const BerthServerLimits *limits = &connection->server->limits;
+    const BerthRequest *request = connection->request;
+    gint64 grace = (gint64)limits->head_timeout_s * G_USEC_PER_SEC;
+    switch (connection->phase) {
+    case PHASE_HEAD:
+        return connection->since_us + grace;
+    case PHASE_BODY:
+        return connection->since_us + grace +
+               (gint64)(request->received / limits->body_bytes_per_s) * G_USEC_PER_SEC;
+    case PHASE_ANSWER:
+        return connection->since_us + STREAM_STALL_US +
+               (gint64)(request->answer_size / ANSWER_BYTES_PER_S) * G_USEC_PER_SEC;
+    default:
+        return G_MAXINT64;
+    }
+}
+
+static void
+expire(Connection *connection)
+{
+    BerthServer *server = connection->server;
+    server->figures.refused++;
+    berth_log(BERTH_LOG_DEBUG, "a slow client was cut off", "peer", connection->actor->peer, NULL);
+    if (connection->handed_over) {
+        connection_abort(connection);
+    } else {
+        gate_refuse(connection->fd, 408, "timeout", "the request's head did not come in time",
+                    FALSE);
+        connection_close(connection);
+    }
+}
+
+/* Once a second while there are connections. */
+static gboolean
+sweep(gpointer data)
+{
+    BerthServer *server = data;
+    gint64 now = server_now(server);
+    g_autoptr(GPtrArray) late = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer key;
+    g_hash_table_iter_init(&iter, server->connections);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        Connection *connection = key;
+        if (now >= deadline_of(connection)) {
+            g_ptr_array_add(late, connection);
+        } else if (connection->phase == PHASE_STREAM) {
+            request_sweep(connection->request, now);
+        }
+    }
+    for (guint i = 0; i < late->len; i++) {
+        expire(late->pdata[i]);
+    }
+    if (g_hash_table_size(server->connections) > 0) {
+        return G_SOURCE_CONTINUE;
+    }
+    g_clear_pointer(&server->sweep, g_source_unref);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+arm_sweep(BerthServer *server)
+{
+    if (server->sweep == NULL) {
+        server->sweep = g_timeout_source_new_seconds(1);
+        g_source_set_callback(server->sweep, sweep, server, NULL);
+        g_source_attach(server->sweep, g_main_context_get_thread_default());
+    }
+}
+
+/* ---- accepting ---- */
+
+static BerthActor *
+actor_from_address(int fd, GError **error)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+    if (getpeername(fd, (struct sockaddr *)&address, &size) != 0 ||
+        getnameinfo((struct sockaddr *)&address, size, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        berth_error_set(error, BERTH_ERROR_UNAVAILABLE, "a client left before it was accepted");
+        return NULL;
+    }
+    BerthActor *actor = g_new0(BerthActor, 1);
+    actor->origin = g_strdup_printf("%s:%s", host, port);
+    actor->peer = g_strdup(host);
+    return actor;
+}
+
+/* Whether there is room for one more of @actor's peer; answers and says no otherwise. */
+static gboolean
+admit(BerthServer *server, const BerthActor *actor, int fd, gboolean tls)
+{
+    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(server->peers, actor->peer));
+    gboolean peer_full = count >= server->limits.connections_per_peer;
+    if (!peer_full && server->figures.connections < server->limits.connections) {
+        return TRUE;
+    }
+    server->figures.refused++;
+    if (!tls) {
+        gate_refuse(fd, peer_full ? 429 : 503, "exhausted",
+                    peer_full ? "this client has too many connections"
+                              : "the server has too many connections",
+                    TRUE);
+    }
+    return FALSE;
+}
+
+static void
+accept_one(BerthServer *server, int accepted, gboolean tls)
+{
+    g_auto(BerthFd) fd = accepted;
+    g_autoptr(GError) error = NULL;
+    server->figures.accepted++;
+    g_autoptr(BerthActor) actor =
+        tls ? actor_from_address(fd, &error) : berth_actor_from_unix(fd, &error);
+    if (actor == NULL || !admit(server, actor, fd, tls)) {
+        return;
+    }
+    Connection *connection = g_new0(Connection, 1);
+    connection->server = server;
+    connection->fd = berth_fd_steal(&fd);
+    connection->tls = tls;
+    connection->actor = g_steal_pointer(&actor);
+    connection_set_phase(connection, PHASE_HEAD);
+    g_hash_table_add(server->connections, connection);
+    server->figures.connections++;
+    count_peer(server, connection->actor->peer, 1);
+    arm_sweep(server);
+    if (!gate_add(connection)) {
+        connection_close(connection);
+    } else if (tls) {
+        connection_hand_over(connection);
+    }
+}
+
+/* No descriptor is left: the waiting client is accepted with the spare one and closed, or it would keep the
+ * listener busy for ever. */
+static void
+shed_one(BerthServer *server, int listener)
+{
+    if (server->spare_fd >= 0) {
+        close(server->spare_fd);
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            server->figures.refused++;
+            gate_refuse(fd, 503, "exhausted", "the server has no descriptor left", TRUE);
+            close(fd);
+        }
+        server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+}
+
+static gboolean
+accept_waiting(int fd, GIOCondition condition, gpointer data)
+{
+    Listener *listener = data;
+    for (guint i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (accepted >= 0) {
+            accept_one(listener->server, accepted, listener->tls);
+        } else if (errno == EMFILE || errno == ENFILE) {
+            shed_one(listener->server, fd);
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            break;
+        }
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+/* ---- listeners ---- */
+
+static void
+free_listener(gpointer data)
+{
+    Listener *listener = data;
+    g_source_destroy(listener->source);
+    g_source_unref(listener->source);
+    close(listener->fd);
+    if (listener->unlink_path != NULL) {
+        unlink(listener->unlink_path);
+        g_free(listener->unlink_path);
+    }
+    g_free(listener);
+}
+
+static Listener *
+add_listener(BerthServer *server, int fd, gboolean tls)
+{
+    Listener *listener = g_new0(Listener, 1);
+    listener->server = server;
+    listener->fd = fd;
+    listener->tls = tls;
+    listener->source = g_unix_fd_source_new(fd, G_IO_IN);
+    g_source_set_callback(listener->source, G_SOURCE_FUNC(accept_waiting), listener, NULL);
+    g_source_attach(listener->source, g_main_context_get_thread_default());
+    g_ptr_array_add(server->listeners, listener);
+    return listener;
+}
+
+/** Serves on @fd, a listening unix socket, which is taken over. */
+gboolean
+berth_server_listen_fd(BerthServer *server, int fd, GError **error)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0 || address.ss_family != AF_UNIX) {
+        berth_error_set(error, BERTH_ERROR_INVALID, "descriptor %d is no unix socket", fd);
+        return FALSE;
+    }
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    add_listener(server, fd, FALSE);
+    return TRUE;
+}
+
+/* A socket file that nobody answers on is left from a crash and may go. */
+static gboolean
+clear_stale(const struct sockaddr_un *address, GError **error)
+{
+    g_auto(BerthFd) probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (connect(probe, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN) {
+        berth_error_set(error, BERTH_ERROR_UNAVAILABLE, "another berthd serves '%s' already",
+                        address->sun_path);
+        return FALSE;
+    }
+    if (errno == ECONNREFUSED) {
+        unlink(address->sun_path);
+    }
+    return TRUE;
+}
+
+/** Serves on a new unix socket at @path: mode 0600 until a group is set. */
+gboolean
+berth_server_listen_unix(BerthServer *server, const char *path, GError **error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) {
+        berth_error_set(error, BERTH_ERROR_INVALID, "the socket path '%s' is longer than %zu bytes",
+                        path, sizeof address.sun_path - 1);
+        return FALSE;
+    }
+    g_strlcpy(address.sun_path, path, sizeof address.sun_path);
+    if (!clear_stale(&address, error)) {
+        return FALSE;
+    }
+    g_auto(BerthFd) fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t before = umask(0177);
+    int bound = fd >= 0 ? bind(fd, (struct sockaddr *)&address, sizeof address) : -1;
+    umask(before);
+    if (bound != 0 || listen(fd, BACKLOG) != 0) {
+        berth_error_set_errno(error, errno, "can't listen on '%s'", path);
+        return FALSE;
+    }
+    add_listener(server, berth_fd_steal(&fd), FALSE)->unlink_path = g_strdup(path);
+    return TRUE;
+}
+
+static void
+give_to_group(const char *path, const char *name)
+{
+    const struct group *group = getgrnam(name);
+    if (group == NULL) {
+        berth_log(BERTH_LOG_WARNING, "the socket is for root only: its group does not exist",
+                  "group", name, "socket", path, NULL);
+    } else if (chown(path, (uid_t)-1, group->gr_gid) != 0 || chmod(path, 0660) != 0) {
+        berth_log(BERTH_LOG_WARNING, "the socket could not be given to its group", "group", name,
+                  "error", g_strerror(errno), NULL);
+    }
+}
+
+/* How many sockets systemd passed to us (sd_listen_fds(3)). */
+static guint
+passed_sockets(void)
+{
+    const char *pid = g_getenv("LISTEN_PID"), *count = g_getenv("LISTEN_FDS");
+    if (pid == NULL || count == NULL || g_ascii_strtoull(pid, NULL, 10) != (guint64)getpid()) {
+        return 0;
+    }
+    guint passed = (guint)g_ascii_strtoull(count, NULL, 10);
+    g_unsetenv("LISTEN_PID");
+    g_unsetenv("LISTEN_FDS");
+    return MIN(passed, 16);
+}
+
+static gboolean
+listen_tcp(BerthServer *server, const BerthConfig *config, GError **error)
+{
+    const char *colon = strrchr(config->tcp, ':');
+    if (colon == NULL) {
+        berth_error_set(error, BERTH_ERROR_INVALID, "[listen] tcp: '%s' is not ADDRESS:PORT",
+                        config->tcp);
+        return FALSE;
+    }
+    g_autofree char *host = g_strndup(config->tcp, (gsize)(colon - config->tcp));
+    char *bare = host;
+    if (*bare == '[' && g_str_has_suffix(bare, "]")) {
+        bare[strlen(bare) - 1] = '\0';
+        bare++;
+    }
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
+                             .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(*bare != '\0' ? bare : NULL, colon + 1, &hints, &found) != 0) {
+        berth_error_set(error, BERTH_ERROR_INVALID, "[listen] tcp: '%s' is not ADDRESS:PORT",
+                        config->tcp);
+        return FALSE;
+    }
+    g_auto(BerthFd) fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int yes = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    gboolean listening =
+        fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0;
+    int problem = errno;
+    freeaddrinfo(found);
+    if (!listening) {
+        berth_error_set_errno(error, problem, "can't listen on '%s'", config->tcp);
+        return FALSE;
+    }
+    add_listener(server, berth_fd_steal(&fd), TRUE);
+    return TRUE;
+}
+
+static GSource *attach_daemon(BerthServer *server, struct MHD_Daemon *daemon);
+
+static gboolean
+serve_tcp(BerthServer *server, const BerthConfig *config, GError **error)
+{
+    if (!berth_config_validate(config, error)) {
+        return FALSE;
+    }
+    if (config->token_file != NULL) {
+        server->tokens = berth_tokens_load(config->token_file, error);
+        if (server->tokens == NULL) {
+            return FALSE;
+        }
+    }
+    server->client_certificates = config->tls_client_ca != NULL;
+    server->tls = request_start_daemon(server, TRUE, config, error);
+    if (server->tls == NULL) {
+        return FALSE;
+    }
+    server->tls_source = attach_daemon(server, server->tls);
+    return listen_tcp(server, config, error);
+}
+
+/** See the header. */
+gboolean
+berth_server_listen(BerthServer *server, const BerthConfig *config, GError **error)
+{
+    guint passed = passed_sockets();
+    for (guint i = 0; i < passed; i++) {
+        if (!berth_server_listen_fd(server, LISTEN_FDS_START + (int)i, error)) {
+            return FALSE;
+        }
+    }
+    if (passed == 0) {
+        g_autofree char *folder = g_path_get_dirname(config->socket);
+        g_mkdir_with_parents(folder, 0755);
+        if (!berth_server_listen_unix(server, config->socket, error)) {
+            return FALSE;
+        }
+        give_to_group(config->socket, config->socket_group);
+    }
+    return config->tcp == NULL || serve_tcp(server, config, error);
+}
+
+/* ---- libmicrohttpd as a GSource ---- */
+
+typedef struct {
+    GSource source;
+    struct MHD_Daemon *daemon;
+    gpointer fd_tag;
+} DaemonSource;
+
+static gboolean
+daemon_prepare(GSource *source, int *timeout)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+    if (MHD_get_timeout(((DaemonSource *)source)->daemon, &ms) != MHD_YES) {
+        *timeout = -1;
+        return FALSE;
+    }
+    *timeout = (int)MIN(ms, 3600 * 1000);
+    return ms == 0;
+}
+
+static gboolean
+daemon_check(GSource *source)
+{
+    DaemonSource *daemon = (DaemonSource *)source;
+    MHD_UNSIGNED_LONG_LONG ms;
+    return g_source_query_unix_fd(source, daemon->fd_tag) != 0 ||
+           (MHD_get_timeout(daemon->daemon, &ms) == MHD_YES && ms == 0);
+}
+
+static gboolean
+daemon_dispatch(GSource *source, GSourceFunc callback, gpointer data)
+{
+    MHD_run(((DaemonSource *)source)->daemon);
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs daemon_source = {
+    .prepare = daemon_prepare,
+    .check = daemon_check,
+    .dispatch = daemon_dispatch,
+};
+
+static GSource *
+attach_daemon(BerthServer *server, struct MHD_Daemon *daemon)
+{
+    GSource *source = g_source_new(&daemon_source, sizeof(DaemonSource));
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    ((DaemonSource *)source)->daemon = daemon;
+    ((DaemonSource *)source)->fd_tag = g_source_add_unix_fd(source, info->epoll_fd, G_IO_IN);
+    g_source_attach(source, g_main_context_get_thread_default());
+    return source;
+}
+
+/* ---- life ---- */
+
+static void
+take_limits(BerthServer *server, const BerthServerLimits *limits)
+{
+    static const BerthServerLimits defaults = {
+        .connections = 2048,
+        .connections_per_peer = 1280,
+        .streams_per_peer = 128,
+        .head_timeout_s = 10,
+        .body_bytes_per_s = 4096,
+    };
+    const BerthServerLimits *given = limits != NULL ? limits : &defaults;
+    server->limits = (BerthServerLimits){
+        given->connections ?: defaults.connections,
+        given->connections_per_peer ?: defaults.connections_per_peer,
+        given->streams_per_peer ?: defaults.streams_per_peer,
+        given->head_timeout_s ?: defaults.head_timeout_s,
+        given->body_bytes_per_s ?: defaults.body_bytes_per_s,
+    };
+}
+
+/** Returns: (transfer full): a server without listeners yet. @clock: borrowed. */
+BerthServer *
+berth_server_new(const BerthServerOps *ops, gpointer data, BerthClock *clock,
+                 const BerthServerLimits *limits, GError **error)
+{
+    g_autoptr(BerthServer) server = g_new0(BerthServer, 1);
+    server->ops = *ops;
+    server->data = data;
+    server->clock = clock;
+    take_limits(server, limits);
+    server->listeners = g_ptr_array_new_with_free_func(free_listener);
+    server->connections = g_hash_table_new_full(NULL, NULL, free_connection, NULL);
+    server->by_fd = g_hash_table_new(NULL, NULL);
+    server->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    server->gate_fd = -1;
+    server->plain =
+        gate_init(server, error) ? request_start_daemon(server, FALSE, NULL, error) : NULL;
+    if (server->plain == NULL) {
+        return NULL;
+    }
+    server->plain_source = attach_daemon(server, server->plain);
+    return g_steal_pointer(&server);
+}
+
+static void
+end_connections(BerthServer *server)
+{
+    g_autoptr(GList) all = g_hash_table_get_keys(server->connections);
+    for (GList *each = all; each != NULL; each = each->next) {
+        Connection *connection = each->data;
+        if (connection->handed_over) {
+            connection_abort(connection);
+        } else {
+            connection_close(connection);
+        }
+    }
+    /* WebSockets end in their own sources; the rest when libmicrohttpd runs. */
+    for (guint i = 0; i < 1000 && g_hash_table_size(server->connections) > 0; i++) {
+        g_main_context_iteration(g_main_context_get_thread_default(), FALSE);
+    }
+}
+
+static void
+stop_daemon(struct MHD_Daemon *daemon, GSource *source)
+{
+    if (source != NULL) {
+        g_source_destroy(source);
+        g_source_unref(source);
+    }
+    if (daemon != NULL) {
+        MHD_stop_daemon(daemon);
+    }
+}
+
+/** Ends all connections and listeners, then frees @server. */
+void
+berth_server_free(BerthServer *server)
+{
+    server->stopping = TRUE;
+    g_ptr_array_unref(server->listeners);
+    end_connections(server);
+    stop_daemon(server->plain, server->plain_source);
+    stop_daemon(server->tls, server->tls_source);
+    if (server->sweep != NULL) {
+        g_source_destroy(server->sweep);
+        g_source_unref(server->sweep);
+    }
+    gate_clear(server);
+    if (server->spare_fd >= 0) {
+        close(server->spare_fd);
+    }
+    g_clear_pointer(&server->tokens, berth_tokens_free);
+    g_hash_table_unref(server->connections);
+    g_hash_table_unref(server->by_fd);
+    g_hash_table_unref(server->peers);
+    g_free(server);
+}
+
+const BerthServerFigures *
+berth_server_figures(const BerthServer *server)
+{
+    return &server->figures;
+}
