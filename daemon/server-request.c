@@ -205,10 +205,6 @@ follow_connection(void *data, struct MHD_Connection *mhd, void **context,
 
 /* ---- the head ---- */
 
-typedef struct {
-    GString *head; /* the head as it would have been written */
-} HeadWriter;
-
 /* A NUL hidden in a header shows as a size beyond its text. */
 static enum MHD_Result
 write_header(void *data, enum MHD_ValueKind kind, const char *name, size_t name_size,

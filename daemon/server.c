@@ -6,6 +6,7 @@
 #include "daemon/server-private.h"
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "daemon/log.h"
 
 #include <arpa/inet.h>
