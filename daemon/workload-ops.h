@@ -86,7 +86,8 @@ struct BerthLogReader {
 
 /**
  * BerthWorkloadOps:
- * @data: the controllers' own, first argument of each
+ * @data: the controllers' own, first argument of each but
+ * @image_data: first argument of @image_content
  * @why: why the workload is where it is, or is not placed: JSON text
  * @xml: the domain XML, as libvirt has it or as it would be made
  * @logs_open: @wake is called when bytes came after next() had none
@@ -97,7 +98,7 @@ struct BerthLogReader {
  * @unready: (nullable): a reason why the daemon is not ready, (transfer full)
  */
 typedef struct {
-    gpointer data;
+    gpointer data, image_data;
     void (*why)(gpointer data, BerthObject *object, BerthAnswer answer, gpointer user_data);
     void (*xml)(gpointer data, BerthObject *object, BerthAnswer answer, gpointer user_data);
     BerthLogReader *(*logs_open)(gpointer data, BerthObject *object, const BerthLogQuery *query,
