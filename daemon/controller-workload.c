@@ -515,6 +515,10 @@ remove_finished(BerthWorkloadRun *run, BerthObject *object, gint64 now_us)
 static void
 forget_workload(BerthWorkloadController *controller, const char *uid)
 {
+    BerthWorkloadRun *run = g_hash_table_lookup(controller->runs, uid);
+    if (run != NULL) {
+        berth_workload_wake_logs(run);
+    }
     g_hash_table_remove(controller->waiting, uid);
     g_hash_table_remove(controller->runs, uid);
     if (berth_ledger_release(controller->control->ledger, uid)) {
@@ -582,6 +586,11 @@ look(const char *uid, gpointer user_data)
     }
     set_problem(run, NULL);
     berth_queue_forget(controller->queue, uid);
+    if (sight.vm && is_on(&sight) && run->console == NULL) {
+        const char *host = berth_workload_status_of(object)->host;
+        run->console =
+            berth_console_new(controller->control, uid, host, berth_workload_domain_uuid(object));
+    }
     release_resting_capacity(controller, object, &sight);
     if (is_finished_for_removal(run, object)) {
         remove_finished(run, object, sight.now_us);
@@ -709,6 +718,13 @@ berth_workload_controller_is_cycling(BerthWorkloadController *controller, const 
     return run != NULL && run->power_cycle;
 }
 
+/** Returns: what @controller was made with. */
+BerthControl *
+berth_workload_controller_control(BerthWorkloadController *controller)
+{
+    return controller->control;
+}
+
 guint
 berth_workload_controller_queue_length(BerthWorkloadController *controller)
 {
@@ -735,6 +751,10 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
         g_hash_table_remove(controller->waiting, object->uid);
     }
     berth_queue_add(controller->queue, object->uid);
+    BerthWorkloadRun *run = g_hash_table_lookup(controller->runs, object->uid);
+    if (run != NULL) {
+        berth_workload_wake_logs(run);
+    }
 }
 
 static void

@@ -15,6 +15,7 @@
 #define TCG_PROOF_S 90
 #define CALL_S 60
 #define PROBE_MIB 128
+#define CONNECT_S 20
 
 typedef struct {
     BerthControl *control;
@@ -28,6 +29,7 @@ typedef struct {
     BerthLink *link;
     guint timer;
     gboolean answered;
+    gint64 deadline_us; /* for the first connection */
 } Prepare;
 
 static void next_after_pool(Prepare *prepare);
@@ -386,6 +388,34 @@ on_pool(BerthHostReply *reply, const GError *error, gpointer data)
     }
 }
 
+static gboolean
+begin(gpointer data)
+{
+    Prepare *prepare = data;
+    BerthControl *control = prepare->control;
+    BerthFleetHost *host = berth_fleet_get(control->fleet, prepare->host);
+    prepare->timer = 0;
+    /* A host that was only just added is still being connected to and read. */
+    if (host != NULL && (!host->connected || host->inventory == NULL) &&
+        berth_clock_monotonic_us(control->clock) < prepare->deadline_us) {
+        prepare->timer = g_timeout_add(100, begin, prepare);
+        return G_SOURCE_REMOVE;
+    }
+    host = find_host(prepare);
+    if (host == NULL) {
+        return G_SOURCE_REMOVE;
+    }
+
+    const BerthSettingsSpec *settings = berth_catalog_settings(control->catalog);
+    g_autofree char *target =
+        g_strdup_printf("%s/%s", settings->pool_target, berth_fleet_pool(control->fleet));
+    BerthHostCall call = {
+        .verb = BERTH_HOST_POOL_ENSURE, .pool = berth_fleet_pool(control->fleet), .path = target};
+    prepare->step("pool", 5, prepare->user_data);
+    berth_host_runner_submit(host->runner, &call, CALL_S, on_pool, prepare);
+    return G_SOURCE_REMOVE;
+}
+
 /**
  * berth_host_prepare:
  * @name: a connected host
@@ -411,15 +441,6 @@ berth_host_prepare(BerthControl *control, const char *name, BerthPrepareStep ste
         finish(prepare, error);
         return;
     }
-    BerthFleetHost *host = find_host(prepare);
-    if (host == NULL) {
-        return;
-    }
-    const BerthSettingsSpec *settings = berth_catalog_settings(control->catalog);
-    g_autofree char *target =
-        g_strdup_printf("%s/%s", settings->pool_target, berth_fleet_pool(control->fleet));
-    BerthHostCall call = {
-        .verb = BERTH_HOST_POOL_ENSURE, .pool = berth_fleet_pool(control->fleet), .path = target};
-    step("pool", 5, user_data);
-    berth_host_runner_submit(host->runner, &call, CALL_S, on_pool, prepare);
+    prepare->deadline_us = berth_clock_monotonic_us(control->clock) + CONNECT_S * G_USEC_PER_SEC;
+    begin(prepare);
 }

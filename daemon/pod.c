@@ -148,6 +148,7 @@ write_record(BerthPodRun *run, guint index, const BerthLogRecord *record)
     if (record->size > 0) {
         each_session(run, index, TRUE, pass_output, &output);
     }
+    run->options.logged(run->options.user_data);
     return TRUE;
 }
 

@@ -18,6 +18,7 @@ typedef struct BerthPodSession BerthPodSession;
  * BerthPodRunOptions:
  * @configure: fills the link's configuration when a fresh guest answers; called from the main loop;
  *     what it points to must live until it returns. FALSE with @error: the pod is reported as failed
+ * @logged: a record was added to a log; called from the main loop
  * @changed: something the controller should look at; called from the main loop
  */
 typedef struct {
@@ -28,6 +29,7 @@ typedef struct {
     gpointer open_data;
     GDestroyNotify open_free;
     gboolean (*configure)(BerthLink *link, gpointer user_data, GError **error);
+    void (*logged)(gpointer user_data);
     void (*changed)(gpointer user_data);
     gpointer user_data;
     GDestroyNotify user_free;

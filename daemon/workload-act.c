@@ -961,6 +961,16 @@ on_pod_changed(gpointer data)
     }
 }
 
+static void
+on_pod_logged(gpointer data)
+{
+    const Opener *opener = data;
+    BerthWorkloadRun *run = g_hash_table_lookup(opener->controller->runs, opener->uid);
+    if (run != NULL) {
+        berth_workload_wake_logs(run);
+    }
+}
+
 static BerthImageConfig
 read_image_config(const json_t *config, GPtrArray *owned)
 {
@@ -984,8 +994,17 @@ read_image_config(const json_t *config, GPtrArray *owned)
     };
 }
 
-static BerthContainerWish
-wish_of(const BerthContainerSpec *container)
+/** Returns: what the image @reference says; strings borrowed from its record, arrays put into @owned. */
+BerthImageConfig
+berth_workload_image_config(BerthControl *control, const char *reference, GPtrArray *owned)
+{
+    const BerthImageStatus *image = find_image(control, reference);
+    return read_image_config(image != NULL ? image->config : NULL, owned);
+}
+
+/** Returns: @container's wishes; strings borrowed from it. */
+BerthContainerWish
+berth_workload_wish(const BerthContainerSpec *container)
 {
     return (BerthContainerWish){
         .name = container->name,
@@ -1013,7 +1032,7 @@ add_container(BerthControl *control, const BerthContainerSpec *spec, GArray *pla
         return FALSE;
     }
     BerthImageConfig config = read_image_config(image->config, owned);
-    BerthContainerWish wish = wish_of(spec);
+    BerthContainerWish wish = berth_workload_wish(spec);
     BerthContainerSetup *setup = berth_container_setup_new(&config, &wish, error);
     if (setup == NULL) {
         return FALSE;
@@ -1109,6 +1128,7 @@ act_call_guest(BerthWorkloadRun *run, BerthObject *object)
         .open_data = opener_new(run, object),
         .open_free = free_opener,
         .configure = configure,
+        .logged = on_pod_logged,
         .changed = on_pod_changed,
         .user_data = opener_new(run, object),
         .user_free = free_opener,

@@ -71,7 +71,10 @@ struct BerthStreamHandle {
     const BerthStreamHandleOps *ops;
 };
 
-/* A log reader: pulled, so that a slow client holds nothing up. */
+/* A log reader: pulled, so that a slow client holds nothing up. Its bytes are application/x-ndjson, one
+ * record a line, in order: {"sequence":7,"time":"2026-11-24T09:00:00.123456Z","stream":"stdout",
+ * "data":"text as UTF-8"}; "data64" (base64) instead of "data" when the bytes are not UTF-8; a hole is
+ * {"sequence":9,"stream":"gap","bytes":4096}. Records are pieces of the stream, not lines of text. */
 typedef struct BerthLogReader BerthLogReader;
 typedef struct {
     /* Returns: (transfer full): the next bytes (at most 64 KiB); NULL and @end FALSE: nothing now, wait for
@@ -91,6 +94,8 @@ struct BerthLogReader {
  * @why: why the workload is where it is, or is not placed: JSON text
  * @xml: the domain XML, as libvirt has it or as it would be made
  * @logs_open: @wake is called when bytes came after next() had none
+ * @attach_open: output begins with the whole log that is kept when history is -1, with what comes from
+ *     now on when it is 0; waits for a workload that is still being started; nothing is lost or doubled
  * @exec_open, @attach_open, @console_open: return NULL and set @error when it can't even be tried
  * @image_content: the uploaded file at @path (handed over: to be moved or unlinked) for the Image
  *     @image; answers with the text ""

@@ -4,11 +4,11 @@
 
 #include "daemon/control.h"
 #include "daemon/plan-workload.h"
+#include "daemon/console.h"
 #include "daemon/pod.h"
+#include "drivers/pod-config.h"
 
 G_BEGIN_DECLS
-
-typedef struct BerthConsole BerthConsole;
 
 typedef struct {
     BerthWorkloadController *controller; /* borrowed */
@@ -56,8 +56,9 @@ char **berth_workload_images(BerthObject *object);
 void berth_workload_wake_logs(BerthWorkloadRun *run);
 void berth_workload_logs_opened(BerthWorkloadRun *run);
 
-BerthConsole *berth_console_new(BerthControl *control, const char *uid, const char *host,
-                                const char *uuid);
-void berth_console_free(BerthConsole *console);
+/* What execs and containers are made of. */
+BerthImageConfig berth_workload_image_config(BerthControl *control, const char *reference,
+                                             GPtrArray *owned);
+BerthContainerWish berth_workload_wish(const BerthContainerSpec *container);
 
 G_END_DECLS
