@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+#ifndef BERTH_GUEST_OS_DIR
+#define BERTH_GUEST_OS_DIR "/usr/share/berth/guest-os"
+#endif
 #define CONFIG_DEFAULT_PATH "/etc/berth/berthd.conf"
 
 typedef struct {
@@ -36,6 +39,8 @@ static const Key keys[] = {
     {"state", "folder", AT(state), "/var/lib/berth", TRUE,
      "Where objects, images and logs are kept."},
     {"state", "store", AT(store), "sqlite", FALSE, "The store: sqlite."},
+    {"state", "guest_os", AT(guest_os), BERTH_GUEST_OS_DIR, TRUE,
+     "Folder with the guest OS that pods boot from: vmlinuz, initramfs, manifest.json."},
     {"log", "level", AT(log_level), "info", FALSE, "error, warning, info or debug."},
 };
 

@@ -17,6 +17,7 @@ typedef struct {
     /* [state] */
     char *state; /* folder, "/var/lib/berth"; the option --state */
     char *store; /* "sqlite" */
+    char *guest_os; /* folder, "/usr/share/berth/guest-os"; the option --guest-os */
     /* [log] */
     char *log_level; /* "error", "warning", "info", "debug" */
     /* the command line alone */

@@ -396,11 +396,11 @@ static const struct {
     BerthPhase phase;
     const char *severity, *reason, *text;
 } phase_events[] = {
-    {BERTH_PHASE_RUNNING, "info", "Running", "is running on %s"},
-    {BERTH_PHASE_STOPPED, "info", "Stopped", "is off (%s)"},
-    {BERTH_PHASE_SUCCEEDED, "info", "Succeeded", "ended with success on %s"},
-    {BERTH_PHASE_FAILED, "error", "Failed", "failed on %s"},
-    {BERTH_PHASE_UNKNOWN, "warning", "Unknown", "can't be seen: %s does not answer"},
+    {BERTH_PHASE_RUNNING, "info", "Running", "is running on"},
+    {BERTH_PHASE_STOPPED, "info", "Stopped", "is off:"},
+    {BERTH_PHASE_SUCCEEDED, "info", "Succeeded", "ended with success on"},
+    {BERTH_PHASE_FAILED, "error", "Failed", "failed on"},
+    {BERTH_PHASE_UNKNOWN, "warning", "Unknown", "can't be seen, no answer from"},
 };
 
 static void
@@ -418,14 +418,11 @@ tell_event(BerthControl *control, BerthObject *object, const BerthWorkloadStep *
     }
     for (guint i = 0; i < G_N_ELEMENTS(phase_events); i++) {
         if (phase_events[i].phase == step->phase) {
-            g_autofree char *text =
-                g_strdup_printf(phase_events[i].text,
-                                step->phase == BERTH_PHASE_STOPPED && step->power_off_by != NULL
-                                    ? step->power_off_by
-                                    : host);
+            gboolean off = step->phase == BERTH_PHASE_STOPPED && step->power_off_by != NULL;
             berth_catalog_record_event(control->catalog, object, phase_events[i].severity,
-                                       phase_events[i].reason, step->power_off_by, "%s '%s' %s",
-                                       object->kind->name, object->name, text);
+                                       phase_events[i].reason, step->power_off_by, "%s '%s' %s %s",
+                                       object->kind->name, object->name, phase_events[i].text,
+                                       off ? step->power_off_by : host);
         }
     }
 }
@@ -477,7 +474,7 @@ record(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep *step
         berth_catalog_put_status(catalog, object, status, on_recorded, note_for(run));
         return;
     }
-    g_autoptr(BerthObject) off = berth_catalog_with_power(object, BERTH_POWER_OFF);
+    g_autoptr(BerthObject) off = berth_object_with_power(object, BERTH_POWER_OFF);
     BerthTransaction *transaction = berth_transaction_new();
     berth_catalog_add_body(transaction, off, object->revision);
     berth_catalog_add_status(transaction, object, status);

@@ -3,7 +3,7 @@
  * Order of life: configuration, folder lock and store, catalog, fleet, controllers, routes, listeners,
  * then the main loop; the end is the same backwards. Killing the process at any point is safe: what
  * was answered is in the store, and the next start lists the world and compares. */
-#include "config.h"
+#include <config.h>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <glib-unix.h>
 #include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

@@ -38,8 +38,11 @@ static void
 append(Fixture *f, guint64 sequence, const char *text)
 {
     g_autoptr(GError) error = NULL;
-    BerthLogRecord record = {.sequence = sequence, .wall_us = 7, .stream = 1,
-                             .data = (const guint8 *)text, .size = strlen(text)};
+    BerthLogRecord record = {.sequence = sequence,
+                             .wall_us = 7,
+                             .stream = 1,
+                             .data = (const guint8 *)text,
+                             .size = strlen(text)};
     berth_logs_append(f->logs, UID, "web", &record, &error);
     g_assert_no_error(error);
 }
