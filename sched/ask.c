@@ -2,6 +2,8 @@
  * outlive the ask. */
 #include "sched/ask.h"
 
+#include "sched/relation.h"
+
 static guint
 count_words(const BerthRequest *r)
 {
@@ -126,6 +128,22 @@ set_amounts(BerthAsk *ask)
     }
 }
 
+static guint
+least_in_a_place(const BerthAsk *ask, guint spread)
+{
+    const BerthSnapshot *s = ask->snapshot;
+    guint least = G_MAXUINT;
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    for (guint32 host = 0; host < s->end && least > 0; host++) {
+        guint64 place = berth_relation_place(s, host, ask->request->spreads[spread].scope);
+        if (berth_host_is_schedulable(s, host) &&
+            g_hash_table_add(seen, GSIZE_TO_POINTER(place + 1))) {
+            least = MIN(least, berth_relation_count(ask, spread, host));
+        }
+    }
+    return least == G_MAXUINT ? 0 : least;
+}
+
 /**
  * berth_ask_init:
  * @snapshot: learns the request's strings; its hosts are not changed
@@ -155,6 +173,12 @@ berth_ask_init(BerthAsk *ask, BerthSnapshot *snapshot, const BerthRequest *reque
     ask->machine = berth_symbols_intern(&snapshot->symbols, request->machine);
     ask->image = berth_symbols_intern(&snapshot->symbols, request->image);
     ask->host = BERTH_HOST_NONE;
+    if (request->n_spreads > 0) {
+        ask->spread_least = g_new(guint, request->n_spreads);
+        for (guint i = 0; i < request->n_spreads; i++) {
+            ask->spread_least[i] = least_in_a_place(ask, i);
+        }
+    }
     if (request->host != NULL) {
         ask->host = berth_snapshot_find_host(snapshot, request->host);
         ask->host_unknown = ask->host == BERTH_HOST_NONE;
@@ -168,4 +192,5 @@ berth_ask_clear(BerthAsk *ask)
         g_free(ask->words);
     }
     ask->words = NULL;
+    g_clear_pointer(&ask->spread_least, g_free);
 }

@@ -30,6 +30,8 @@ typedef struct {
     const BerthSymbol *selector_keys, *selector_values;
     const BerthSymbol *relation_groups, *relation_keys, *relation_values, *spread_groups;
     const BerthSymbol *toleration_keys, *toleration_values;
+    guint
+        *spread_least; /* owned, NULL without spreads: members in the emptiest schedulable place */
     BerthSymbol inline_words[BERTH_ASK_WORDS];
     BerthSymbol *words; /* inline_words, or owned when they were too few */
 } BerthAsk;

@@ -72,8 +72,8 @@ berth_evaluate_scores(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
 {
     gint64 total = 1;
     for (guint i = 0; i < plan->n_scores; i++) {
-        gint32 part = berth_rules[plan->scores[i]]->score(ask, host, placement);
-        total += (gint64)part * plan->weights[i];
+        gint64 part = berth_rules[plan->scores[i]]->score(ask, host, placement);
+        total += part * plan->weights[i];
         if (scored != NULL && scored->n_parts < BERTH_SCORE_PARTS_MAX) {
             scored->parts[scored->n_parts++] =
                 (BerthScorePart){berth_rules[plan->scores[i]]->code,

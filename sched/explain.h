@@ -68,8 +68,8 @@ typedef struct {
 
 typedef struct {
     const char *code;
-    gint score;  /* 0..1000, before weight */
-    gint weight; /* of the policy */
+    gint64 score; /* 0..1000 for a rule of the default policy, before weight */
+    gint weight;  /* of the policy */
 } BerthScorePart;
 
 #define BERTH_SCORE_PARTS_MAX 24

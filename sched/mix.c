@@ -22,3 +22,9 @@ berth_mix_observe(BerthMix *mix, const BerthAsk *ask)
 {
     mix->seen++;
 }
+
+BerthMix *
+berth_mix_copy(const BerthMix *mix)
+{
+    return g_memdup2(mix, sizeof(*mix));
+}

@@ -8,6 +8,7 @@ G_BEGIN_DECLS
 typedef struct BerthMix BerthMix;
 
 BerthMix *berth_mix_new(void);
+BerthMix *berth_mix_copy(const BerthMix *mix);
 void berth_mix_free(BerthMix *mix);
 void berth_mix_observe(BerthMix *mix, const BerthAsk *ask);
 

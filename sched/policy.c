@@ -6,11 +6,26 @@ static const BerthPolicy policies[] = {
     {
         .name = "default",
         .doc = "Keeps room for the requests that usually come, then packs.",
-        .weights = {{"pack", 1}},
+        .weights = {{"wish", 64}, {"avoid", 128}, {"image", 1}, {"pack", 1}},
     },
     {
         .name = "first-fit",
-        .doc = "The first host with room.",
+        .doc = "The first host, cell and device with room.",
+    },
+    {
+        .name = "best-fit",
+        .doc = "The fullest host or cell with room.",
+        .weights = {{"best-fit", 1}},
+    },
+    {
+        .name = "balance-fit",
+        .doc = "The host whose cells differ most, evened out.",
+        .weights = {{"balance-fit", 1}},
+    },
+    {
+        .name = "dot-product",
+        .doc = "The host whose free vector points least in the request's direction.",
+        .weights = {{"dot-product", 1}},
     },
 };
 

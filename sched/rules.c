@@ -19,7 +19,20 @@
     RULE(hugepage)      \
     RULE(numa)          \
     RULE(device)        \
-    RULE(pack)
+    RULE(quota)         \
+    RULE(affinity)      \
+    RULE(anti_affinity) \
+    RULE(spread)        \
+    RULE(reserve)       \
+    RULE(wish)          \
+    RULE(avoid)         \
+    RULE(image)         \
+    RULE(pack)          \
+    RULE(spread_load)   \
+    RULE(balance)       \
+    RULE(best_fit)      \
+    RULE(balance_fit)   \
+    RULE(dot_product)
 /* clang-format on */
 
 #define DECLARE(rule) extern const BerthRule berth_rule_##rule;

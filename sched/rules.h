@@ -46,7 +46,7 @@ typedef struct BerthRule {
     BerthRemedy remedy;
     gboolean (*asked)(const BerthAsk *ask);
     gboolean (*admits)(const BerthAsk *ask, guint32 host, BerthRefusal *refusal);
-    gint32 (*score)(const BerthAsk *ask, guint32 host, const BerthPlacement *placement);
+    gint64 (*score)(const BerthAsk *ask, guint32 host, const BerthPlacement *placement);
 } BerthRule;
 
 #define BERTH_RULES_MAX 64

@@ -15,7 +15,7 @@ cells_left(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
     return (share(cell->cpu_free, cell->cpu_cap) + share(cell->mem_free, cell->mem_cap)) / 2;
 }
 
-static gint32
+static gint64
 score(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
 {
     const BerthSnapshot *s = ask->snapshot;

@@ -230,6 +230,41 @@ berth_snapshot_put_host(BerthSnapshot *s, const BerthHost *host, guint32 *index,
     return TRUE;
 }
 
+/* Gives @twin, a host without anything, the capacity and facts of @host, nothing charged. */
+void
+berth_snapshot_become_like(BerthSnapshot *s, guint32 twin, guint32 host)
+{
+    drop_host_columns(s, twin);
+    s->cpu_cap[twin] = s->cpu_free[twin] = s->cpu_cap[host];
+    s->mem_cap[twin] = s->mem_free[twin] = s->mem_cap[host];
+    s->cpu_pct[twin] = s->cpu_pct[host];
+    s->zone[twin] = s->zone[host];
+    s->rack[twin] = s->rack[host];
+    s->profile[twin] = s->profile[host];
+    ((BerthProfile *)g_ptr_array_index(s->profiles, s->profile[host]))->hosts++;
+    s->n_cells[twin] = s->n_cells[host];
+    s->n_stocks[twin] = s->n_stocks[host];
+    s->n_slots[twin] = s->n_slots[host];
+    s->cell_first[twin] = berth_runs_add(&s->cells, s->n_cells[host]);
+    s->stock_first[twin] = berth_runs_add(&s->stocks, s->n_stocks[host]);
+    s->slot_first[twin] = berth_runs_add(&s->slots, s->n_slots[host]);
+    for (guint i = 0; i < s->n_cells[host]; i++) {
+        BerthCell cell = berth_cells(s, host)[i];
+        berth_cells(s, twin)[i] =
+            (BerthCell){cell.cpu_cap, cell.cpu_cap, cell.mem_cap, cell.mem_cap};
+    }
+    for (guint i = 0; i < s->n_stocks[host]; i++) {
+        berth_stocks(s, twin)[i] = berth_stocks(s, host)[i];
+        berth_stocks(s, twin)[i].used = 0;
+    }
+    for (guint i = 0; i < s->n_slots[host]; i++) {
+        berth_slots(s, twin)[i] = berth_slots(s, host)[i];
+        berth_slots(s, twin)[i].used = 0;
+        berth_slots(s, twin)[i].holders = 0;
+    }
+    berth_snapshot_touch(s, twin);
+}
+
 /**
  * berth_snapshot_remove_host:
  *

@@ -1,0 +1,166 @@
+/* Looks for the smallest change that lets a refused request in. Every candidate is one change that is
+ * enough by itself; its size is a share of a host, and the smallest wins, the lowest host among
+ * equals. Adding a host is last. */
+#include "sched/fix.h"
+
+#include "sched/forecast.h"
+
+/* How much a change counts against freeing amounts, which counts the share of the host freed. */
+#define COST_UNCORDON 0.05
+#define COST_QUOTA 0.2
+#define COST_DROP 0.3
+#define COST_NOTHING 1e9
+
+typedef struct {
+    BerthFix fix;
+    double cost;
+} Best;
+
+static void
+offer(Best *best, const BerthFix *fix, double cost)
+{
+    if (cost < best->cost) {
+        best->fix = *fix;
+        best->cost = cost;
+    }
+}
+
+/* Capacity behind a refusal, so that a shortage has a size; 0 = the host could never do it. */
+static gint64
+capacity_of(const BerthAsk *ask, const BerthRule *rule, const BerthRefusal *r)
+{
+    const BerthSnapshot *s = ask->snapshot;
+    if (g_str_equal(rule->code, "vcpu")) {
+        return s->cpu_cap[r->host];
+    }
+    if (g_str_equal(rule->code, "memory")) {
+        return s->mem_cap[r->host];
+    }
+    gint64 capacity = 0;
+    gboolean pages = g_str_equal(rule->code, "hugepage");
+    for (guint i = 0; i < s->n_stocks[r->host]; i++) {
+        const BerthStock *stock = &berth_stocks(s, r->host)[i];
+        if (pages ? stock->kind == BERTH_STOCK_HUGEPAGE && stock->key == ask->page_key
+                  : stock->kind != BERTH_STOCK_HUGEPAGE &&
+                        g_strcmp0(berth_symbols_name(&s->symbols, stock->key), r->dimension) == 0) {
+            capacity += stock->capacity;
+        }
+    }
+    return capacity;
+}
+
+/* What one host would need: all refusing rules, not only the first. */
+typedef struct {
+    guint refused;        /* rules that refuse */
+    const BerthRule *one; /* the last of them */
+    BerthRefusal refusal; /* its refusal */
+    gboolean only_amounts;
+    BerthFix amounts;
+    double cost;
+} Wants;
+
+static void
+look_at_host(const BerthAsk *ask, const BerthPlan *plan, guint32 host, Wants *wants)
+{
+    *wants = (Wants){.only_amounts = TRUE, .amounts = {.kind = BERTH_FIX_FREE, .host = host}};
+    for (guint i = 0; i < plan->n_filters; i++) {
+        const BerthRule *rule = berth_rules[plan->filters[i]];
+        BerthRefusal r = {.host = host, .code = rule->code};
+        if (rule->admits(ask, host, &r)) {
+            continue;
+        }
+        wants->refused++;
+        wants->one = rule;
+        wants->refusal = r;
+        gint64 capacity = rule->remedy == BERTH_REMEDY_FREE ? capacity_of(ask, rule, &r) : 0;
+        if (capacity < r.need || wants->amounts.n_amounts == BERTH_FIX_AMOUNTS_MAX) {
+            wants->only_amounts = FALSE;
+        } else if (rule->remedy == BERTH_REMEDY_FREE) {
+            wants->amounts.amounts[wants->amounts.n_amounts++] =
+                (BerthFixAmount){rule->code, r.dimension, r.short_by};
+            wants->cost += (double)r.short_by / MAX(1, capacity);
+        } else {
+            wants->only_amounts = FALSE;
+        }
+    }
+}
+
+static void
+offer_one_rule(Best *best, const Wants *wants, guint32 host, const BerthSnapshot *s)
+{
+    BerthFix fix = {.host = host, .code = wants->one->code};
+    switch (wants->one->remedy) {
+    case BERTH_REMEDY_UNCORDON:
+        if (s->state[host] & BERTH_HOST_READY) {
+            fix.kind = BERTH_FIX_UNCORDON;
+            offer(best, &fix, COST_UNCORDON);
+        }
+        break;
+    case BERTH_REMEDY_DROP:
+        fix.kind = BERTH_FIX_DROP_RULE;
+        offer(best, &fix, COST_DROP);
+        break;
+    case BERTH_REMEDY_QUOTA:
+        fix.kind = BERTH_FIX_RAISE_QUOTA;
+        fix.n_amounts = 1;
+        fix.amounts[0] =
+            (BerthFixAmount){fix.code, wants->refusal.dimension, wants->refusal.short_by};
+        offer(best, &fix, COST_QUOTA);
+        break;
+    case BERTH_REMEDY_FREE:
+    case BERTH_REMEDY_NONE:
+        break;
+    }
+}
+
+/* Several rules refuse where the request would stand alone on the host: an empty twin helps. Tried on
+ * a twin that is added for the moment. */
+static void
+offer_twin(Best *best, BerthSnapshot *s, const BerthAsk *ask, const BerthPlan *plan)
+{
+    for (guint32 host = 0, end = s->end; host < end; host++) {
+        if (s->name[host] == 0 ||
+            (s->charge_head[host] == BERTH_CHARGE_NONE && berth_host_is_schedulable(s, host))) {
+            continue;
+        }
+        BerthPlacement placement;
+        guint32 twin = berth_forecast_add_like(s, host, NULL);
+        gboolean fits = berth_evaluate(ask, plan, twin, &placement) > 0;
+        berth_snapshot_remove_host(s, twin, NULL);
+        if (fits) {
+            BerthFix fix = {.kind = BERTH_FIX_ADD_HOST, .host = host, .code = ""};
+            offer(best, &fix, COST_NOTHING / 2);
+            return;
+        }
+    }
+}
+
+/**
+ * berth_fix_find:
+ * @fix: (out): the smallest change found; kind NONE when there is none. Dimensions are borrowed
+ * @snapshot: the ask's snapshot; as it was when the call returns
+ */
+void
+berth_fix_find(BerthFix *fix, BerthSnapshot *snapshot, const BerthAsk *ask, const BerthPlan *plan)
+{
+    Best best = {.fix = {.kind = BERTH_FIX_NONE, .host = BERTH_HOST_NONE, .code = ""},
+                 .cost = COST_NOTHING};
+    for (guint32 host = 0; host < snapshot->end; host++) {
+        Wants wants;
+        if (snapshot->name[host] == 0) {
+            continue;
+        }
+        look_at_host(ask, plan, host, &wants);
+        if (wants.only_amounts && wants.refused > 0) {
+            wants.amounts.code = wants.amounts.amounts[0].code;
+            offer(&best, &wants.amounts, wants.cost);
+        }
+        if (wants.refused == 1) {
+            offer_one_rule(&best, &wants, host, snapshot);
+        }
+    }
+    if (best.fix.kind == BERTH_FIX_NONE) {
+        offer_twin(&best, snapshot, ask, plan);
+    }
+    *fix = best.fix;
+}
