@@ -231,11 +231,12 @@ berth_config_from_arguments(int *argc, char ***argv, GError **error)
 {
     g_autoptr(BerthConfig) config = berth_config_new();
     g_autofree char *path = NULL;
-    char *state = NULL, *socket = NULL, *level = NULL;
+    char *state = NULL, *socket = NULL, *level = NULL, *guest_os = NULL;
     GOptionEntry entries[] = {
         {"config", 0, 0, G_OPTION_ARG_FILENAME, &path, "Configuration file", "FILE"},
         {"state", 0, 0, G_OPTION_ARG_FILENAME, &state, "State folder", "FOLDER"},
         {"socket", 0, 0, G_OPTION_ARG_FILENAME, &socket, "Unix socket of the API", "PATH"},
+        {"guest-os", 0, 0, G_OPTION_ARG_FILENAME, &guest_os, "Folder of the guest OS", "FOLDER"},
         {"log-level", 0, 0, G_OPTION_ARG_STRING, &level, "error, warning, info or debug", "LEVEL"},
         {"restore", 0, 0, G_OPTION_ARG_FILENAME, &config->restore,
          "Put a backup into the empty state folder, then end", "FILE"},
@@ -247,6 +248,7 @@ berth_config_from_arguments(int *argc, char ***argv, GError **error)
     override(&config->state, state);
     override(&config->socket, socket);
     override(&config->log_level, level);
+    override(&config->guest_os, guest_os);
     if (!read || !berth_config_validate(config, error)) {
         return NULL;
     }
