@@ -323,16 +323,32 @@ set_up(sqlite3 *db, GError **error)
         error);
 }
 
+/* Whether the file holds nothing yet: it is empty, or its maker died between making it and the commit of
+ * its tables. */
+static gboolean
+holds_nothing(sqlite3 *db, gboolean *nothing, GError **error)
+{
+    g_autofree char *pages = ask(db, "PRAGMA page_count", error);
+    g_autofree char *tables_found =
+        pages != NULL ? ask(db, "SELECT count(*) FROM sqlite_schema", error) : NULL;
+    g_autofree char *mark = tables_found != NULL ? ask(db, "PRAGMA application_id", error) : NULL;
+    if (mark == NULL) {
+        return FALSE;
+    }
+    *nothing = strcmp(tables_found, "0") == 0 && strcmp(mark, "0") == 0 &&
+               g_ascii_strtoll(pages, NULL, 10) <= 1;
+    return TRUE;
+}
+
 /* What is there is checked before anything of it is changed; an empty file becomes ours. */
 static gboolean
 check_or_make(sqlite3 *db, GError **error)
 {
-    g_autofree char *count = ask(db, "SELECT count(*) FROM sqlite_schema", error);
-    g_autofree char *pages = count != NULL ? ask(db, "PRAGMA page_count", error) : NULL;
-    if (pages == NULL) {
+    gboolean nothing;
+    if (!holds_nothing(db, &nothing, error)) {
         return FALSE;
     }
-    if (strcmp(pages, "0") == 0) {
+    if (nothing) {
         return set_up(db, error) && make_tables(db, error);
     }
     return check_format(db, error) && check_tables(db, error) && check_damage(db, error) &&

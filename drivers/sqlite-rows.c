@@ -367,6 +367,49 @@ typedef struct {
     guint limit;
 } Following;
 
+#define CHANGE_COLUMNS                                                                             \
+    "SELECT kind, project, name, uid, row_revision, body_revision, body, status, revision, seq, "  \
+    "deleted, sum FROM changes "
+
+static BerthChange *
+column_change(sqlite3_stmt *statement)
+{
+    return berth_change_new(sqlite3_column_int64(statement, 8),
+                            sqlite3_column_int64(statement, 10) != 0, column_row(statement, 0));
+}
+
+static gboolean
+check_change(sqlite3_stmt *statement, const BerthChange *change, GError **error)
+{
+    return sum_change(change, (guint)sqlite3_column_int64(statement, 9)) ==
+               sqlite3_column_int64(statement, 11) ||
+           fail_sum(error, "a change");
+}
+
+static gboolean
+check_kept(sqlite3_stmt *statement, gpointer data, gboolean *more, GError **error)
+{
+    const State *state = data;
+    g_autoptr(BerthChange) change = column_change(statement);
+    return check_change(statement, change, error) &&
+           ((change->revision > state->oldest && change->revision <= state->revision) ||
+            fail_sum(error, "the revision counter"));
+}
+
+/**
+ * berth_sqlite_check_changes:
+ *
+ * Reads every change once, in no order: a damaged key would hide a change from an ordered search.
+ */
+gboolean
+berth_sqlite_check_changes(sqlite3 *db, gint64 oldest, gint64 revision, GError **error)
+{
+    sqlite3_stmt *statement;
+    State state = {.revision = revision, .oldest = oldest};
+    return prepare(db, CHANGE_COLUMNS, &statement, error) &&
+           each_row(db, statement, check_kept, &state, error);
+}
+
 static gboolean
 take_change(sqlite3_stmt *statement, gpointer data, gboolean *more, GError **error)
 {
@@ -378,12 +421,9 @@ take_change(sqlite3_stmt *statement, gpointer data, gboolean *more, GError **err
         *more = FALSE; /* never a part of a revision */
         return TRUE;
     }
-    BerthChange *change = berth_change_new(revision, sqlite3_column_int64(statement, 10) != 0,
-                                           column_row(statement, 0));
+    BerthChange *change = column_change(statement);
     g_ptr_array_add(following->changes, change);
-    return sum_change(change, (guint)sqlite3_column_int64(statement, 9)) ==
-               sqlite3_column_int64(statement, 11) ||
-           fail_sum(error, "a change");
+    return check_change(statement, change, error);
 }
 
 static void
@@ -399,10 +439,7 @@ berth_sqlite_changes(sqlite3 *db, gint64 after, gint64 upto, guint limit, GError
     sqlite3_stmt *statement;
     g_autoptr(GPtrArray) changes = g_ptr_array_new_with_free_func(free_change);
     Following following = {changes, limit};
-    if (!prepare(db,
-                 "SELECT kind, project, name, uid, row_revision, body_revision, body, status, "
-                 "revision, seq, deleted, sum FROM changes WHERE revision > ? AND revision <= ? "
-                 "ORDER BY revision, seq",
+    if (!prepare(db, CHANGE_COLUMNS "WHERE revision > ? AND revision <= ? ORDER BY revision, seq",
                  &statement, error)) {
         return NULL;
     }

@@ -28,6 +28,7 @@ gboolean berth_sqlite_rows_set_state(BerthSqliteRows *rows, gint64 revision, gin
 
 gboolean berth_sqlite_state(sqlite3 *db, gint64 *revision, gint64 *oldest, GError **error);
 GPtrArray *berth_sqlite_load(sqlite3 *db, gint64 revision, GError **error);
+gboolean berth_sqlite_check_changes(sqlite3 *db, gint64 oldest, gint64 revision, GError **error);
 GPtrArray *berth_sqlite_changes(sqlite3 *db, gint64 after, gint64 upto, guint limit,
                                 GError **error);
 gboolean berth_sqlite_renew(BerthSqliteRows *rows, gint64 revision, GError **error);

@@ -351,7 +351,9 @@ static gboolean
 load(BerthStore *base, GPtrArray **rows, gint64 *revision, GError **error)
 {
     SqliteStore *store = (SqliteStore *)base;
-    *rows = berth_sqlite_load(store->reader, store->told, error);
+    *rows = berth_sqlite_check_changes(store->reader, store->oldest, store->told, error)
+                ? berth_sqlite_load(store->reader, store->told, error)
+                : NULL;
     *revision = store->told;
     return *rows != NULL;
 }
