@@ -44,8 +44,7 @@ void berth_error_set(GError **error, BerthErrorCode code, const char *format, ..
 void berth_error_set_at(GError **error, BerthErrorCode code, const char *pointer, const char *hint,
                         const char *format, ...) G_GNUC_PRINTF(5, 6);
 
-void berth_error_set_errno(GError **error, int errnum, const char *format, ...)
-    G_GNUC_PRINTF(3, 4);
+void berth_error_set_errno(GError **error, int errnum, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
 const char *berth_error_pointer(const GError *error);
 const char *berth_error_hint(const GError *error);

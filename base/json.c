@@ -57,8 +57,8 @@ berth_json_parse_limited(const char *data, gsize size, gsize size_max, guint dep
         return NULL;
     }
     json_error_t problem;
-    json_t *value = json_loadb(
-        data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &problem);
+    json_t *value =
+        json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &problem);
     if (value == NULL) {
         berth_error_set(error, BERTH_ERROR_INVALID, "not valid JSON at line %d, column %d: %s",
                         problem.line, problem.column, problem.text);

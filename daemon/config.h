@@ -15,8 +15,8 @@ typedef struct {
     char *tls_client_ca; /* PEM file: clients with a certificate of this CA are let in */
     char *token_file;    /* bearer tokens; this or tls_client_ca is needed with tcp */
     /* [state] */
-    char *state; /* folder, "/var/lib/berth"; the option --state */
-    char *store; /* "sqlite" */
+    char *state;    /* folder, "/var/lib/berth"; the option --state */
+    char *store;    /* "sqlite" */
     char *guest_os; /* folder, "/usr/share/berth/guest-os"; the option --guest-os */
     /* [log] */
     char *log_level; /* "error", "warning", "info", "debug" */

@@ -57,7 +57,7 @@ struct BerthRequest {
     gboolean in_handler; /* below a callback of libmicrohttpd: answer on return, don't resume */
     gint64 began_us;
 
-    GPtrArray *texts; /* of char *: decoded query values handed out */
+    GPtrArray *texts;              /* of char *: decoded query values handed out */
     GPtrArray *headers;            /* of char *: name, value, name, value, … for the answer */
     struct MHD_Response *response; /* owned until queued */
     guint status;

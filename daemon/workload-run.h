@@ -61,4 +61,39 @@ BerthImageConfig berth_workload_image_config(BerthControl *control, const char *
                                              GPtrArray *owned);
 BerthContainerWish berth_workload_wish(const BerthContainerSpec *container);
 
+/* ---- inside the controller: answers that are waited for ---- */
+
+/* Answers find their run by uid: the workload may be gone by then. @text: what the call was about. */
+typedef struct {
+    BerthWorkloadController *controller;
+    char *uid, *host, *uuid, *text; /* owned */
+} BerthPending;
+
+BerthPending *berth_pending_new(BerthWorkloadRun *run, BerthObject *object, const char *text);
+void berth_pending_free(BerthPending *pending);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthPending, berth_pending_free)
+BerthWorkloadRun *berth_pending_run(const BerthPending *pending);
+BerthFleetHost *berth_pending_host(const BerthPending *pending);
+
+void berth_workload_finish_soon(BerthWorkloadRun *run, BerthObject *object);
+void berth_workload_fail(BerthWorkloadRun *run, GError *error);
+void berth_workload_submit(BerthWorkloadRun *run, BerthObject *object, const BerthHostCall *call,
+                           BerthHostDone done, const char *text);
+
+const BerthImageStatus *berth_workload_image(BerthControl *control, const char *reference);
+const char *berth_digest_hex(const char *digest);
+const char *berth_workload_seed_digest(BerthObject *object);
+gboolean berth_workload_wants_seed(const BerthObject *object);
+char *berth_workload_seed_path(BerthControl *control, const char *uid);
+char *berth_workload_disk_volume(const BerthObject *object, const BerthDiskSpec *disk);
+char *berth_workload_image_serial(const char *disk_digest);
+char *berth_workload_domain_name(const BerthObject *object);
+
+void berth_workload_act_stage(BerthWorkloadRun *run, BerthObject *object);
+void berth_workload_act_make_disks(BerthWorkloadRun *run, BerthObject *object);
+void berth_workload_act_delete_disks(BerthWorkloadRun *run, BerthObject *object);
+void berth_workload_act_define(BerthWorkloadRun *run, BerthObject *object);
+void berth_workload_act_call_guest(BerthWorkloadRun *run, BerthObject *object);
+void berth_workload_act_start_containers(BerthWorkloadRun *run, BerthObject *object);
+
 G_END_DECLS

@@ -92,7 +92,7 @@ struct BerthLink {
     Container containers[BERTH_LINK_CONTAINERS_MAX];
     guint container_count;
     gsize log_in_flight; /* cost of what is in the containers' unacked */
-    GHashTable *execs; /* owned; id -> Exec* */
+    GHashTable *execs;   /* owned; id -> Exec* */
     BerthProcessId next_exec;
     Bucket frames, log_bytes;
     BerthLinkCounters counters;

@@ -9,7 +9,7 @@ G_BEGIN_DECLS
 /* A BerthStoreOp with strings of its own. */
 typedef struct {
     BerthStoreVerb verb;
-    char *kind, *project, *name;         /* owned */
+    char *kind, *project, *name;        /* owned */
     char *uid, *body, *status, *if_uid; /* owned, nullable */
     gint64 if_revision;
 } BerthStep;

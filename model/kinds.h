@@ -17,9 +17,9 @@ typedef struct {
 } BerthContainerSpec;
 
 typedef struct {
-    BerthWorkload workload; /* first: shared with BerthVmSpec */
-    char *hostname;         /* NULL: the pod's name */
-    GPtrArray *containers;  /* of BerthContainerSpec; 1 to 16 */
+    BerthWorkload workload;    /* first: shared with BerthVmSpec */
+    char *hostname;            /* NULL: the pod's name */
+    GPtrArray *containers;     /* of BerthContainerSpec; 1 to 16 */
     gboolean remove_when_done; /* docker's --rm: deleted after it ended */
     gboolean exec_denied;
 } BerthPodSpec;
@@ -59,7 +59,7 @@ typedef struct {
     BerthCapacity reserve; /* kept for the host itself */
     BerthCapacity limit;   /* use no more than this of it; 0: all */
     gint64 overcommit_cpu_percent, overcommit_memory_percent; /* 0: Settings' */
-    char *acceleration; /* "auto", "kvm", "tcg" */
+    char *acceleration;                                       /* "auto", "kvm", "tcg" */
 } BerthHostSpec;
 
 typedef struct {
@@ -68,14 +68,14 @@ typedef struct {
 } BerthForeignDomain;
 
 typedef struct {
-    char *phase;      /* "Connecting", "Ready", "Unprepared", "Unreachable" */
+    char *phase; /* "Connecting", "Ready", "Unprepared", "Unreachable" */
     BerthReason reason;
-    json_t *inventory; /* what the host has, as read */
+    json_t *inventory;                  /* what the host has, as read */
     BerthCapacity capacity, used, free; /* after reserve, limit and over-commit */
-    char *acceleration;        /* "kvm", "tcg", NULL: not proved yet */
+    char *acceleration;                 /* "kvm", "tcg", NULL: not proved yet */
     char *acceleration_reason;
-    char *guest_os;            /* digest that was uploaded */
-    json_t *guest_os_volumes;  /* {"kernel","initrd"} volume names */
+    char *guest_os;           /* digest that was uploaded */
+    json_t *guest_os_volumes; /* {"kernel","initrd"} volume names */
     gboolean prepared;
     gint64 pods, vms;
     GPtrArray *foreign; /* of BerthForeignDomain */
@@ -94,19 +94,19 @@ typedef struct {
 typedef struct {
     char *phase; /* "Pulling", "Ready", "Failed" */
     BerthReason reason;
-    char *digest;        /* manifest (oci) or content (disk) */
-    char *disk_digest;   /* sha256 of the squashfs or disk file */
+    char *digest;              /* manifest (oci) or content (disk) */
+    char *disk_digest;         /* sha256 of the squashfs or disk file */
     gint64 size, virtual_size; /* bytes of that file; of the disk the guest sees */
-    json_t *config;      /* entrypoint, cmd, env, user, workdir, stop_signal */
+    json_t *config;            /* entrypoint, cmd, env, user, workdir, stop_signal */
     json_t *layers;
-    char *path;          /* in the daemon's state folder */
+    char *path; /* in the daemon's state folder */
 } BerthImageStatus;
 
 /* ---- Network ---- */
 typedef struct {
-    char *libvirt; /* a libvirt network of this name on each host; or */
-    char *bridge;  /* an existing bridge of this name on each host */
-    char *cidr;    /* range owner: "192.168.122.0/24" */
+    char *libvirt;                 /* a libvirt network of this name on each host; or */
+    char *bridge;                  /* an existing bridge of this name on each host */
+    char *cidr;                    /* range owner: "192.168.122.0/24" */
     char *range_start, *range_end; /* what Berth may assign, outside any DHCP range */
     char *gateway;
     char **dns;
@@ -137,7 +137,7 @@ typedef struct {
 
 /* ---- Task ---- */
 typedef struct {
-    char *verb;              /* "pull", "prepare", "reboot", … */
+    char *verb; /* "pull", "prepare", "reboot", … */
     char *target_kind, *target_project, *target_name, *target_uid;
     json_t *arguments;
     char *actor, *request_id;
@@ -157,7 +157,7 @@ typedef struct {
 /* ---- Event ---- */
 typedef struct {
     char *object_kind, *object_project, *object_name, *object_uid;
-    char *reason;  /* stable code */
+    char *reason; /* stable code */
     char *message;
     char *severity; /* "info", "warning", "error" */
     char *actor, *origin, *request_id;
@@ -173,7 +173,7 @@ typedef struct {
     gint64 pool_reserve_mib;
     char **insecure_registries;
     gint64 task_retention_count, task_retention_days, event_retention_count, event_retention_days;
-    gint64 revision_retention;      /* how many revisions a watch may be behind */
+    gint64 revision_retention; /* how many revisions a watch may be behind */
     gint64 log_segment_mib, log_segments;
     gint64 pod_overhead_mib, vm_overhead_mib; /* of QEMU, charged with each guest */
 } BerthSettingsSpec;

@@ -20,16 +20,17 @@ typedef struct {
 typedef enum { BERTH_SCOPE_FLEET, BERTH_SCOPE_PROJECT } BerthKindScope;
 
 typedef struct {
-    const char *name;     /* "Pod" */
-    const char *plural;   /* "pods": path segment */
+    const char *name;       /* "Pod" */
+    const char *plural;     /* "pods": path segment */
     const char *short_name; /* "po": for the CLI; may be NULL */
     BerthKindScope scope;
-    gboolean workload;    /* has power, placement and a domain: Pod, VM */
-    gboolean read_only;   /* users can't write it: Task, Event, Address */
-    gboolean hidden;      /* not in the API: Address */
+    gboolean workload;                /* has power, placement and a domain: Pod, VM */
+    gboolean read_only;               /* users can't write it: Task, Event, Address */
+    gboolean hidden;                  /* not in the API: Address */
     const BerthSchema *spec, *status; /* status may be NULL */
     const BerthColumn *columns;       /* NULL title ends */
-    gboolean (*validate)(const BerthObject *object, GError **error); /* across fields; may be NULL */
+    gboolean (*validate)(const BerthObject *object,
+                         GError **error); /* across fields; may be NULL */
     const char *doc;
 } BerthKind;
 
@@ -85,8 +86,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthObject, berth_object_unref)
 /* From a request's document: checks kind, metadata and spec; ignores nothing: unknown members and
  * server-owned ones that differ from @existing are refused with their pointer. */
 BerthObject *berth_object_read(const BerthKind *kind, const char *project, const char *name,
-                               const json_t *document, const BerthObject *existing,
-                               GError **error);
+                               const json_t *document, const BerthObject *existing, GError **error);
 /* From a store's row halves. CORRUPT when they don't read. */
 BerthObject *berth_object_load(const char *kind, const char *project, const char *name,
                                const char *uid, gint64 revision, gint64 body_revision,
@@ -105,8 +105,9 @@ BerthObject *berth_object_with_labels(const BerthObject *object, const json_t *l
 void berth_object_set_identity(BerthObject *object, const char *uid, const char *created);
 
 char *berth_object_format_body(const BerthObject *object);
-json_t *berth_object_to_json(const BerthObject *object); /* the whole object, as the API answers it */
-char *berth_object_path(const BerthObject *object);      /* "/v1/projects/default/pods/web" */
+json_t *
+berth_object_to_json(const BerthObject *object);    /* the whole object, as the API answers it */
+char *berth_object_path(const BerthObject *object); /* "/v1/projects/default/pods/web" */
 
 gboolean berth_labels_match(const json_t *labels, const char *selector, GError **error);
 gboolean berth_name_check(const char *name, GError **error);

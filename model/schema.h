@@ -13,14 +13,14 @@ G_BEGIN_DECLS
 
 /* What the C member at .offset is. */
 typedef enum {
-    BERTH_FIELD_BOOL,    /* gboolean */
-    BERTH_FIELD_INT,     /* gint64; .minimum .. .maximum */
-    BERTH_FIELD_STRING,  /* char *, owned, NULL when absent; length .minimum .. .maximum bytes */
-    BERTH_FIELD_ENUM,    /* int, index into .choices */
+    BERTH_FIELD_BOOL,   /* gboolean */
+    BERTH_FIELD_INT,    /* gint64; .minimum .. .maximum */
+    BERTH_FIELD_STRING, /* char *, owned, NULL when absent; length .minimum .. .maximum bytes */
+    BERTH_FIELD_ENUM,   /* int, index into .choices */
     BERTH_FIELD_STRINGS, /* char **, owned, NULL-terminated, NULL when absent; count up to .maximum */
-    BERTH_FIELD_MAP,     /* json_t *, owned: an object of strings under label keys, NULL when absent;
+    BERTH_FIELD_MAP,    /* json_t *, owned: an object of strings under label keys, NULL when absent;
                           * up to .maximum keys, values up to 4096 bytes */
-    BERTH_FIELD_OBJECT,  /* an embedded struct described by .schema */
+    BERTH_FIELD_OBJECT, /* an embedded struct described by .schema */
     BERTH_FIELD_OBJECTS, /* GPtrArray * without a free function, owned, of structs described by
                           * .schema; .minimum .. .maximum of them; NULL when absent */
     BERTH_FIELD_JSON,    /* json_t *, owned: any JSON, NULL when absent */
@@ -58,9 +58,9 @@ struct BerthField {
     BerthFieldType type;
     gsize offset;
     gboolean required;
-    gint64 fallback;          /* default of BOOL, INT, ENUM */
+    gint64 fallback;           /* default of BOOL, INT, ENUM */
     const char *fallback_text; /* default of STRING; NULL: none */
-    gint64 minimum, maximum;  /* 0, 0: the type's own (STRING 4096 bytes, counts 64) */
+    gint64 minimum, maximum;   /* 0, 0: the type's own (STRING 4096 bytes, counts 64) */
     BerthFormat format;
     const char *const *choices; /* ENUM: NULL-terminated; a STRING may be limited to them too */
     const char *unit;           /* "MiB", "s", …; NULL: none */

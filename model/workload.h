@@ -18,8 +18,8 @@ typedef struct {
 } BerthTolerationSpec;
 
 typedef struct {
-    char *host;           /* pinned to this host */
-    json_t *host_labels;  /* labels the host must have */
+    char *host;          /* pinned to this host */
+    json_t *host_labels; /* labels the host must have */
     GPtrArray *tolerations;
     char **affinity;      /* names of workloads of the project to share a host with */
     char **anti_affinity; /* names, or "group=<label value>", to stay apart from */
@@ -60,11 +60,11 @@ typedef enum {
 const char *berth_phase_name(BerthPhase phase);
 
 typedef struct {
-    char *type;    /* "Ready", "Stuck", "Prepared", … */
+    char *type; /* "Ready", "Stuck", "Prepared", … */
     gboolean value;
-    char *reason;  /* stable code */
+    char *reason; /* stable code */
     char *message;
-    char *since;   /* RFC 3339 */
+    char *since; /* RFC 3339 */
 } BerthCondition;
 
 typedef struct {
@@ -93,62 +93,97 @@ typedef struct {
     int phase; /* BerthPhase */
     char *host;
     BerthVessel domain;
-    BerthReason reason;      /* of the phase; code NULL: nothing to say */
-    char *actor;             /* who last changed the power: "user", "guest", "external", … */
+    BerthReason reason; /* of the phase; code NULL: nothing to say */
+    char *actor;        /* who last changed the power: "user", "guest", "external", … */
     gint64 restarts;
     gint64 observed_generation;
-    char *started;           /* when it last came to Running */
-    gint64 used_memory_mib;  /* charged: guest memory and overhead */
-    GPtrArray *networks;     /* of BerthNicStatus */
-    GPtrArray *containers;   /* of BerthContainerStatus */
-    GPtrArray *conditions;   /* of BerthCondition */
-    json_t *disks;           /* volumes made for it: [{"pool","volume","role"}] */
-    json_t *placement;       /* why this host: score parts */
-    json_t *timing;          /* milliseconds by phase of the last start */
+    char *started;          /* when it last came to Running */
+    gint64 used_memory_mib; /* charged: guest memory and overhead */
+    GPtrArray *networks;    /* of BerthNicStatus */
+    GPtrArray *containers;  /* of BerthContainerStatus */
+    GPtrArray *conditions;  /* of BerthCondition */
+    json_t *disks;          /* volumes made for it: [{"pool","volume","role"}] */
+    json_t *placement;      /* why this host: score parts */
+    json_t *timing;         /* milliseconds by phase of the last start */
 } BerthWorkloadStatus;
 
 extern const BerthSchema berth_workload_status_schema;
 extern const BerthSchema berth_condition_schema;
 extern const BerthSchema berth_reason_schema;
-extern const char *const berth_profile_names[], *const berth_run_names[],
-    *const berth_restart_names[], *const berth_phase_names[];
+extern const char *const berth_profile_names[],
+    *const berth_run_names[], *const berth_restart_names[], *const berth_phase_names[];
 extern const BerthSchema berth_placement_schema, berth_nic_schema;
 
 /* The fields that every workload's spec table starts with; @owner has a BerthWorkload called
  * `workload`; @default_run: 0 Always, 1 Manual; memory default in MiB. */
-#define BERTH_WORKLOAD_FIELDS(owner, default_run, default_memory)                                   \
-    {.name = "vcpus", .type = BERTH_FIELD_INT, .offset = offsetof(owner, workload.vcpus),           \
-     .fallback = 1, .minimum = 1, .maximum = 512, .mutability = BERTH_MUTABLE_NEXT_BOOT,           \
+#define BERTH_WORKLOAD_FIELDS(owner, default_run, default_memory)                                  \
+    {.name = "vcpus",                                                                              \
+     .type = BERTH_FIELD_INT,                                                                      \
+     .offset = offsetof(owner, workload.vcpus),                                                    \
+     .fallback = 1,                                                                                \
+     .minimum = 1,                                                                                 \
+     .maximum = 512,                                                                               \
+     .mutability = BERTH_MUTABLE_NEXT_BOOT,                                                        \
      .doc = "Virtual CPUs of the guest."},                                                         \
-    {.name = "memory_mib", .type = BERTH_FIELD_INT,                                                \
-     .offset = offsetof(owner, workload.memory_mib), .fallback = (default_memory), .minimum = 64,   \
-     .maximum = 16 * 1024 * 1024, .unit = "MiB", .mutability = BERTH_MUTABLE_NEXT_BOOT,            \
-     .doc = "Memory of the guest."},                                                               \
-    {.name = "profile", .type = BERTH_FIELD_ENUM, .offset = offsetof(owner, workload.profile),      \
-     .choices = berth_profile_names, .mutability = BERTH_MUTABLE_NEVER,                            \
-     .doc = "Machine profile: q35 can be migrated and hot-plugged, microvm starts fastest."},      \
-    {.name = "run", .type = BERTH_FIELD_ENUM, .offset = offsetof(owner, workload.run),              \
-     .choices = berth_run_names, .fallback = (default_run),                                        \
-     .doc = "Power it is created with: Always and Once start it, Manual waits for a start."},      \
-    {.name = "restart", .type = BERTH_FIELD_ENUM, .offset = offsetof(owner, workload.restart),      \
-     .choices = berth_restart_names,                                                               \
-     .doc = "What happens when it ends by itself."},                                               \
-    {.name = "priority", .type = BERTH_FIELD_INT, .offset = offsetof(owner, workload.priority),     \
-     .minimum = -1000, .maximum = 1000, .doc = "Higher is placed first."},                         \
-    {.name = "boot_timeout_s", .type = BERTH_FIELD_INT,                                            \
-     .offset = offsetof(owner, workload.boot_timeout_s), .fallback = 60, .minimum = 5,              \
-     .maximum = 3600, .unit = "s",                                                                 \
-     .doc = "Time a guest has to answer after power-on before it is started again."},              \
-    {.name = "stop_timeout_s", .type = BERTH_FIELD_INT,                                            \
-     .offset = offsetof(owner, workload.stop_timeout_s), .fallback = 30, .minimum = 0,              \
-     .maximum = 3600, .unit = "s",                                                                 \
-     .doc = "Time a graceful stop may take before the power is cut."},                             \
-    {.name = "placement", .type = BERTH_FIELD_OBJECT,                                              \
-     .offset = offsetof(owner, workload.placement), .schema = &berth_placement_schema,              \
-     .doc = "Rules for the choice of a host."},                                                    \
-    {.name = "networks", .type = BERTH_FIELD_OBJECTS, .offset = offsetof(owner, workload.networks), \
-     .schema = &berth_nic_schema, .maximum = 8, .mutability = BERTH_MUTABLE_NEVER,                 \
-     .doc = "Network cards; without it one card in the Network 'default' when there is one."}
+        {.name = "memory_mib",                                                                     \
+         .type = BERTH_FIELD_INT,                                                                  \
+         .offset = offsetof(owner, workload.memory_mib),                                           \
+         .fallback = (default_memory),                                                             \
+         .minimum = 64,                                                                            \
+         .maximum = 16 * 1024 * 1024,                                                              \
+         .unit = "MiB",                                                                            \
+         .mutability = BERTH_MUTABLE_NEXT_BOOT,                                                    \
+         .doc = "Memory of the guest."},                                                           \
+        {.name = "profile",                                                                        \
+         .type = BERTH_FIELD_ENUM,                                                                 \
+         .offset = offsetof(owner, workload.profile),                                              \
+         .choices = berth_profile_names,                                                           \
+         .mutability = BERTH_MUTABLE_NEVER,                                                        \
+         .doc = "Machine profile: q35 can be migrated and hot-plugged, microvm starts fastest."},  \
+        {.name = "run",                                                                            \
+         .type = BERTH_FIELD_ENUM,                                                                 \
+         .offset = offsetof(owner, workload.run),                                                  \
+         .choices = berth_run_names,                                                               \
+         .fallback = (default_run),                                                                \
+         .doc = "Power it is created with: Always and Once start it, Manual waits for a start."},  \
+        {.name = "restart",                                                                        \
+         .type = BERTH_FIELD_ENUM,                                                                 \
+         .offset = offsetof(owner, workload.restart),                                              \
+         .choices = berth_restart_names,                                                           \
+         .doc = "What happens when it ends by itself."},                                           \
+        {.name = "priority",                                                                       \
+         .type = BERTH_FIELD_INT,                                                                  \
+         .offset = offsetof(owner, workload.priority),                                             \
+         .minimum = -1000,                                                                         \
+         .maximum = 1000,                                                                          \
+         .doc = "Higher is placed first."},                                                        \
+        {.name = "boot_timeout_s",                                                                 \
+         .type = BERTH_FIELD_INT,                                                                  \
+         .offset = offsetof(owner, workload.boot_timeout_s),                                       \
+         .fallback = 60,                                                                           \
+         .minimum = 5,                                                                             \
+         .maximum = 3600,                                                                          \
+         .unit = "s",                                                                              \
+         .doc = "Time a guest has to answer after power-on before it is started again."},          \
+        {.name = "stop_timeout_s",                                                                 \
+         .type = BERTH_FIELD_INT,                                                                  \
+         .offset = offsetof(owner, workload.stop_timeout_s),                                       \
+         .fallback = 30,                                                                           \
+         .minimum = 0,                                                                             \
+         .maximum = 3600,                                                                          \
+         .unit = "s",                                                                              \
+         .doc = "Time a graceful stop may take before the power is cut."},                         \
+        {.name = "placement",                                                                      \
+         .type = BERTH_FIELD_OBJECT,                                                               \
+         .offset = offsetof(owner, workload.placement),                                            \
+         .schema = &berth_placement_schema,                                                        \
+         .doc = "Rules for the choice of a host."},                                                \
+    {                                                                                              \
+        .name = "networks", .type = BERTH_FIELD_OBJECTS,                                           \
+        .offset = offsetof(owner, workload.networks), .schema = &berth_nic_schema, .maximum = 8,   \
+        .mutability = BERTH_MUTABLE_NEVER,                                                         \
+        .doc = "Network cards; without it one card in the Network 'default' when there is one."    \
+    }
 
 /* The shared part of a Pod's or VM's spec, and its status; @object->kind->workload must hold. */
 const BerthWorkload *berth_workload_of(const BerthObject *object);

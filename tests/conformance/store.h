@@ -30,7 +30,7 @@ void berth_conformance_store_add(BerthStoreSubject *subject);
 typedef struct {
     gboolean told;
     gint64 revision;
-    GPtrArray *changes; /* owned, of BerthChange: copies */
+    GPtrArray *changes;  /* owned, of BerthChange: copies */
     int failed_op, code; /* code -1: no error */
     char *message;       /* owned */
 } BerthOutcome;

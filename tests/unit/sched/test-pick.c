@@ -65,7 +65,8 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/sched/pick/prefers-fuller-host-when-packing",
                     test_prefers_fuller_host_when_packing);
-    g_test_add_func("/sched/pick/refuses-when-nothing-has-room", test_refuses_when_nothing_has_room);
+    g_test_add_func("/sched/pick/refuses-when-nothing-has-room",
+                    test_refuses_when_nothing_has_room);
     g_test_add_func("/sched/pick/release-gives-back-what-was-charged",
                     test_release_gives_back_what_was_charged);
     return g_test_run();
