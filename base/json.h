@@ -13,6 +13,7 @@ G_BEGIN_DECLS
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_t, json_decref)
 
+gboolean berth_json_check(const char *data, gsize size, guint depth_max, GError **error);
 json_t *berth_json_parse(const char *data, gsize size, GError **error);
 json_t *berth_json_parse_limited(const char *data, gsize size, gsize size_max, guint depth_max,
                                  GError **error);

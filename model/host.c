@@ -37,7 +37,8 @@ static const char *const acceleration_names[] = {"auto", "kvm", "tcg", NULL};
 
 static const BerthField spec_fields[] = {
     HOST(uri, STRING, .required = TRUE, .format = BERTH_FORMAT_LINE, .minimum = 1, .maximum = 1024,
-         .doc = "Where its libvirt is: qemu:///system, qemu+ssh://USER@HOST/system, …"),
+         .doc =
+             "Where its libvirt is: qemu:///system or qemu+ssh://USER@HOST/system, for example."),
     HOST(cordoned, BOOL, .doc = "Places nothing new on it."),
     HOST(taints, OBJECTS, .schema = &taint_schema, .maximum = 16,
          .doc = "Keep workloads away that don't tolerate them."),

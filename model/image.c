@@ -32,7 +32,8 @@ static const BerthField status_fields[] = {
     STATUS(disk_digest, STRING, .doc = "Digest of the file that guests get as a disk."),
     STATUS(size, INT, .unit = "bytes", .doc = "Size of that file."),
     STATUS(virtual_size, INT, .unit = "bytes", .doc = "Size of the disk that the guest sees."),
-    STATUS(config, JSON, .doc = "What the image says of its process: entrypoint, cmd, env, …"),
+    STATUS(config, JSON,
+           .doc = "What the image says of its process: entrypoint, cmd, env, user and so on."),
     STATUS(layers, JSON, .doc = "The layers, lowest first."),
     STATUS(path, STRING, .doc = "The file in the daemon's state folder."),
 };

@@ -5,7 +5,7 @@
 
 static const BerthField spec_fields[] = {
     TASK(verb, STRING, .required = TRUE, .mutability = BERTH_MUTABLE_NEVER,
-         .doc = "What is done: pull, prepare, reboot, …"),
+         .doc = "What is done: pull, prepare, reboot and so on."),
     TASK(target_kind, STRING, .doc = "Kind of the object it is done to."),
     TASK(target_project, STRING, .doc = "Project of that object."),
     TASK(target_name, STRING, .doc = "Name of that object."),
