@@ -141,11 +141,24 @@ wait_ms(const BerthCore *core, bool port_is_open)
                              : (int)(left / 1000) + 1;
 }
 
+/* The port's name comes in a message from the host a moment after its driver. */
+static bool
+wait_for_port(int epoll_fd)
+{
+    struct epoll_event event;
+    for (int i = 0; i < 50; i++) {
+        if (link_open(epoll_fd) == 0) {
+            return true;
+        }
+        (void)epoll_wait(epoll_fd, &event, 1, 1);
+    }
+    return false;
+}
+
 static void
-serve(BerthCore *core, int epoll_fd, int signals)
+serve(BerthCore *core, int epoll_fd, int signals, bool port_is_open)
 {
     struct epoll_event events[32];
-    bool port_is_open = link_open(epoll_fd) == 0;
     while (!supervise_wants_power_off()) {
         link_serve(core);
         int count = epoll_wait(epoll_fd, events, 32, wait_ms(core, port_is_open));
@@ -160,6 +173,17 @@ serve(BerthCore *core, int epoll_fd, int signals)
         port_is_open = port_is_open || link_open(epoll_fd) == 0;
         berth_core_tick(core);
     }
+}
+
+/* The greeting goes out first: the daemon makes the pod's configuration while we load the rest. */
+static void
+begin(BerthCore *core, int epoll_fd, int signals)
+{
+    bool port_is_open = wait_for_port(epoll_fd);
+    link_greet(core);
+    set_up_rest();
+    check("can't prepare crun", supervise_init(epoll_fd));
+    serve(core, epoll_fd, signals, port_is_open);
 }
 
 static void
@@ -187,15 +211,13 @@ main(void)
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     int signals = open_signals(epoll_fd);
     set_up_link();
-    set_up_rest();
-    check("can't prepare crun", supervise_init(epoll_fd));
     fill_identity(&identity, init_us);
     BerthCore *core = berth_core_new(&supervise_runtime, NULL, &identity);
     supervise_set_core(core);
     if (core == NULL) {
         complain("can't begin", -ENOMEM);
     } else {
-        serve(core, epoll_fd, signals);
+        begin(core, epoll_fd, signals);
     }
     turn_off();
     return 1;

@@ -110,6 +110,16 @@ write_some(BerthCore *core)
     return false;
 }
 
+/** Answers the daemon's greeting if it lies there already. Nothing can follow it before our answer, so
+ * this never begins anything else. */
+void
+link_greet(BerthCore *core)
+{
+    if (port.fd >= 0 && read_some(core)) {
+        write_some(core);
+    }
+}
+
 /** Moves what can be moved, both ways; to be called after every event. */
 void
 link_serve(BerthCore *core)

@@ -4,4 +4,5 @@
 #include "guest/core.h"
 
 int link_open(int epoll_fd);
+void link_greet(BerthCore *core);
 void link_serve(BerthCore *core);
