@@ -500,6 +500,13 @@ berth_blob_writer_new(BerthBlobs *blobs, const BerthDigest *expected, guint64 si
     return resume(writer, error) ? g_steal_pointer(&writer) : NULL;
 }
 
+/** Returns: the file as written so far, borrowed; for looking at, before it is made visible. */
+int
+berth_blob_writer_fd(const BerthBlobWriter *writer)
+{
+    return writer->fd;
+}
+
 /** Returns: how many bytes are there already; the next berth_blob_writer_append() goes behind them. */
 guint64
 berth_blob_writer_offset(const BerthBlobWriter *writer)

@@ -49,6 +49,7 @@ void berth_blobs_unpin(BerthBlobs *blobs, const BerthDigest *digest);
 
 BerthBlobWriter *berth_blob_writer_new(BerthBlobs *blobs, const BerthDigest *expected,
                                        guint64 size_max, GError **error);
+int berth_blob_writer_fd(const BerthBlobWriter *writer);
 guint64 berth_blob_writer_offset(const BerthBlobWriter *writer);
 gboolean berth_blob_writer_restart(BerthBlobWriter *writer, GError **error);
 gboolean berth_blob_writer_append(BerthBlobWriter *writer, const void *data, gsize size,

@@ -18,6 +18,7 @@ typedef struct {
     guint refs;
     gboolean over;
     GError *failure; /* owned; once over, NULL: it went well */
+    char *outcome;   /* owned; once over, may be NULL */
 } Flight;
 
 static void
@@ -26,6 +27,7 @@ flight_unref(gpointer data)
     Flight *flight = data;
     if (--flight->refs == 0) {
         g_clear_error(&flight->failure);
+        g_free(flight->outcome);
         g_free(flight);
     }
 }
@@ -81,6 +83,7 @@ take_off(BerthFlights *flights, const char *key)
  * @cancellable: (nullable): ends the waiting, not the work
  * @leads: (out): TRUE: the caller does the work now and calls berth_flights_land() in any case;
  *   FALSE: another thread has just done it well
+ * @outcome: (out) (nullable): (transfer full): what that thread gave to berth_flights_land(), or NULL
  *
  * Blocks while another thread does the same work.
  *
@@ -88,7 +91,7 @@ take_off(BerthFlights *flights, const char *key)
  */
 gboolean
 berth_flights_join(BerthFlights *flights, const char *key, GCancellable *cancellable,
-                   gboolean *leads, GError **error)
+                   gboolean *leads, char **outcome, GError **error)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&flights->mutex);
     *leads = FALSE;
@@ -103,6 +106,9 @@ berth_flights_join(BerthFlights *flights, const char *key, GCancellable *cancell
         gboolean landed = wait_for_landing(flights, flight, cancellable, error);
         g_autoptr(GError) failure =
             landed && flight->failure != NULL ? g_error_copy(flight->failure) : NULL;
+        if (landed && failure == NULL && outcome != NULL) {
+            *outcome = g_strdup(flight->outcome);
+        }
         flight_unref(flight);
         if (!landed || failure == NULL) {
             return landed;
@@ -116,15 +122,18 @@ berth_flights_join(BerthFlights *flights, const char *key, GCancellable *cancell
 
 /**
  * berth_flights_land:
+ * @outcome: (nullable): a word for those that waited; copied
  * @failure: (nullable): why the leader's work failed; copied. NULL: it went well
  */
 void
-berth_flights_land(BerthFlights *flights, const char *key, const GError *failure)
+berth_flights_land(BerthFlights *flights, const char *key, const char *outcome,
+                   const GError *failure)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&flights->mutex);
     Flight *flight = g_hash_table_lookup(flights->flights, key);
     g_return_if_fail(flight != NULL);
     flight->failure = failure == NULL ? NULL : g_error_copy(failure);
+    flight->outcome = g_strdup(outcome);
     flight->over = TRUE;
     g_cond_broadcast(&flights->landed);
     g_hash_table_remove(flights->flights, key);

@@ -13,7 +13,8 @@ BerthFlights *berth_flights_new(void);
 void berth_flights_free(BerthFlights *flights);
 
 gboolean berth_flights_join(BerthFlights *flights, const char *key, GCancellable *cancellable,
-                            gboolean *leads, GError **error);
-void berth_flights_land(BerthFlights *flights, const char *key, const GError *failure);
+                            gboolean *leads, char **outcome, GError **error);
+void berth_flights_land(BerthFlights *flights, const char *key, const char *outcome,
+                        const GError *failure);
 
 G_END_DECLS

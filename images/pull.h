@@ -40,7 +40,8 @@ typedef struct {
 /* An image that is ready to be given to hosts. While this lives, its files are not collected. */
 typedef struct {
     char *reference; /* owned; canonical, "docker.io/library/busybox:latest"; NULL: none known */
-    BerthDigest manifest;     /* names the image; the root to give to berth_image_gc() */
+    BerthDigest manifest; /* names the image; the root to give to berth_image_gc() */
+    BerthDigest config_digest;
     BerthImageConfig *config; /* owned */
     BerthDescriptor *layers;  /* owned, layer_count of them, lowest first */
     guint layer_count;

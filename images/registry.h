@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 /* How to reach registries. Strings are borrowed for the time of the call; 0 and NULL mean the default. */
 typedef struct {
     const char *docker_config;   /* a file like ~/.docker/config.json, mode 0600; NULL: anonymous */
-    const char *ca_file;         /* PEM of further certificate authorities' bundle */
+    const char *ca_file;         /* PEM bundle of authorities, instead of the system's */
     const char *proxy;           /* "http://host:port"; the environment is never read */
     const char *const *insecure; /* "host[:port]" that may speak plain http; loopback always may */
     const char *const *mirrors;  /* "docker.io=https://mirror.example", asked before the registry */

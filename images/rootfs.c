@@ -98,6 +98,31 @@ berth_rootfs_find(BerthBlobs *blobs, const GArray *diff_ids, BerthDigest *squash
     return TRUE;
 }
 
+/** Removes the records of conversions whose squashfs was collected. */
+gboolean
+berth_rootfs_forget_missing(BerthBlobs *blobs, GError **error)
+{
+    g_autofree char *folder = g_strconcat(berth_blobs_folder(blobs), "/rootfs/keys", NULL);
+    g_autoptr(GError) problem = NULL;
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, &problem);
+    if (dir == NULL) {
+        berth_error_set(error, BERTH_ERROR_INTERNAL, "%s", problem->message);
+        return FALSE;
+    }
+    const char *key;
+    while ((key = g_dir_read_name(dir)) != NULL) {
+        g_autofree char *name = g_strconcat("rootfs/keys/", key, NULL);
+        BerthDigest squashfs;
+        if (!g_str_has_suffix(key, ".tmp") && read_key(blobs, name, &squashfs)) {
+            g_autofree char *file = g_strconcat(STORE "/", squashfs.hex, NULL);
+            if (faccessat(berth_blobs_folder_fd(blobs), file, F_OK, 0) != 0 && errno == ENOENT) {
+                unlinkat(berth_blobs_folder_fd(blobs), name, 0);
+            }
+        }
+    }
+    return TRUE;
+}
+
 /** Returns: (transfer full): the absolute path of the squashfs @squashfs. */
 char *
 berth_rootfs_path(BerthBlobs *blobs, const BerthDigest *squashfs)

@@ -32,6 +32,7 @@ gboolean berth_rootfs_convert(BerthBlobs *blobs, const GPtrArray *layers, const 
                               const BerthImageBudget *budget, BerthRootfsProgressFunc progress,
                               gpointer user_data, GCancellable *cancellable, BerthDigest *squashfs,
                               guint64 *size, GError **error);
+gboolean berth_rootfs_forget_missing(BerthBlobs *blobs, GError **error);
 char *berth_rootfs_path(BerthBlobs *blobs, const BerthDigest *squashfs);
 
 G_END_DECLS
