@@ -1,0 +1,35 @@
+/* What the command files share: their tables, and options that many commands have. */
+#pragma once
+
+#include "cli/session.h"
+
+G_BEGIN_DECLS
+
+extern const BerthCommand berth_workload_commands[], berth_run_commands[], berth_stream_commands[],
+    berth_image_commands[], berth_object_commands[], berth_apply_commands[], berth_host_commands[],
+    berth_network_commands[], berth_vm_commands[], berth_fleet_commands[], berth_shell_commands[];
+
+#define BERTH_WAIT_OPTION                                                                          \
+    {"wait", 0, BERTH_OPTION_WAIT, NULL, "wait until it is done, at most so long"}
+
+#define BERTH_GROUP_WORKLOADS "Workloads (VMs and pods)"
+#define BERTH_GROUP_CONTAINERS "Containers"
+#define BERTH_GROUP_IMAGES "Images"
+#define BERTH_GROUP_OBJECTS "Objects"
+#define BERTH_GROUP_HOSTS "Hosts and networks"
+#define BERTH_GROUP_FLEET "Fleet"
+#define BERTH_GROUP_SHELL "Shell"
+
+/* How long --wait says; @fallback without it. 0: not at all. */
+static inline gint64
+berth_wait_option(const BerthArgs *args, gint64 fallback_s, gint64 default_s)
+{
+    return berth_args_has(args, "wait") ? berth_args_number(args, "wait", default_s) : fallback_s;
+}
+
+gboolean berth_labels_parse(char *const *pairs, json_t **labels, GError **error);
+
+/* Reads a file, or stdin for "-"; at most @limit bytes. */
+char *berth_read_file(const char *path, gsize limit, gsize *size, GError **error);
+
+G_END_DECLS
