@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/escape.h"
 #include "cli/resolve.h"
 #include "cli/wait.h"
 #include "model/kinds.h"
@@ -14,25 +15,13 @@
 
 /* ---- the state in virsh's words ---- */
 
-static gboolean
-has_condition(const json_t *object, const char *type)
-{
-    gsize i;
-    json_t *condition;
-    json_array_foreach ((json_t *)berth_json_at(object, "/status/conditions"), i, condition) {
-        if (g_strcmp0(berth_json_string(condition, "type"), type) == 0) {
-            return json_is_true(json_object_get(condition, "value"));
-        }
-    }
-    return FALSE;
-}
-
 /* Phases as virsh calls them, where it has a word for them. */
 static char *
 state_of(const json_t *object)
 {
     const char *phase = berth_json_phase(object);
-    if (strcmp(phase, "Running") == 0 && has_condition(object, "Paused")) {
+    const char *code = json_string_value(berth_json_at(object, "/status/reason/code"));
+    if (strcmp(phase, "Running") == 0 && g_strcmp0(code, "paused") == 0) {
         return g_strdup("paused");
     }
     if (strcmp(phase, "Stopped") == 0) {
@@ -97,7 +86,7 @@ list_workloads(BerthSession *session, const char *query, GError **error)
 }
 
 static void
-add_list_row(BerthTable *table, const json_t *object, gboolean wide, gint64 now_us)
+add_list_row(BerthTable *table, const json_t *object, gint64 now_us)
 {
     g_autofree char *id = short_id(object);
     g_autofree char *state = state_of(object);
@@ -118,7 +107,6 @@ add_list_row(BerthTable *table, const json_t *object, gboolean wide, gint64 now_
         age,
         json_string_value(berth_json_at(object, "/status/reason/message")),
     };
-    (void)wide;
     berth_table_add(table, cells);
 }
 
@@ -133,7 +121,7 @@ put_list(BerthSession *session, const json_t *list)
     gsize i;
     json_t *object;
     json_array_foreach ((json_t *)list, i, object) {
-        add_list_row(table, object, is_wide, session->now_us);
+        add_list_row(table, object, session->now_us);
     }
     g_autofree char *text = berth_table_format(table);
     berth_session_put(session, text);
@@ -408,10 +396,8 @@ run_dumpxml(BerthSession *session, const BerthArgs *args, GError **error)
     if (reply == NULL) {
         return BERTH_FAILED;
     }
-    berth_session_put(session, reply->text);
-    if (reply->size > 0 && reply->text[reply->size - 1] != '\n') {
-        berth_session_put(session, "\n");
-    }
+    g_autofree char *safe = berth_escape_lines(reply->text);
+    berth_session_put(session, safe);
     return BERTH_EXIT_OK;
 }
 

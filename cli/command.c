@@ -98,7 +98,7 @@ find_argument(const BerthCommand *command, const char *name)
 {
     const BerthArgument *argument = command != NULL ? command->arguments : NULL;
     for (; argument != NULL && argument->name != NULL; argument++) {
-        if (strcmp(argument->name, name) == 0 && !argument->rest) {
+        if (strcmp(argument->name, name) == 0) {
             return argument;
         }
     }

@@ -62,6 +62,23 @@ berth_escape_text(const char *text)
     return g_string_free(out, FALSE);
 }
 
+/** As berth_escape_text() for text of several lines: line ends and tabs stay, a last line end is added. */
+char *
+berth_escape_lines(const char *text)
+{
+    GString *out = g_string_new(NULL);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; *line != NULL && (line[1] != NULL || **line != '\0'); line++) {
+        g_auto(GStrv) cells = g_strsplit(*line, "\t", -1);
+        for (char **cell = cells; *cell != NULL; cell++) {
+            g_autofree char *safe = berth_escape_text(*cell);
+            g_string_append_printf(out, "%s%s", cell == cells ? "" : "\t", safe);
+        }
+        g_string_append_c(out, '\n');
+    }
+    return g_string_free(out, FALSE);
+}
+
 /**
  * berth_escape_json:
  * @json: valid JSON text, or YAML whose unsafe characters are within double quotes

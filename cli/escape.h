@@ -7,6 +7,7 @@ G_BEGIN_DECLS
 
 gboolean berth_escape_is_unsafe(gunichar c);
 char *berth_escape_text(const char *text);
+char *berth_escape_lines(const char *text);
 char *berth_escape_json(const char *json);
 gsize berth_escape_width(const char *text);
 
