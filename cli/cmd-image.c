@@ -18,14 +18,22 @@
 
 /* ---- pull ---- */
 
-/* An answer is the Image, or the Task that makes it. Returns the ready Image or the ended Task. */
+/* Pulls an Image that has a record already; answers with the Task. */
 static json_t *
-wait_image(BerthSession *session, const json_t *answer, gint64 wait_s, GError **error)
+pull_again(BerthSession *session, const json_t *image, gint64 wait_s, GError **error)
 {
-    if (g_strcmp0(berth_json_string(answer, "kind"), "Task") == 0) {
-        return berth_wait_task(session, answer, wait_s, error);
+    g_autofree char *path = berth_json_url(image, ":pull");
+    g_autoptr(BerthReply) reply = berth_client_call(session->client, "POST", path, NULL, error);
+    if (reply == NULL) {
+        return NULL;
     }
-    return berth_wait_settled(session, answer, wait_s, error);
+    if (wait_s > 0) {
+        g_autoptr(json_t) task = berth_wait_task(session, reply->body, wait_s, error);
+        if (task == NULL) {
+            return NULL;
+        }
+    }
+    return berth_get_object(session, &berth_kind_image, berth_json_name(image), error);
 }
 
 /**
@@ -37,6 +45,15 @@ wait_image(BerthSession *session, const json_t *answer, gint64 wait_s, GError **
 json_t *
 berth_pull(BerthSession *session, const char *reference, gint64 wait_s, GError **error)
 {
+    g_autoptr(GError) problem = NULL;
+    g_autoptr(json_t) present = berth_resolve_image(session, reference, &problem);
+    if (present != NULL) {
+        return pull_again(session, present, wait_s, error);
+    }
+    if (!g_error_matches(problem, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&problem));
+        return NULL;
+    }
     g_autoptr(json_t) document =
         json_pack("{s:s, s:{}, s:{s:s, s:s}}", "kind", "Image", "metadata", "spec", "type", "oci",
                   "reference", reference);
@@ -49,7 +66,7 @@ berth_pull(BerthSession *session, const char *reference, gint64 wait_s, GError *
     if (wait_s <= 0) {
         return g_steal_pointer(&reply->body);
     }
-    return wait_image(session, reply->body, wait_s, error);
+    return berth_wait_settled(session, reply->body, wait_s, error);
 }
 
 /**
@@ -84,14 +101,7 @@ berth_pull_by_policy(BerthSession *session, const char *reference, const char *p
         return TRUE;
     }
     if (strcmp(phase, "Failed") == 0) {
-        /* The record of a failed pull is in the way of the next one. */
-        g_autofree char *path = berth_json_url(image, "");
-        g_autoptr(BerthReply) reply =
-            berth_client_call(session->client, "DELETE", path, NULL, error);
-        if (reply == NULL || !berth_wait_gone(session, image, 30, error)) {
-            return FALSE;
-        }
-        g_autoptr(json_t) pulled = berth_pull(session, reference, BERTH_WAIT_FOREVER, error);
+        g_autoptr(json_t) pulled = pull_again(session, image, BERTH_WAIT_FOREVER, error);
         return pulled != NULL;
     }
     g_autoptr(json_t) ready = berth_wait_settled(session, image, BERTH_WAIT_FOREVER, error);
@@ -115,14 +125,6 @@ run_pull(BerthSession *session, const BerthArgs *args, GError **error)
 {
     gint64 wait_s = berth_wait_option(args, BERTH_WAIT_FOREVER, BERTH_WAIT_DEFAULT_S);
     g_autoptr(json_t) image = berth_pull(session, berth_args_get(args, "reference"), wait_s, error);
-    if (image == NULL) {
-        return BERTH_FAILED;
-    }
-    if (g_strcmp0(berth_json_string(image, "kind"), "Task") == 0) {
-        json_t *found = berth_resolve_image(session, berth_args_get(args, "reference"), error);
-        json_decref(image);
-        image = found;
-    }
     if (image == NULL) {
         return BERTH_FAILED;
     }

@@ -285,7 +285,7 @@ finish(BerthSession *session, const json_t *pod, GError **error)
 static int
 attach(BerthSession *session, const BerthArgs *args, const json_t *pod, GError **error)
 {
-    g_autofree char *path = berth_json_url(pod, ":attach?logs=1");
+    g_autofree char *path = berth_json_url(pod, ":attach");
     g_autoptr(json_t) start = json_pack("{s:s, s:i}", "container", CONTAINER, "history", -1);
     gboolean tty = berth_args_has(args, "tty");
     const BerthRemotePlan plan = {.path = path,

@@ -207,7 +207,7 @@ run_attach(BerthSession *session, const BerthArgs *args, GError **error)
     gboolean logs = berth_args_has(args, "logs");
     g_autoptr(json_t) start = json_pack("{s:i}", "history", logs ? -1 : 0);
     copy_text(start, args, "container");
-    g_autofree char *path = berth_json_url(pod, logs ? ":attach?logs=1" : ":attach");
+    g_autofree char *path = berth_json_url(pod, ":attach");
     const BerthRemotePlan plan = {
         .path = path,
         .start = start,

@@ -24,6 +24,9 @@ berth_json_phase(const json_t *object)
 static BerthErrorCode
 code_of_reason(const char *code)
 {
+    if (g_strcmp0(code, "no-capacity") == 0) {
+        return BERTH_ERROR_EXHAUSTED;
+    }
     for (guint i = 0; code != NULL && i <= BERTH_ERROR_INTERNAL; i++) {
         if (g_ascii_strcasecmp(code, berth_error_code_name(i)) == 0) {
             return i;

@@ -1,0 +1,471 @@
+/* Hosts: add, list, show, prepare, cordon; and virsh's questions about one host. */
+#include "cli/cmd.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/resolve.h"
+#include "cli/wait.h"
+#include "model/kinds.h"
+
+#define ADD_WAIT_S 60
+
+/* ---- add ---- */
+
+/* "qemu+ssh://root@quay1.example/system" is host quay1; what has no host is this machine. */
+static char *
+name_of_uri(const char *uri)
+{
+    const char *start = strstr(uri, "://");
+    start = start != NULL ? start + 3 : uri;
+    g_autofree char *authority = g_strndup(start, strcspn(start, "/?"));
+    const char *at = strrchr(authority, '@');
+    g_autofree char *host = g_strdup(at != NULL ? at + 1 : authority);
+    g_autofree char *own = g_strdup(*host != '\0' ? host : g_get_host_name());
+    g_autofree char *lower = g_ascii_strdown(own, -1);
+    lower[strcspn(lower, g_ascii_isdigit(*lower) ? ":" : ".:")] = '\0';
+    g_strcanon(lower, "abcdefghijklmnopqrstuvwxyz0123456789-", '-');
+    return g_steal_pointer(&lower);
+}
+
+static gboolean
+post_prepare(BerthSession *session, const json_t *host, gint64 wait_s, GError **error)
+{
+    g_autofree char *path = berth_json_url(host, ":prepare");
+    g_autoptr(BerthReply) reply = berth_client_call(session->client, "POST", path, NULL, error);
+    if (reply == NULL) {
+        return FALSE;
+    }
+    if (wait_s <= 0 || reply->body == NULL) {
+        return TRUE;
+    }
+    g_autoptr(json_t) task = berth_wait_task(session, reply->body, wait_s, error);
+    return task != NULL;
+}
+
+static json_t *
+host_document(const BerthArgs *args, const char *name, GError **error)
+{
+    static const char *const texts[] = {"zone", "rack", "acceleration"};
+    json_t *labels = NULL;
+    if (!berth_labels_parse(berth_args_list(args, "label"), &labels, error)) {
+        return NULL;
+    }
+    json_t *spec = json_pack("{s:s}", "uri", berth_args_get(args, "uri"));
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
+        if (berth_args_has(args, texts[i])) {
+            json_object_set_new(spec, texts[i], json_string(berth_args_get(args, texts[i])));
+        }
+    }
+    return json_pack("{s:s, s:{s:s, s:o}, s:o}", "kind", "Host", "metadata", "name", name, "labels",
+                     labels, "spec", spec);
+}
+
+static void
+say_host(BerthSession *session, const json_t *host, const char *what)
+{
+    if (berth_session_wants_value(session)) {
+        berth_session_put_value(session, host);
+    } else {
+        berth_session_say(session, "Host '%s' %s", berth_json_name(host), what);
+    }
+}
+
+static int
+run_host_add(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    g_autofree char *made = name_of_uri(berth_args_get(args, "uri"));
+    const char *name = berth_args_has(args, "name") ? berth_args_get(args, "name") : made;
+    g_autoptr(json_t) document = host_document(args, name, error);
+    if (document == NULL) {
+        return BERTH_FAILED;
+    }
+    const BerthRequestOptions options = {.body = document, .create_only = TRUE};
+    g_autofree char *path = berth_object_url(session, &berth_kind_host, name);
+    g_autoptr(BerthReply) reply = berth_client_call(session->client, "PUT", path, &options, error);
+    if (reply == NULL) {
+        return BERTH_FAILED;
+    }
+    gint64 wait_s = berth_wait_option(args, ADD_WAIT_S, BERTH_WAIT_DEFAULT_S);
+    if (wait_s <= 0) {
+        say_host(session, reply->body, "added");
+        return BERTH_EXIT_OK;
+    }
+    g_autoptr(json_t) host = berth_wait_settled(session, reply->body, wait_s, error);
+    if (host == NULL) {
+        return BERTH_FAILED;
+    }
+    if (!berth_args_has(args, "prepare")) {
+        say_host(session, host, "added; next: berth host prepare");
+        return BERTH_EXIT_OK;
+    }
+    if (!post_prepare(session, host, BERTH_WAIT_FOREVER, error)) {
+        return BERTH_FAILED;
+    }
+    say_host(session, host, "added and prepared");
+    return BERTH_EXIT_OK;
+}
+
+static int
+run_host_prepare(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    const char *name = berth_args_get(args, "host");
+    gint64 wait_s = berth_wait_option(args, BERTH_WAIT_FOREVER, BERTH_WAIT_DEFAULT_S);
+    g_autoptr(json_t) host = berth_get_object(session, &berth_kind_host, name, error);
+    if (host == NULL || !post_prepare(session, host, wait_s, error)) {
+        return BERTH_FAILED;
+    }
+    g_autoptr(json_t) after = berth_get_object(session, &berth_kind_host, name, error);
+    if (after == NULL) {
+        return BERTH_FAILED;
+    }
+    const char *acceleration = json_string_value(berth_json_at(after, "/status/acceleration"));
+    g_autofree char *what =
+        wait_s <= 0 ? g_strdup("is being prepared")
+                    : g_strdup_printf("prepared%s%s", acceleration != NULL ? ", guests run by " : "",
+                                      acceleration != NULL ? acceleration : "");
+    say_host(session, after, what);
+    return BERTH_EXIT_OK;
+}
+
+/* ---- list and show ---- */
+
+static int
+run_host_list(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    g_autoptr(json_t) hosts = berth_list_objects(session, &berth_kind_host, NULL, error);
+    if (hosts == NULL) {
+        return BERTH_FAILED;
+    }
+    berth_session_put_objects(session, hosts, berth_kind_host.columns);
+    return BERTH_EXIT_OK;
+}
+
+static void
+add_amount(BerthFacts *facts, const char *name, const json_t *host, const char *part)
+{
+    g_autofree char *place = g_strdup_printf("/status/%s", part);
+    const json_t *amount = berth_json_at(host, place);
+    g_autofree char *memory = berth_format_mib(berth_json_integer(amount, "memory_mib", 0));
+    g_autofree char *disk = berth_format_mib(berth_json_integer(amount, "disk_mib", 0));
+    if (amount != NULL) {
+        berth_facts_add(facts, name, "%" G_GINT64_FORMAT " vCPUs, %s memory, %s disk",
+                        berth_json_integer(amount, "vcpus", 0), memory, disk);
+    }
+}
+
+static void
+add_text(BerthFacts *facts, const char *name, const json_t *object, const char *pointer)
+{
+    const char *text = json_string_value(berth_json_at(object, pointer));
+    if (text != NULL) {
+        berth_facts_add(facts, name, "%s", text);
+    }
+}
+
+static void
+put_conditions(BerthSession *session, const json_t *host)
+{
+    static const char *const titles[] = {"Condition", "Holds", "Reason", "Message", NULL};
+    const json_t *conditions = berth_json_at(host, "/status/conditions");
+    if (json_array_size(conditions) == 0) {
+        return;
+    }
+    g_autoptr(BerthTable) table = berth_table_new(titles);
+    gsize i;
+    json_t *condition;
+    json_array_foreach ((json_t *)conditions, i, condition) {
+        const char *cells[] = {berth_json_string(condition, "type"),
+                               json_is_true(json_object_get(condition, "value")) ? "yes" : "no",
+                               berth_json_string(condition, "reason"),
+                               berth_json_string(condition, "message")};
+        berth_table_add(table, cells);
+    }
+    g_autofree char *text = berth_table_format(table);
+    berth_session_put(session, text);
+}
+
+static void
+put_foreign(BerthSession *session, const json_t *host)
+{
+    static const BerthColumn columns[] = {{"Unmanaged domain", "/name"},
+                                          {"State", "/state"},
+                                          {"vCPUs", "/vcpus"},
+                                          {"Memory", "/memory_mib"},
+                                          {"UUID", "/uuid"},
+                                          {NULL}};
+    const json_t *foreign = berth_json_at(host, "/status/foreign");
+    if (json_array_size(foreign) > 0) {
+        g_autofree char *text = berth_print_objects(foreign, columns, FALSE, session->now_us);
+        berth_session_put(session, text);
+    }
+}
+
+static void
+put_host(BerthSession *session, const json_t *host)
+{
+    g_autoptr(BerthFacts) facts = berth_facts_new();
+    const json_t *inventory = berth_json_at(host, "/status/inventory");
+    berth_facts_add(facts, "Name", "%s", berth_json_name(host));
+    add_text(facts, "URI", host, "/spec/uri");
+    add_text(facts, "State", host, "/status/phase");
+    add_text(facts, "Reason", host, "/status/reason/message");
+    add_text(facts, "Hint", host, "/status/reason/hint");
+    add_text(facts, "Host name", inventory, "/hostname");
+    add_text(facts, "CPU model", inventory, "/cpu_model");
+    add_text(facts, "libvirt", inventory, "/libvirt_version");
+    add_text(facts, "Acceleration", host, "/status/acceleration");
+    add_text(facts, "Why", host, "/status/acceleration_reason");
+    add_text(facts, "Guest OS", host, "/status/guest_os");
+    if (json_is_true(json_object_get(json_object_get(host, "spec"), "cordoned"))) {
+        berth_facts_add(facts, "Cordoned", "yes: nothing new is placed on it");
+    }
+    add_amount(facts, "Capacity", host, "capacity");
+    add_amount(facts, "Used", host, "used");
+    add_amount(facts, "Free", host, "free");
+    const json_t *status = json_object_get(host, "status");
+    berth_facts_add(facts, "Guests", "%" G_GINT64_FORMAT " pods, %" G_GINT64_FORMAT " VMs",
+                    berth_json_integer(status, "pods", 0), berth_json_integer(status, "vms", 0));
+    g_autofree char *text = berth_facts_format(facts);
+    berth_session_put(session, text);
+    put_conditions(session, host);
+    put_foreign(session, host);
+}
+
+static int
+run_host_show(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    g_autoptr(json_t) host =
+        berth_get_object(session, &berth_kind_host, berth_args_get(args, "host"), error);
+    if (host == NULL) {
+        return BERTH_FAILED;
+    }
+    if (berth_session_wants_value(session)) {
+        berth_session_put_value(session, host);
+    } else {
+        put_host(session, host);
+    }
+    return BERTH_EXIT_OK;
+}
+
+/* ---- remove, cordon, key ---- */
+
+static int
+run_host_remove(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    g_autoptr(json_t) host =
+        berth_get_object(session, &berth_kind_host, berth_args_get(args, "host"), error);
+    if (host == NULL) {
+        return BERTH_FAILED;
+    }
+    g_autofree char *path = berth_json_url(host, "");
+    gint64 wait_s = berth_wait_option(args, ADD_WAIT_S, BERTH_WAIT_DEFAULT_S);
+    g_autoptr(BerthReply) reply = berth_client_call(session->client, "DELETE", path, NULL, error);
+    if (reply == NULL || (wait_s > 0 && !berth_wait_gone(session, host, wait_s, error))) {
+        return BERTH_FAILED;
+    }
+    berth_session_say(session, "Host '%s' removed", berth_json_name(host));
+    return BERTH_EXIT_OK;
+}
+
+static int
+set_cordoned(BerthSession *session, const BerthArgs *args, gboolean cordoned, GError **error)
+{
+    g_autoptr(json_t) patch = json_pack("{s:{s:b}}", "spec", "cordoned", cordoned);
+    const BerthRequestOptions options = {.body = patch,
+                                         .content_type = "application/merge-patch+json"};
+    g_autofree char *path =
+        berth_object_url(session, &berth_kind_host, berth_args_get(args, "host"));
+    g_autoptr(BerthReply) reply =
+        berth_client_call(session->client, "PATCH", path, &options, error);
+    if (reply == NULL) {
+        return BERTH_FAILED;
+    }
+    say_host(session, reply->body, cordoned ? "cordoned: nothing new is placed on it" : "uncordoned");
+    return BERTH_EXIT_OK;
+}
+
+static int
+run_host_cordon(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    return set_cordoned(session, args, TRUE, error);
+}
+
+static int
+run_host_uncordon(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    return set_cordoned(session, args, FALSE, error);
+}
+
+static int
+run_host_key(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    g_autoptr(json_t) answer = berth_client_get(session->client, "/v1/host-key", error);
+    if (answer == NULL) {
+        return BERTH_FAILED;
+    }
+    if (berth_session_wants_value(session)) {
+        berth_session_put_value(session, answer);
+    } else {
+        const char *key = berth_json_string(answer, "public_key");
+        berth_session_say(session, "%s", key != NULL ? key : "-");
+    }
+    return BERTH_EXIT_OK;
+}
+
+/* ---- virsh's hostname and nodeinfo ---- */
+
+static json_t *
+host_option(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    const char *name = berth_args_get(args, "host");
+    if (name != NULL) {
+        return berth_get_object(session, &berth_kind_host, name, error);
+    }
+    g_autoptr(json_t) hosts = berth_list_objects(session, &berth_kind_host, NULL, error);
+    if (hosts != NULL && json_array_size(hosts) != 1) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, "berth host list shows them",
+                           "there are %zu hosts; say which with --host", json_array_size(hosts));
+    }
+    return json_array_size(hosts) == 1 ? json_incref(json_array_get(hosts, 0)) : NULL;
+}
+
+static int
+run_hostname(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    g_autoptr(json_t) host = host_option(session, args, error);
+    if (host == NULL) {
+        return BERTH_FAILED;
+    }
+    const char *name = json_string_value(berth_json_at(host, "/status/inventory/hostname"));
+    berth_session_say(session, "%s", name != NULL ? name : berth_json_name(host));
+    return BERTH_EXIT_OK;
+}
+
+static int
+run_nodeinfo(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    g_autoptr(json_t) host = host_option(session, args, error);
+    const json_t *has = host != NULL ? berth_json_at(host, "/status/inventory") : NULL;
+    if (has == NULL) {
+        if (host != NULL) {
+            berth_error_set(error, BERTH_ERROR_UNAVAILABLE, "host '%s' was not read yet",
+                            berth_json_name(host));
+        }
+        return BERTH_FAILED;
+    }
+    if (berth_session_wants_value(session)) {
+        berth_session_put_value(session, has);
+        return BERTH_EXIT_OK;
+    }
+    const char *arch = berth_json_string(has, "arch");
+    g_autoptr(BerthFacts) facts = berth_facts_new();
+    berth_facts_add(facts, "CPU model", "%s", arch != NULL ? arch : "-");
+    berth_facts_add(facts, "CPU(s)", "%" G_GINT64_FORMAT, berth_json_integer(has, "cpus", 0));
+    berth_facts_add(facts, "CPU frequency", "%" G_GINT64_FORMAT " MHz",
+                    berth_json_integer(has, "mhz", 0));
+    berth_facts_add(facts, "CPU socket(s)", "%" G_GINT64_FORMAT,
+                    berth_json_integer(has, "sockets", 0));
+    berth_facts_add(facts, "Core(s) per socket", "%" G_GINT64_FORMAT,
+                    berth_json_integer(has, "cores", 0));
+    berth_facts_add(facts, "Thread(s) per core", "%" G_GINT64_FORMAT,
+                    berth_json_integer(has, "threads", 0));
+    berth_facts_add(facts, "NUMA cell(s)", "%zu", json_array_size(json_object_get(has, "cells")));
+    berth_facts_add(facts, "Memory size", "%" G_GINT64_FORMAT " KiB",
+                    1024 * berth_json_integer(has, "memory_mib", 0));
+    g_autofree char *text = berth_facts_format(facts);
+    berth_session_put(session, text);
+    return BERTH_EXIT_OK;
+}
+
+/* ---- the table ---- */
+
+static const char *const accelerations[] = {"auto", "kvm", "tcg", NULL};
+
+static const BerthArgument host_argument[] = {
+    {"host", "name of the host", .complete = BERTH_COMPLETE_HOST},
+    {NULL},
+};
+static const BerthArgument uri_argument[] = {
+    {"uri", "where its libvirt is: qemu:///system, qemu+ssh://root@HOST/system"},
+    {NULL},
+};
+static const BerthOption wait_option[] = {BERTH_WAIT_OPTION, {NULL}};
+static const BerthOption host_option_table[] = {
+    {"host", 0, BERTH_OPTION_TEXT, "HOST", "which host; not needed when there is one", NULL,
+     BERTH_COMPLETE_HOST},
+    {NULL},
+};
+static const BerthOption add_options[] = {
+    {"name", 0, BERTH_OPTION_TEXT, "NAME", "its name; without it the first part of its host name"},
+    {"label", 'l', BERTH_OPTION_LIST, "KEY=VALUE", "label of the host"},
+    {"zone", 0, BERTH_OPTION_TEXT, "ZONE", "failure domain of several racks"},
+    {"rack", 0, BERTH_OPTION_TEXT, "RACK", "failure domain of several hosts"},
+    {"acceleration", 0, BERTH_OPTION_CHOICE, NULL, "how guests run", accelerations},
+    {"prepare", 0, BERTH_OPTION_FLAG, NULL, "prepare it, too"},
+    BERTH_WAIT_OPTION,
+    {NULL},
+};
+
+const BerthCommand berth_host_commands[] = {
+    {.name = "host add",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "add a host; only reads it",
+     .run = run_host_add,
+     .arguments = uri_argument,
+     .options = add_options,
+     .about = "Nothing is changed on the host: its inventory and its domains are read. Waits until that "
+              "is done; --wait=0 does not.",
+     .example = "berth host add qemu:///system --prepare\n"
+                "berth host add qemu+ssh://root@quay1.example/system --zone north"},
+    {.name = "host list",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "list hosts with what is used and free",
+     .run = run_host_list,
+     .alias = "hosts"},
+    {.name = "host show",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "all about a host",
+     .run = run_host_show,
+     .arguments = host_argument},
+    {.name = "host prepare",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "make Berth's pool, upload the guest OS, prove the acceleration",
+     .run = run_host_prepare,
+     .arguments = host_argument,
+     .options = wait_option},
+    {.name = "host cordon",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "place nothing new on a host",
+     .run = run_host_cordon,
+     .arguments = host_argument,
+     .alias = "cordon"},
+    {.name = "host uncordon",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "place on a host again",
+     .run = run_host_uncordon,
+     .arguments = host_argument,
+     .alias = "uncordon"},
+    {.name = "host remove",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "remove a host from the fleet",
+     .run = run_host_remove,
+     .arguments = host_argument,
+     .options = wait_option},
+    {.name = "host key",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "the public key that hosts must let in for qemu+ssh",
+     .run = run_host_key},
+    {.name = "hostname",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "the host name of a host",
+     .run = run_hostname,
+     .options = host_option_table},
+    {.name = "nodeinfo",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "CPUs and memory of a host",
+     .run = run_nodeinfo,
+     .options = host_option_table},
+    {NULL},
+};

@@ -1,0 +1,298 @@
+/* Objects of any kind: get, describe, delete, explain. */
+#include "cli/cmd.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/escape.h"
+#include "cli/resolve.h"
+#include "cli/wait.h"
+#include "model/kinds.h"
+
+/* The object that KIND NAME means; workloads also by their other names. */
+static json_t *
+find(BerthSession *session, const BerthKind *kind, const char *name, GError **error)
+{
+    if (kind->workload) {
+        return berth_resolve_workload(session, kind, name, error);
+    }
+    if (kind == &berth_kind_image) {
+        return berth_resolve_image(session, name, error);
+    }
+    return berth_get_object(session, kind, name, error);
+}
+
+/* ---- get ---- */
+
+static json_t *
+get_list(BerthSession *session, const BerthKind *kind, const BerthArgs *args, GError **error)
+{
+    const char *label = berth_args_get(args, "label");
+    g_autofree char *escaped = label != NULL ? berth_url_escape(label) : NULL;
+    g_autofree char *query = escaped != NULL ? g_strconcat("label=", escaped, NULL) : NULL;
+    if (berth_args_has(args, "all-projects")) {
+        g_autofree char *path = g_strdup_printf("/v1/%s%s%s", kind->plural,
+                                                query != NULL ? "?" : "", query != NULL ? query : "");
+        return berth_client_list(session->client, path, error);
+    }
+    return berth_list_objects(session, kind, query, error);
+}
+
+static int
+run_get(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    const BerthKind *kind = berth_resolve_kind(berth_args_get(args, "kind"), error);
+    if (kind == NULL) {
+        return BERTH_FAILED;
+    }
+    char *const *names = berth_args_list(args, "name");
+    g_autoptr(json_t) list = NULL;
+    if (*names == NULL) {
+        list = get_list(session, kind, args, error);
+    } else {
+        list = json_array();
+        for (char *const *name = names; *name != NULL; name++) {
+            json_t *object = find(session, kind, *name, error);
+            if (object == NULL) {
+                return BERTH_FAILED;
+            }
+            json_array_append_new(list, object);
+        }
+    }
+    if (list == NULL) {
+        return BERTH_FAILED;
+    }
+    if (names[0] != NULL && names[1] == NULL && berth_session_wants_value(session)) {
+        berth_session_put_value(session, json_array_get(list, 0));
+    } else {
+        berth_session_put_objects(session, list, kind->columns);
+    }
+    return BERTH_EXIT_OK;
+}
+
+/* ---- describe ---- */
+
+static void
+put_events(BerthSession *session, const json_t *object)
+{
+    static const char *const titles[] = {"Last", "Severity", "Reason", "Message", NULL};
+    const char *uid = json_string_value(berth_json_at(object, "/metadata/uid"));
+    g_autoptr(json_t) events =
+        berth_list_objects(session, &berth_kind_event, NULL, NULL);
+    g_autoptr(BerthTable) table = berth_table_new(titles);
+    guint count = 0;
+    gsize i;
+    json_t *event;
+    json_array_foreach (events, i, event) {
+        const json_t *spec = json_object_get(event, "spec");
+        if (g_strcmp0(berth_json_string(spec, "object_uid"), uid) != 0) {
+            continue;
+        }
+        g_autofree char *age = berth_format_age(berth_json_string(spec, "last"), session->now_us);
+        const char *cells[] = {age, berth_json_string(spec, "severity"),
+                               berth_json_string(spec, "reason"),
+                               berth_json_string(spec, "message")};
+        berth_table_add(table, cells);
+        count++;
+    }
+    if (count > 0) {
+        g_autofree char *text = berth_table_format(table);
+        printf("\nEvents:\n%s", text);
+    }
+}
+
+/* All of it as YAML, which is short enough to read, and what happened to it. */
+static int
+run_describe(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    const BerthKind *kind = berth_resolve_kind(berth_args_get(args, "kind"), error);
+    g_autoptr(json_t) object =
+        kind != NULL ? find(session, kind, berth_args_get(args, "name"), error) : NULL;
+    if (object == NULL) {
+        return BERTH_FAILED;
+    }
+    if (berth_session_wants_value(session)) {
+        berth_session_put_value(session, object);
+        return BERTH_EXIT_OK;
+    }
+    g_autofree char *text = berth_print_value(object, BERTH_OUTPUT_YAML);
+    berth_session_put(session, text);
+    put_events(session, object);
+    return BERTH_EXIT_OK;
+}
+
+/* ---- delete ---- */
+
+static gboolean
+delete_one(BerthSession *session, const BerthKind *kind, const char *name, gint64 wait_s,
+           GError **error)
+{
+    g_autoptr(json_t) object = find(session, kind, name, error);
+    if (object == NULL) {
+        return FALSE;
+    }
+    g_autofree char *path = berth_json_url(object, "");
+    g_autoptr(BerthReply) reply = berth_client_call(session->client, "DELETE", path, NULL, error);
+    if (reply == NULL || (wait_s > 0 && !berth_wait_gone(session, object, wait_s, error))) {
+        return FALSE;
+    }
+    berth_session_say(session, "%s '%s' %s", kind->name, berth_json_name(object),
+                      wait_s > 0 ? "deleted" : "is being deleted");
+    return TRUE;
+}
+
+static int
+run_delete(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    const BerthKind *kind = berth_resolve_kind(berth_args_get(args, "kind"), error);
+    if (kind == NULL) {
+        return BERTH_FAILED;
+    }
+    gint64 wait_s = berth_wait_option(args, BERTH_WAIT_DEFAULT_S, BERTH_WAIT_DEFAULT_S);
+    for (char *const *name = berth_args_list(args, "name"); *name != NULL; name++) {
+        g_autoptr(GError) problem = NULL;
+        if (delete_one(session, kind, *name, wait_s, &problem)) {
+            continue;
+        }
+        if (*error == NULL) {
+            g_propagate_error(error, g_steal_pointer(&problem));
+        } else {
+            berth_print_error(problem);
+        }
+    }
+    return *error == NULL ? BERTH_EXIT_OK : BERTH_FAILED;
+}
+
+/* ---- rm: docker's word for pods and VMs ---- */
+
+static int
+run_rm(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    for (char *const *name = berth_args_list(args, "domain"); *name != NULL; name++) {
+        g_autoptr(json_t) object = berth_resolve_workload(session, NULL, *name, error);
+        const BerthKind *kind = object != NULL ? berth_json_kind(object) : NULL;
+        static const char *const active[] = {"Preparing", "Starting", "Running", "Stopping", NULL};
+        if (kind == NULL) {
+            return BERTH_FAILED;
+        }
+        if (!berth_args_has(args, "force") && g_strv_contains(active, berth_json_phase(object))) {
+            berth_error_set_at(error, BERTH_ERROR_CONFLICT, NULL, "stop it, or use rm -f",
+                               "%s '%s' is running", kind->name, berth_json_name(object));
+            return BERTH_FAILED;
+        }
+        if (!delete_one(session, kind, berth_json_name(object), BERTH_WAIT_DEFAULT_S, error)) {
+            return BERTH_FAILED;
+        }
+    }
+    return BERTH_EXIT_OK;
+}
+
+/* ---- explain ---- */
+
+static void
+list_kinds(BerthSession *session)
+{
+    static const char *const titles[] = {"Kind", "Short", "Scope", "What it is", NULL};
+    g_autoptr(BerthTable) table = berth_table_new(titles);
+    for (guint i = 0; berth_kinds[i] != NULL; i++) {
+        const BerthKind *kind = berth_kinds[i];
+        if (!kind->hidden) {
+            const char *cells[] = {kind->name, kind->short_name,
+                                   kind->scope == BERTH_SCOPE_FLEET ? "fleet" : "project",
+                                   kind->doc};
+            berth_table_add(table, cells);
+        }
+    }
+    g_autofree char *text = berth_table_format(table);
+    berth_session_put(session, text);
+}
+
+static int
+run_explain(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    const char *path = berth_args_get(args, "path");
+    if (path == NULL) {
+        list_kinds(session);
+        return BERTH_EXIT_OK;
+    }
+    g_autofree char *text = berth_kind_explain(path, error);
+    if (text == NULL) {
+        return BERTH_FAILED;
+    }
+    berth_session_put(session, text);
+    return BERTH_EXIT_OK;
+}
+
+/* ---- the table ---- */
+
+static const BerthArgument get_arguments[] = {
+    {"kind", "pods, vms, hosts, images …: berth explain lists them", .complete = BERTH_COMPLETE_KIND},
+    {"name", "names; without them all", .optional = TRUE, .rest = TRUE,
+     .complete = BERTH_COMPLETE_OBJECT},
+    {NULL},
+};
+static const BerthArgument describe_arguments[] = {
+    {"kind", "pod, vm, host, image …", .complete = BERTH_COMPLETE_KIND},
+    {"name", "name of the object", .complete = BERTH_COMPLETE_OBJECT},
+    {NULL},
+};
+static const BerthArgument delete_arguments[] = {
+    {"kind", "pod, vm, host, image …", .complete = BERTH_COMPLETE_KIND},
+    {"name", "names of the objects", .rest = TRUE, .complete = BERTH_COMPLETE_OBJECT},
+    {NULL},
+};
+static const BerthArgument explain_arguments[] = {
+    {"path", "KIND or KIND.spec.field …; without it all kinds", .optional = TRUE,
+     .complete = BERTH_COMPLETE_FIELD},
+    {NULL},
+};
+static const BerthArgument rm_arguments[] = {
+    {"domain", "names of pods or VMs", .rest = TRUE, .complete = BERTH_COMPLETE_WORKLOAD},
+    {NULL},
+};
+static const BerthOption get_options[] = {
+    {"label", 'l', BERTH_OPTION_TEXT, "SELECTOR", "only those with these labels: tier=front,env!=test"},
+    {"all-projects", 'A', BERTH_OPTION_FLAG, NULL, "of all projects"},
+    {NULL},
+};
+static const BerthOption wait_option[] = {BERTH_WAIT_OPTION, {NULL}};
+static const BerthOption rm_options[] = {
+    {"force", 'f', BERTH_OPTION_FLAG, NULL, "also when it runs"},
+    {NULL},
+};
+
+const BerthCommand berth_object_commands[] = {
+    {.name = "get",
+     .group = BERTH_GROUP_OBJECTS,
+     .doc = "show objects of a kind",
+     .run = run_get,
+     .arguments = get_arguments,
+     .options = get_options,
+     .example = "berth get pods\nberth get host h1 -o yaml\nberth get pods -A -o wide"},
+    {.name = "describe",
+     .group = BERTH_GROUP_OBJECTS,
+     .doc = "show all of an object and what happened to it",
+     .run = run_describe,
+     .arguments = describe_arguments},
+    {.name = "delete",
+     .group = BERTH_GROUP_OBJECTS,
+     .doc = "delete objects",
+     .run = run_delete,
+     .arguments = delete_arguments,
+     .options = wait_option,
+     .about = "VMs and pods that run are stopped first. Waits until they are gone; --wait=0 does not."},
+    {.name = "rm",
+     .group = BERTH_GROUP_OBJECTS,
+     .doc = "delete pods or VMs",
+     .run = run_rm,
+     .arguments = rm_arguments,
+     .options = rm_options},
+    {.name = "explain",
+     .group = BERTH_GROUP_OBJECTS,
+     .doc = "what a kind or a field means",
+     .run = run_explain,
+     .arguments = explain_arguments,
+     .example = "berth explain\nberth explain pod\nberth explain pod.spec.containers.env"},
+    {NULL},
+};
