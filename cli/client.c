@@ -166,8 +166,9 @@ berth_problem_set(GError **error, long status, const json_t *problem, const char
     }
     if (detail == NULL) {
         g_autofree char *line = g_strndup(text != NULL ? text : "", 200);
-        berth_error_set_at(error, code, NULL, "is that a Berth daemon?", "the server answers %ld%s%s",
-                           status, *line != '\0' ? ": " : "", g_strchomp(line));
+        berth_error_set_at(error, code, NULL, "is that a Berth daemon?",
+                           "the server answers %ld%s%s", status, *line != '\0' ? ": " : "",
+                           g_strchomp(line));
         return FALSE;
     }
     berth_error_set_at(error, code, pointer, hint, "%s", detail);
@@ -237,9 +238,9 @@ typedef struct {
     BerthClientBytes bytes;
     BerthClientProgress progress;
     gpointer user_data;
-    GError *error;     /* owned; from bytes() */
-    gboolean stopped;  /* bytes() wants no more */
-    gint64 last_us;    /* when bytes() was last called */
+    GError *error;    /* owned; from bytes() */
+    gboolean stopped; /* bytes() wants no more */
+    gint64 last_us;   /* when bytes() was last called */
     int upload_fd;
 } Transfer;
 
@@ -294,8 +295,7 @@ on_progress(void *user_data, curl_off_t down_total, curl_off_t down, curl_off_t 
     return 0;
 }
 
-static void
-add_header(Transfer *transfer, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static void add_header(Transfer *transfer, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 static void
 add_header(Transfer *transfer, const char *format, ...)

@@ -21,9 +21,9 @@ typedef struct {
 
 typedef struct {
     long status;
-    json_t *body; /* owned; NULL when the answer is no JSON */
-    char *text;   /* owned; the answer's bytes, NUL-terminated */
-    gsize size;   /* of text */
+    json_t *body;       /* owned; NULL when the answer is no JSON */
+    char *text;         /* owned; the answer's bytes, NUL-terminated */
+    gsize size;         /* of text */
     char *content_type; /* owned; NULL: not said */
 } BerthReply;
 
@@ -35,7 +35,7 @@ void berth_client_free(BerthClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthClient, berth_client_free)
 
 BerthReply *berth_client_call(BerthClient *client, const char *method, const char *path,
-                               const BerthRequestOptions *options, GError **error);
+                              const BerthRequestOptions *options, GError **error);
 json_t *berth_client_get(BerthClient *client, const char *path, GError **error);
 json_t *berth_client_list(BerthClient *client, const char *path, GError **error);
 
@@ -51,7 +51,7 @@ gboolean berth_client_lines(BerthClient *client, const char *path,
 
 typedef void (*BerthClientProgress)(guint64 done, guint64 total, gpointer user_data);
 BerthReply *berth_client_upload(BerthClient *client, const char *path, int fd, guint64 size,
-                                 BerthClientProgress progress, gpointer user_data, GError **error);
+                                BerthClientProgress progress, gpointer user_data, GError **error);
 gboolean berth_client_download(BerthClient *client, const char *method, const char *path, int fd,
                                BerthClientProgress progress, gpointer user_data, GError **error);
 

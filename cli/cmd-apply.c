@@ -90,8 +90,8 @@ read_all(const BerthArgs *args, GError **error)
     g_autoptr(json_t) all = json_array();
     char *const *files = berth_args_list(args, "filename");
     if (*files == NULL) {
-        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, "berth apply -f FILE, or -f - for stdin",
-                           "no document was given");
+        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
+                           "berth apply -f FILE, or -f - for stdin", "no document was given");
         return NULL;
     }
     for (; *files != NULL; files++) {
@@ -110,8 +110,8 @@ run_apply(BerthSession *session, const BerthArgs *args, GError **error)
 {
     g_autoptr(json_t) documents = read_all(args, error);
     g_autoptr(json_t) answers = json_array();
-    Apply apply = {berth_args_has(args, "dry-run"), berth_wait_option(args, 0, BERTH_WAIT_DEFAULT_S),
-                   answers};
+    Apply apply = {berth_args_has(args, "dry-run"),
+                   berth_wait_option(args, 0, BERTH_WAIT_DEFAULT_S), answers};
     gsize i;
     json_t *document;
     if (documents == NULL) {
@@ -130,8 +130,8 @@ run_apply(BerthSession *session, const BerthArgs *args, GError **error)
         }
     }
     if (berth_session_wants_value(session)) {
-        berth_session_put_value(session,
-                                json_array_size(answers) == 1 ? json_array_get(answers, 0) : answers);
+        berth_session_put_value(session, json_array_size(answers) == 1 ? json_array_get(answers, 0)
+                                                                       : answers);
     }
     return BERTH_EXIT_OK;
 }
@@ -311,8 +311,9 @@ run_edit(BerthSession *session, const BerthArgs *args, GError **error)
         return BERTH_EXIT_OK;
     }
     g_autofree char *path = berth_json_url(object, "");
-    g_autofree char *revision = g_strdup_printf(
-        "%" G_GINT64_FORMAT, berth_json_integer(json_object_get(object, "metadata"), "revision", 0));
+    g_autofree char *revision =
+        g_strdup_printf("%" G_GINT64_FORMAT,
+                        berth_json_integer(json_object_get(object, "metadata"), "revision", 0));
     const BerthRequestOptions options = {.body = after, .if_match = revision};
     g_autoptr(BerthReply) reply = berth_client_call(session->client, "PUT", path, &options, error);
     if (reply == NULL) {
@@ -348,7 +349,8 @@ const BerthCommand berth_apply_commands[] = {
      .doc = "create or change objects as documents say",
      .run = run_apply,
      .options = apply_options,
-     .about = "Several documents in a file are divided by ---. All are read before the first is applied.",
+     .about = "Several documents in a file are divided by ---. All are read before the first is "
+              "applied.",
      .example = "berth apply -f web.yaml --wait\nberth get pod web -o yaml | berth apply -f -"},
     {.name = "plan",
      .group = BERTH_GROUP_OBJECTS,

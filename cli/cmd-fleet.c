@@ -206,8 +206,8 @@ run_backup(BerthSession *session, const BerthArgs *args, GError **error)
     const char *file = berth_args_get(args, "file");
     if (strcmp(file, "-") == 0) {
         fflush(stdout);
-        return berth_client_download(session->client, "POST", "/v1/backup", STDOUT_FILENO, NULL, NULL,
-                                     error)
+        return berth_client_download(session->client, "POST", "/v1/backup", STDOUT_FILENO, NULL,
+                                     NULL, error)
                    ? BERTH_EXIT_OK
                    : BERTH_FAILED;
     }
@@ -248,7 +248,8 @@ run_version(BerthSession *session, const BerthArgs *args, GError **error)
     g_autoptr(GError) problem = NULL;
     g_autoptr(json_t) daemon = berth_client_get(session->client, "/v1/version", &problem);
     if (berth_session_wants_value(session)) {
-        g_autoptr(json_t) both = json_pack("{s:s, s:O?}", "client", PACKAGE_VERSION, "daemon", daemon);
+        g_autoptr(json_t) both =
+            json_pack("{s:s, s:O?}", "client", PACKAGE_VERSION, "daemon", daemon);
         berth_session_put_value(session, both);
     } else {
         const char *version = berth_json_string(daemon, "version");
@@ -316,8 +317,7 @@ run_raw(BerthSession *session, const BerthArgs *args, GError **error)
     const BerthRequestOptions options = {
         .body = body,
         .content_type = strcmp(method, "PATCH") == 0 ? "application/merge-patch+json" : NULL};
-    g_autoptr(BerthReply) reply =
-        berth_client_call(session->client, method, path, &options, error);
+    g_autoptr(BerthReply) reply = berth_client_call(session->client, method, path, &options, error);
     if (reply == NULL) {
         return BERTH_FAILED;
     }
@@ -401,8 +401,9 @@ const BerthCommand berth_fleet_commands[] = {
      .doc = "write all records of the daemon to a file",
      .run = run_backup,
      .arguments = backup_arguments,
-     .about = "The daemon goes on meanwhile. The file holds what the daemon knows, also secrets; it is "
-              "readable by you alone."},
+     .about =
+         "The daemon goes on meanwhile. The file holds what the daemon knows, also secrets; it is "
+         "readable by you alone."},
     {.name = "restore",
      .group = BERTH_GROUP_FLEET,
      .doc = "how to restore a backup",

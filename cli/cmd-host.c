@@ -122,9 +122,10 @@ run_host_prepare(BerthSession *session, const BerthArgs *args, GError **error)
     }
     const char *acceleration = json_string_value(berth_json_at(after, "/status/acceleration"));
     g_autofree char *what =
-        wait_s <= 0 ? g_strdup("is being prepared")
-                    : g_strdup_printf("prepared%s%s", acceleration != NULL ? ", guests run by " : "",
-                                      acceleration != NULL ? acceleration : "");
+        wait_s <= 0
+            ? g_strdup("is being prepared")
+            : g_strdup_printf("prepared%s%s", acceleration != NULL ? ", guests run by " : "",
+                              acceleration != NULL ? acceleration : "");
     say_host(session, after, what);
     return BERTH_EXIT_OK;
 }
@@ -189,12 +190,9 @@ put_conditions(BerthSession *session, const json_t *host)
 static void
 put_foreign(BerthSession *session, const json_t *host)
 {
-    static const BerthColumn columns[] = {{"Unmanaged domain", "/name"},
-                                          {"State", "/state"},
-                                          {"vCPUs", "/vcpus"},
-                                          {"Memory", "/memory_mib"},
-                                          {"UUID", "/uuid"},
-                                          {NULL}};
+    static const BerthColumn columns[] = {
+        {"Unmanaged domain", "/name"}, {"State", "/state"}, {"vCPUs", "/vcpus"},
+        {"Memory", "/memory_mib"},     {"UUID", "/uuid"},   {NULL}};
     const json_t *foreign = berth_json_at(host, "/status/foreign");
     if (json_array_size(foreign) > 0) {
         g_autofree char *text = berth_print_objects(foreign, columns, FALSE, session->now_us);
@@ -282,7 +280,8 @@ set_cordoned(BerthSession *session, const BerthArgs *args, gboolean cordoned, GE
     if (reply == NULL) {
         return BERTH_FAILED;
     }
-    say_host(session, reply->body, cordoned ? "cordoned: nothing new is placed on it" : "uncordoned");
+    say_host(session, reply->body,
+             cordoned ? "cordoned: nothing new is placed on it" : "uncordoned");
     return BERTH_EXIT_OK;
 }
 
@@ -415,8 +414,9 @@ const BerthCommand berth_host_commands[] = {
      .run = run_host_add,
      .arguments = uri_argument,
      .options = add_options,
-     .about = "Nothing is changed on the host: its inventory and its domains are read. Waits until that "
-              "is done; --wait=0 does not.",
+     .about =
+         "Nothing is changed on the host: its inventory and its domains are read. Waits until that "
+         "is done; --wait=0 does not.",
      .example = "berth host add qemu:///system --prepare\n"
                 "berth host add qemu+ssh://root@quay1.example/system --zone north"},
     {.name = "host list",

@@ -54,9 +54,8 @@ berth_pull(BerthSession *session, const char *reference, gint64 wait_s, GError *
         g_propagate_error(error, g_steal_pointer(&problem));
         return NULL;
     }
-    g_autoptr(json_t) document =
-        json_pack("{s:s, s:{}, s:{s:s, s:s}}", "kind", "Image", "metadata", "spec", "type", "oci",
-                  "reference", reference);
+    g_autoptr(json_t) document = json_pack("{s:s, s:{}, s:{s:s, s:s}}", "kind", "Image", "metadata",
+                                           "spec", "type", "oci", "reference", reference);
     const BerthRequestOptions options = {.body = document};
     g_autoptr(BerthReply) reply =
         berth_client_call(session->client, "POST", "/v1/images", &options, error);
@@ -157,8 +156,8 @@ on_sent(guint64 done, guint64 total, gpointer user_data)
 static int
 open_folder(const char *path, GPid *child, GError **error)
 {
-    char *const words[] = {(char *)"tar", (char *)"-C", (char *)path, (char *)"-cf", (char *)"-",
-                           (char *)".",   NULL};
+    char *const words[] = {(char *)"tar", (char *)"-C", (char *)path, (char *)"-cf",
+                           (char *)"-",   (char *)".",  NULL};
     g_autoptr(GError) problem = NULL;
     int fd = -1;
     if (!g_spawn_async_with_pipes(NULL, (char **)words, NULL,
@@ -218,12 +217,11 @@ static json_t *
 create_and_upload(BerthSession *session, const char *name, const json_t *spec, const char *file,
                   GError **error)
 {
-    g_autoptr(json_t) document = json_pack("{s:s, s:{s:s}, s:O}", "kind", "Image", "metadata", "name",
-                                           name, "spec", spec);
+    g_autoptr(json_t) document =
+        json_pack("{s:s, s:{s:s}, s:O}", "kind", "Image", "metadata", "name", name, "spec", spec);
     const BerthRequestOptions options = {.body = document, .create_only = TRUE};
     g_autofree char *path = berth_object_url(session, &berth_kind_image, name);
-    g_autoptr(BerthReply) reply =
-        berth_client_call(session->client, "PUT", path, &options, error);
+    g_autoptr(BerthReply) reply = berth_client_call(session->client, "PUT", path, &options, error);
     if (reply == NULL) {
         return NULL;
     }
@@ -388,8 +386,9 @@ const BerthCommand berth_image_commands[] = {
      .arguments = reference,
      .options = wait_option,
      .alias = "image pull",
-     .about = "Waits until it is there; --wait=0 returns at once. The daemon pulls: registry logins are "
-              "those of the daemon's ~/.docker/config.json.",
+     .about =
+         "Waits until it is there; --wait=0 returns at once. The daemon pulls: registry logins are "
+         "those of the daemon's ~/.docker/config.json.",
      .example = "berth pull nginx:1.27\nberth pull ghcr.io/example/app@sha256:…"},
     {.name = "images",
      .group = BERTH_GROUP_IMAGES,

@@ -68,8 +68,8 @@ run_network_create(BerthSession *session, const BerthArgs *args, GError **error)
     if (spec == NULL) {
         return BERTH_FAILED;
     }
-    g_autoptr(json_t) document = json_pack("{s:s, s:{s:s}, s:o}", "kind", "Network", "metadata",
-                                           "name", name, "spec", spec);
+    g_autoptr(json_t) document =
+        json_pack("{s:s, s:{s:s}, s:o}", "kind", "Network", "metadata", "name", name, "spec", spec);
     const BerthRequestOptions options = {.body = document, .create_only = TRUE};
     g_autofree char *path = berth_object_url(session, &berth_kind_network, name);
     g_autoptr(BerthReply) reply = berth_client_call(session->client, "PUT", path, &options, error);
@@ -92,7 +92,8 @@ static const BerthOption create_options[] = {
     {"libvirt", 0, BERTH_OPTION_TEXT, "NAME", "the libvirt network of this name on each host"},
     {"bridge", 0, BERTH_OPTION_TEXT, "DEVICE", "the bridge of this name on each host"},
     {"cidr", 0, BERTH_OPTION_TEXT, "CIDR", "its subnet: 192.168.122.0/24"},
-    {"range", 0, BERTH_OPTION_TEXT, "FIRST-LAST", "addresses Berth may assign; outside of any DHCP range"},
+    {"range", 0, BERTH_OPTION_TEXT, "FIRST-LAST",
+     "addresses Berth may assign; outside of any DHCP range"},
     {"gateway", 0, BERTH_OPTION_TEXT, "IP", "its router"},
     {"dns", 0, BERTH_OPTION_LIST, "IP", "its name server"},
     {"dhcp", 0, BERTH_OPTION_FLAG, NULL, "addresses come from somebody's DHCP server"},

@@ -32,8 +32,8 @@ get_list(BerthSession *session, const BerthKind *kind, const BerthArgs *args, GE
     g_autofree char *escaped = label != NULL ? berth_url_escape(label) : NULL;
     g_autofree char *query = escaped != NULL ? g_strconcat("label=", escaped, NULL) : NULL;
     if (berth_args_has(args, "all-projects")) {
-        g_autofree char *path = g_strdup_printf("/v1/%s%s%s", kind->plural,
-                                                query != NULL ? "?" : "", query != NULL ? query : "");
+        g_autofree char *path = g_strdup_printf(
+            "/v1/%s%s%s", kind->plural, query != NULL ? "?" : "", query != NULL ? query : "");
         return berth_client_list(session->client, path, error);
     }
     return berth_list_objects(session, kind, query, error);
@@ -78,8 +78,7 @@ put_events(BerthSession *session, const json_t *object)
 {
     static const char *const titles[] = {"Last", "Severity", "Reason", "Message", NULL};
     const char *uid = json_string_value(berth_json_at(object, "/metadata/uid"));
-    g_autoptr(json_t) events =
-        berth_list_objects(session, &berth_kind_event, NULL, NULL);
+    g_autoptr(json_t) events = berth_list_objects(session, &berth_kind_event, NULL, NULL);
     g_autoptr(BerthTable) table = berth_table_new(titles);
     guint count = 0;
     gsize i;
@@ -227,7 +226,8 @@ run_explain(BerthSession *session, const BerthArgs *args, GError **error)
 /* ---- the table ---- */
 
 static const BerthArgument get_arguments[] = {
-    {"kind", "pods, vms, hosts, images …: berth explain lists them", .complete = BERTH_COMPLETE_KIND},
+    {"kind", "pods, vms, hosts, images …: berth explain lists them",
+     .complete = BERTH_COMPLETE_KIND},
     {"name", "names; without them all", .optional = TRUE, .rest = TRUE,
      .complete = BERTH_COMPLETE_OBJECT},
     {NULL},
@@ -252,7 +252,8 @@ static const BerthArgument rm_arguments[] = {
     {NULL},
 };
 static const BerthOption get_options[] = {
-    {"label", 'l', BERTH_OPTION_TEXT, "SELECTOR", "only those with these labels: tier=front,env!=test"},
+    {"label", 'l', BERTH_OPTION_TEXT, "SELECTOR",
+     "only those with these labels: tier=front,env!=test"},
     {"all-projects", 'A', BERTH_OPTION_FLAG, NULL, "of all projects"},
     {NULL},
 };
@@ -281,7 +282,8 @@ const BerthCommand berth_object_commands[] = {
      .run = run_delete,
      .arguments = delete_arguments,
      .options = wait_option,
-     .about = "VMs and pods that run are stopped first. Waits until they are gone; --wait=0 does not."},
+     .about =
+         "VMs and pods that run are stopped first. Waits until they are gone; --wait=0 does not."},
     {.name = "rm",
      .group = BERTH_GROUP_OBJECTS,
      .doc = "delete pods or VMs",

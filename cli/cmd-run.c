@@ -25,16 +25,18 @@ static gboolean
 refuse_unsupported(const BerthArgs *args, GError **error)
 {
     if (berth_args_has(args, "publish")) {
-        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
-                           "leave it out: the pod's own address (berth dominfo) is reachable from its "
-                           "network",
-                           "ports cannot be published yet");
+        berth_error_set_at(
+            error, BERTH_ERROR_INVALID, NULL,
+            "leave it out: the pod's own address (berth dominfo) is reachable from its "
+            "network",
+            "ports cannot be published yet");
         return FALSE;
     }
     if (berth_args_has(args, "volume")) {
-        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
-                           "put the files into the image: a host's folders are never given to guests",
-                           "volumes cannot be mounted into containers yet");
+        berth_error_set_at(
+            error, BERTH_ERROR_INVALID, NULL,
+            "put the files into the image: a host's folders are never given to guests",
+            "volumes cannot be mounted into containers yet");
         return FALSE;
     }
     if (berth_args_has(args, "rm") && berth_args_has(args, "restart") &&
@@ -89,8 +91,8 @@ put_text(json_t *object, const char *member, const char *text)
 static json_t *
 make_container(const BerthArgs *args, GError **error)
 {
-    g_autoptr(json_t) container = json_pack("{s:s, s:s}", "name", CONTAINER, "image",
-                                            berth_args_get(args, "image"));
+    g_autoptr(json_t) container =
+        json_pack("{s:s, s:s}", "name", CONTAINER, "image", berth_args_get(args, "image"));
     if (!put_env(container, args, error)) {
         return NULL;
     }
@@ -136,8 +138,8 @@ make_spec(const BerthArgs *args, GError **error)
         return NULL;
     }
     const char *restart = restart_of(args);
-    json_t *spec = json_pack("{s:[o], s:s, s:s}", "containers", container, "restart", restart, "run",
-                             strcmp(restart, "Always") == 0 ? "Always" : "Once");
+    json_t *spec = json_pack("{s:[o], s:s, s:s}", "containers", container, "restart", restart,
+                             "run", strcmp(restart, "Always") == 0 ? "Always" : "Once");
     if (berth_args_has(args, "memory")) {
         json_object_set_new(spec, "memory_mib", json_integer(berth_args_number(args, "memory", 0)));
     }
@@ -179,8 +181,8 @@ create(BerthSession *session, const BerthArgs *args, GError **error)
     const BerthRequestOptions options = {.body = document, .create_only = name != NULL};
     g_autofree char *path = name != NULL ? berth_object_url(session, &berth_kind_pod, name)
                                          : berth_collection_path(session, &berth_kind_pod);
-    g_autoptr(BerthReply) reply = berth_client_call(
-        session->client, name != NULL ? "PUT" : "POST", path, &options, error);
+    g_autoptr(BerthReply) reply =
+        berth_client_call(session->client, name != NULL ? "PUT" : "POST", path, &options, error);
     return reply != NULL ? g_steal_pointer(&reply->body) : NULL;
 }
 
@@ -233,7 +235,8 @@ remove_pod(BerthSession *session, const json_t *pod)
     g_autofree char *path = berth_json_url(pod, "");
     g_autoptr(GError) problem = NULL;
     berth_interrupt_clear(); /* the deletion must get through; the next ^C ends it */
-    g_autoptr(BerthReply) reply = berth_client_call(session->client, "DELETE", path, NULL, &problem);
+    g_autoptr(BerthReply) reply =
+        berth_client_call(session->client, "DELETE", path, NULL, &problem);
     if (reply == NULL && !g_error_matches(problem, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
         berth_print_warning("pod '%s' is still there: %s", berth_json_name(pod), problem->message);
     }
@@ -243,8 +246,7 @@ remove_pod(BerthSession *session, const json_t *pod)
 static json_t *
 wait_started(BerthSession *session, const json_t *pod, GError **error)
 {
-    json_t *started =
-        berth_wait_object(session, pod, BERTH_WAIT_FOREVER, has_started, NULL, error);
+    json_t *started = berth_wait_object(session, pod, BERTH_WAIT_FOREVER, has_started, NULL, error);
     if (started == NULL) {
         remove_pod(session, pod);
     }
@@ -387,7 +389,8 @@ static const BerthOption run_options[] = {
     {"rm", 0, BERTH_OPTION_FLAG, NULL, "delete the pod when it has ended, whatever happens to us"},
     {"name", 0, BERTH_OPTION_TEXT, "NAME", "name of the pod; without it one is made up"},
     {"env", 'e', BERTH_OPTION_LIST, "NAME[=VALUE]", "set a variable, or pass on ours"},
-    {"env-file", 0, BERTH_OPTION_LIST, "FILE", "set variables from a file", NULL, BERTH_COMPLETE_FILE},
+    {"env-file", 0, BERTH_OPTION_LIST, "FILE", "set variables from a file", NULL,
+     BERTH_COMPLETE_FILE},
     {"workdir", 'w', BERTH_OPTION_TEXT, "DIR", "working directory"},
     {"user", 'u', BERTH_OPTION_TEXT, "USER[:GROUP]", "user to run as"},
     {"entrypoint", 0, BERTH_OPTION_TEXT, "PROGRAM", "replaces the image's entrypoint"},

@@ -30,10 +30,9 @@ container_state(const json_t *pod, const json_t *container, gint64 now_us)
     if (g_strcmp0(state, "Exited") == 0) {
         time = berth_json_string(container, "finished");
         g_autofree char *age = berth_format_age(time, now_us);
-        return g_strdup_printf("Exited (%" G_GINT64_FORMAT ")%s%s%s",
-                               berth_json_integer(container, "exit_code", 0),
-                               age != NULL ? " " : "", age != NULL ? age : "",
-                               age != NULL ? " ago" : "");
+        return g_strdup_printf(
+            "Exited (%" G_GINT64_FORMAT ")%s%s%s", berth_json_integer(container, "exit_code", 0),
+            age != NULL ? " " : "", age != NULL ? age : "", age != NULL ? " ago" : "");
     }
     return g_strdup(*berth_json_phase(pod) != '\0' ? berth_json_phase(pod) : "Pending");
 }
@@ -78,9 +77,10 @@ add_containers(BerthTable *table, const json_t *pod, gboolean all, gint64 now_us
         g_autofree char *shown = container_state(pod, status, now_us);
         g_autofree char *command = join_words(json_object_get(spec, "command"));
         g_autofree char *words = join_words(json_object_get(spec, "args"));
-        g_autofree char *line = g_strdup_printf("%s%s%s", command, *command != '\0' ? " " : "", words);
-        g_autofree char *age = berth_format_age(
-            json_string_value(berth_json_at(pod, "/metadata/created")), now_us);
+        g_autofree char *line =
+            g_strdup_printf("%s%s%s", command, *command != '\0' ? " " : "", words);
+        g_autofree char *age =
+            berth_format_age(json_string_value(berth_json_at(pod, "/metadata/created")), now_us);
         const char *cells[] = {berth_json_name(pod),
                                name,
                                berth_json_string(spec, "image"),
@@ -173,8 +173,8 @@ run_exec(BerthSession *session, const BerthArgs *args, GError **error)
                            "-t with -i needs a terminal, and stdin is none");
         return BERTH_FAILED;
     }
-    g_autoptr(json_t) pod = berth_resolve_workload(session, &berth_kind_pod,
-                                                   berth_args_get(args, "pod"), error);
+    g_autoptr(json_t) pod =
+        berth_resolve_workload(session, &berth_kind_pod, berth_args_get(args, "pod"), error);
     if (pod == NULL) {
         return BERTH_FAILED;
     }
@@ -197,8 +197,8 @@ run_exec(BerthSession *session, const BerthArgs *args, GError **error)
 static int
 run_attach(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    g_autoptr(json_t) pod = berth_resolve_workload(session, &berth_kind_pod,
-                                                   berth_args_get(args, "pod"), error);
+    g_autoptr(json_t) pod =
+        berth_resolve_workload(session, &berth_kind_pod, berth_args_get(args, "pod"), error);
     if (pod == NULL) {
         return BERTH_FAILED;
     }
@@ -208,14 +208,14 @@ run_attach(BerthSession *session, const BerthArgs *args, GError **error)
     g_autoptr(json_t) start = json_pack("{s:i}", "history", logs ? -1 : 0);
     copy_text(start, args, "container");
     g_autofree char *path = berth_json_url(pod, ":attach");
-    const BerthRemotePlan plan = {
-        .path = path,
-        .start = start,
-        .with_stdin = !berth_args_has(args, "no-stdin") &&
-                      json_is_true(json_object_get(container, "stdin_open")),
-        .tty = tty,
-        .forward_signals = !berth_args_has(args, "no-signals"),
-        .detach = BERTH_DETACH_DOCKER};
+    const BerthRemotePlan plan = {.path = path,
+                                  .start = start,
+                                  .with_stdin =
+                                      !berth_args_has(args, "no-stdin") &&
+                                      json_is_true(json_object_get(container, "stdin_open")),
+                                  .tty = tty,
+                                  .forward_signals = !berth_args_has(args, "no-signals"),
+                                  .detach = BERTH_DETACH_DOCKER};
     return run_remote(session, &plan, berth_json_name(pod), error);
 }
 
@@ -228,18 +228,15 @@ run_console(BerthSession *session, const BerthArgs *args, GError **error)
         return BERTH_FAILED;
     }
     gboolean tty = isatty(STDIN_FILENO);
-    g_autoptr(json_t) start = json_pack(
-        "{s:I}", "history", (json_int_t)berth_args_number(args, "history", 4096));
+    g_autoptr(json_t) start =
+        json_pack("{s:I}", "history", (json_int_t)berth_args_number(args, "history", 4096));
     g_autofree char *path = berth_json_url(object, ":console");
     if (tty && !session->quiet) {
         fprintf(stderr, "Connected to '%s'\nEscape character is ^] (Ctrl + ])\n",
                 berth_json_name(object));
     }
-    const BerthRemotePlan plan = {.path = path,
-                                  .start = start,
-                                  .with_stdin = TRUE,
-                                  .tty = tty,
-                                  .detach = BERTH_DETACH_VIRSH};
+    const BerthRemotePlan plan = {
+        .path = path, .start = start, .with_stdin = TRUE, .tty = tty, .detach = BERTH_DETACH_VIRSH};
     return run_remote(session, &plan, berth_json_name(object), error);
 }
 
@@ -264,8 +261,7 @@ since_time(const char *text, gint64 now_us, GError **error)
     if (!berth_duration_parse(text, &seconds, error)) {
         return NULL;
     }
-    g_autoptr(GDateTime) then =
-        g_date_time_new_from_unix_utc(now_us / G_USEC_PER_SEC - seconds);
+    g_autoptr(GDateTime) then = g_date_time_new_from_unix_utc(now_us / G_USEC_PER_SEC - seconds);
     return g_date_time_format_iso8601(then);
 }
 
@@ -301,8 +297,8 @@ log_query(BerthSession *session, const BerthArgs *args, GError **error)
 static int
 run_logs(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    g_autoptr(json_t) pod = berth_resolve_workload(session, &berth_kind_pod,
-                                                   berth_args_get(args, "pod"), error);
+    g_autoptr(json_t) pod =
+        berth_resolve_workload(session, &berth_kind_pod, berth_args_get(args, "pod"), error);
     g_autofree char *query = pod != NULL ? log_query(session, args, error) : NULL;
     if (query == NULL) {
         return BERTH_FAILED;
@@ -390,8 +386,13 @@ const BerthCommand berth_stream_commands[] = {
      .run = run_logs,
      .arguments = pod_argument,
      .options = logs_options,
-     .about = "Its stdout goes to stdout, its stderr to stderr. On a terminal, control characters other "
-              "than colours are shown, not obeyed; --raw leaves them."},
+     .about =
+         "Its stdout goes to stdout, its stderr to stderr. On a terminal, control characters other "
+         "than colours are shown, not obeyed; --raw leaves them."},
+    {NULL},
+};
+
+const BerthCommand berth_console_commands[] = {
     {.name = "console",
      .group = BERTH_GROUP_WORKLOADS,
      .doc = "connect to the serial console",

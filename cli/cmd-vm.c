@@ -25,7 +25,8 @@ make_disk(const char *text, guint index, GError **error)
     const char *size = g_str_has_prefix(text, "size=") ? text + strlen("size=") : NULL;
     if (size == NULL) {
         const char *colon = strchr(text, ':');
-        g_autofree char *image = g_strndup(text, colon != NULL ? (gsize)(colon - text) : strlen(text));
+        g_autofree char *image =
+            g_strndup(text, colon != NULL ? (gsize)(colon - text) : strlen(text));
         json_object_set_new(disk, "image", json_string(image));
         size = colon != NULL ? colon + 1 : NULL;
     }
@@ -190,7 +191,8 @@ const BerthCommand berth_vm_commands[] = {
      .run = run_vm_create,
      .arguments = name_argument,
      .options = create_options,
-     .example = "berth vm create db --disk debian-12:20g --memory 2g --vcpus 2 --cloud-init user.yaml "
-                "--start"},
+     .example =
+         "berth vm create db --disk debian-12:20g --memory 2g --vcpus 2 --cloud-init user.yaml "
+         "--start"},
     {NULL},
 };

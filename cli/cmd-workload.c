@@ -36,8 +36,8 @@ state_of(const json_t *object)
 static gboolean
 is_active(const json_t *object)
 {
-    static const char *const active[] = {"Preparing", "Starting", "Running", "Stopping", "Unknown",
-                                         NULL};
+    static const char *const active[] = {"Preparing", "Starting", "Running",
+                                         "Stopping",  "Unknown",  NULL};
     return g_strv_contains(active, berth_json_phase(object));
 }
 
@@ -90,8 +90,8 @@ add_list_row(BerthTable *table, const json_t *object, gint64 now_us)
 {
     g_autofree char *id = short_id(object);
     g_autofree char *state = state_of(object);
-    g_autofree char *age = berth_format_age(
-        json_string_value(berth_json_at(object, "/metadata/created")), now_us);
+    g_autofree char *age =
+        berth_format_age(json_string_value(berth_json_at(object, "/metadata/created")), now_us);
     const char *image = json_string_value(berth_json_at(object, "/spec/containers/0/image"));
     if (image == NULL) {
         image = json_string_value(berth_json_at(object, "/spec/disks/0/image"));
@@ -418,7 +418,8 @@ static const BerthOption list_options[] = {
     {"inactive", 0, BERTH_OPTION_FLAG, NULL, "only those that are off or ended"},
     {"pods", 0, BERTH_OPTION_FLAG, NULL, "only pods"},
     {"vms", 0, BERTH_OPTION_FLAG, NULL, "only VMs"},
-    {"label", 'l', BERTH_OPTION_TEXT, "SELECTOR", "only those with these labels: tier=front,env!=test"},
+    {"label", 'l', BERTH_OPTION_TEXT, "SELECTOR",
+     "only those with these labels: tier=front,env!=test"},
     {"name", 0, BERTH_OPTION_FLAG, NULL, "only names"},
     {"uuid", 0, BERTH_OPTION_FLAG, NULL, "only UUIDs"},
     {NULL},
@@ -441,7 +442,8 @@ const BerthCommand berth_workload_commands[] = {
      .run = run_list,
      .options = list_options,
      .alias = "ls",
-     .about = "Without options those that run. The Id is the beginning of the UUID and stands for it.",
+     .about =
+         "Without options those that run. The Id is the beginning of the UUID and stands for it.",
      .example = "berth list --all\nberth list --label tier=front -o wide"},
     VERB("start", "start VMs or pods that are off"),
     VERB("shutdown", "ask them to power off, and cut the power when they don't in time"),

@@ -6,11 +6,14 @@
 G_BEGIN_DECLS
 
 extern const BerthCommand berth_workload_commands[], berth_run_commands[], berth_stream_commands[],
-    berth_image_commands[], berth_object_commands[], berth_apply_commands[], berth_host_commands[],
-    berth_network_commands[], berth_vm_commands[], berth_fleet_commands[], berth_shell_commands[];
+    berth_console_commands[], berth_image_commands[], berth_object_commands[],
+    berth_apply_commands[], berth_host_commands[], berth_network_commands[], berth_vm_commands[],
+    berth_fleet_commands[], berth_shell_commands[];
 
 #define BERTH_WAIT_OPTION                                                                          \
-    {"wait", 0, BERTH_OPTION_WAIT, NULL, "wait until it is done, at most so long"}
+    {                                                                                              \
+        "wait", 0, BERTH_OPTION_WAIT, NULL, "wait until it is done, at most so long"               \
+    }
 
 #define BERTH_GROUP_WORKLOADS "Workloads (VMs and pods)"
 #define BERTH_GROUP_CONTAINERS "Containers"

@@ -12,7 +12,8 @@
 
 struct BerthArgs {
     const BerthCommand *command; /* borrowed, static; NULL for the global options */
-    GHashTable *values; /* owned; name -> GPtrArray of strings, NULL-terminated when reading is over */
+    GHashTable
+        *values; /* owned; name -> GPtrArray of strings, NULL-terminated when reading is over */
 };
 
 /* ---- tables ---- */
@@ -125,7 +126,8 @@ parse_unit(const char *text, const char *letters, const gint64 *factors, gint64 
         factor = factors[letter - letters];
         end++;
     }
-    return *end == '\0' && !__builtin_mul_overflow(number, factor, value) && *value < G_MAXINT64 / 2;
+    return *end == '\0' && !__builtin_mul_overflow(number, factor, value) &&
+           *value < G_MAXINT64 / 2;
 }
 
 /**
@@ -266,10 +268,10 @@ set_unknown(const Words *words, const char *name, GError **error)
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     const char *near = berth_suggest(name, names_of(words->own, names));
     const BerthCommand *command = words->args->command;
-    g_autofree char *hint =
-        near != NULL      ? g_strdup_printf("did you mean --%s?", near)
-        : command != NULL ? g_strdup_printf("berth help %s shows the options", command->name)
-                          : g_strdup("berth help shows the options");
+    g_autofree char *hint = near != NULL ? g_strdup_printf("did you mean --%s?", near)
+                            : command != NULL
+                                ? g_strdup_printf("berth help %s shows the options", command->name)
+                                : g_strdup("berth help shows the options");
     berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, hint, "unknown option '--%s'", name);
 }
 
@@ -370,7 +372,8 @@ read_argument(Words *words, const char *word, GError **error)
     if (argument == NULL) {
         g_autofree char *quoted = berth_quote(word);
         g_autofree char *hint = g_strdup_printf("berth help %s", words->args->command->name);
-        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, hint, "unexpected argument %s", quoted);
+        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, hint, "unexpected argument %s",
+                           quoted);
         return FALSE;
     }
     add_value(words->args, argument->name, word);
@@ -427,8 +430,8 @@ check_complete(const BerthArgs *args, GError **error)
     for (; argument != NULL && argument->name != NULL; argument++) {
         if (!argument->optional && !berth_args_has(args, argument->name)) {
             g_autofree char *hint = g_strdup_printf("berth help %s", args->command->name);
-            berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, hint,
-                               "command '%s' needs <%s>", args->command->name, argument->name);
+            berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, hint, "command '%s' needs <%s>",
+                               args->command->name, argument->name);
             return FALSE;
         }
     }

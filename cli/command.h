@@ -21,7 +21,7 @@ typedef enum {
     BERTH_COMPLETE_POD,
     BERTH_COMPLETE_VM,
     BERTH_COMPLETE_HOST,
-    BERTH_COMPLETE_IMAGE, /* names of Image objects */
+    BERTH_COMPLETE_IMAGE,     /* names of Image objects */
     BERTH_COMPLETE_REFERENCE, /* references of container images */
     BERTH_COMPLETE_NETWORK,
     BERTH_COMPLETE_PROJECT,
@@ -52,7 +52,8 @@ typedef struct {
 } BerthOption;
 
 typedef struct {
-    const char *name; /* "domain": shown as <domain>, may be given as --domain too; NULL ends a table */
+    const char
+        *name; /* "domain": shown as <domain>, may be given as --domain too; NULL ends a table */
     const char *doc;
     gboolean optional;
     gboolean rest; /* takes all that is left; only the last one */
@@ -66,10 +67,11 @@ typedef struct {
     int (*run)(BerthSession *session, const BerthArgs *args, GError **error);
     const BerthArgument *arguments; /* NULL: none */
     const BerthOption *options;     /* NULL: none */
-    const char *about;   /* more, as paragraphs; NULL: .doc is all */
-    const char *example; /* lines, without the prompt; NULL: none */
-    const char *alias;   /* another name; NULL: none */
-    gboolean verbatim;   /* options end at the first argument: the rest is somebody else's command line */
+    const char *about;              /* more, as paragraphs; NULL: .doc is all */
+    const char *example;            /* lines, without the prompt; NULL: none */
+    const char *alias;              /* another name; NULL: none */
+    gboolean
+        verbatim; /* options end at the first argument: the rest is somebody else's command line */
     gboolean hidden;
 } BerthCommand;
 

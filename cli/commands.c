@@ -4,23 +4,35 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/complete.h"
 #include "cli/help.h"
 #include "cli/shell.h"
 #include "model/object.h"
 
 const BerthCommand *const berth_command_tables[] = {
-    berth_run_commands,    berth_stream_commands, berth_workload_commands, berth_vm_commands,
-    berth_image_commands,  berth_object_commands, berth_apply_commands,    berth_host_commands,
-    berth_network_commands, berth_fleet_commands, berth_shell_commands,    NULL,
+    berth_run_commands,
+    berth_stream_commands,
+    berth_workload_commands,
+    berth_console_commands,
+    berth_vm_commands,
+    berth_image_commands,
+    berth_object_commands,
+    berth_apply_commands,
+    berth_host_commands,
+    berth_network_commands,
+    berth_fleet_commands,
+    berth_shell_commands,
+    NULL,
 };
 
 const BerthOption berth_global_options[] = {
-    {"connect", 'c', BERTH_OPTION_TEXT, "WHERE", "the daemon: a socket's path or https://HOST:PORT"},
+    {"connect", 'c', BERTH_OPTION_TEXT, "WHERE",
+     "the daemon: a socket's path or https://HOST:PORT"},
     {"context", 0, BERTH_OPTION_TEXT, "NAME", "context of ~/.config/berth/config", NULL,
      BERTH_COMPLETE_CONTEXT},
-    {"project", 'P', BERTH_OPTION_TEXT, "NAME", "project; without it the context's, or default", NULL,
-     BERTH_COMPLETE_PROJECT},
+    {"project", 'P', BERTH_OPTION_TEXT, "NAME", "project; without it the context's, or default",
+     NULL, BERTH_COMPLETE_PROJECT},
     {"output", 'o', BERTH_OPTION_CHOICE, NULL, "how results are printed", berth_output_names},
     {"quiet", 'q', BERTH_OPTION_FLAG, NULL, "only results and errors, no progress"},
     {"help", 0, BERTH_OPTION_FLAG, NULL, "help on the command"},
@@ -121,10 +133,7 @@ const BerthCommand berth_shell_commands[] = {
      .doc = "help on commands",
      .run = run_help,
      .arguments = help_arguments},
-    {.name = "shell",
-     .group = BERTH_GROUP_SHELL,
-     .doc = "the interactive shell",
-     .run = run_shell},
+    {.name = "shell", .group = BERTH_GROUP_SHELL, .doc = "the interactive shell", .run = run_shell},
     {.name = "quit",
      .group = BERTH_GROUP_SHELL,
      .doc = "leave the shell",

@@ -13,8 +13,8 @@
 
 typedef struct {
     BerthSession *session;
-    const char *prefix;  /* the last word, as far as it is typed */
-    GPtrArray *found;    /* owned strings */
+    const char *prefix; /* the last word, as far as it is typed */
+    GPtrArray *found;   /* owned strings */
 } Completion;
 
 static void
@@ -93,7 +93,8 @@ offer_fields(Completion *completion)
         return;
     }
     for (guint i = 1; kind != NULL && parts[i] != NULL; i++) {
-        const BerthField *field = i > 1 && schema != NULL ? berth_schema_find(schema, parts[i]) : NULL;
+        const BerthField *field =
+            i > 1 && schema != NULL ? berth_schema_find(schema, parts[i]) : NULL;
         schema = i == 1 ? (strcmp(parts[1], "spec") == 0 ? kind->spec : kind->status)
                         : (field != NULL ? field->schema : NULL);
     }
@@ -205,7 +206,8 @@ offer_options(Completion *completion, const BerthOption *own)
 {
     const BerthOption *tables[] = {own, berth_global_options};
     for (gsize i = 0; i < G_N_ELEMENTS(tables); i++) {
-        for (const BerthOption *option = tables[i]; option != NULL && option->name != NULL; option++) {
+        for (const BerthOption *option = tables[i]; option != NULL && option->name != NULL;
+             option++) {
             g_autofree char *word = g_strconcat("--", option->name, NULL);
             offer(completion, word);
         }

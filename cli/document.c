@@ -42,7 +42,8 @@ berth_read_file(const char *path, gsize limit, gsize *size, GError **error)
             return NULL;
         }
         if (all->len + (gsize)got > limit) {
-            berth_error_set(error, BERTH_ERROR_INVALID, "'%s' is larger than %zu bytes", path, limit);
+            berth_error_set(error, BERTH_ERROR_INVALID, "'%s' is larger than %zu bytes", path,
+                            limit);
             return NULL;
         }
         g_byte_array_append(all, buffer, (guint)got);
@@ -58,8 +59,8 @@ parse(const char *text, gsize size, GError **error)
 {
     gsize blank = strspn(text, " \t\r\n");
     if (text[blank] == '{' || text[blank] == '[') {
-        json_t *value = berth_json_parse_limited(text, size, BERTH_YAML_SIZE_MAX,
-                                                 BERTH_YAML_DEPTH_MAX, NULL);
+        json_t *value =
+            berth_json_parse_limited(text, size, BERTH_YAML_SIZE_MAX, BERTH_YAML_DEPTH_MAX, NULL);
         if (value != NULL && json_is_array(value)) {
             return value;
         }

@@ -7,6 +7,7 @@
 #include "cli/exit-code.h"
 
 #define PAIR_WIDTH 24
+#define LINE_WIDTH 79
 
 /* ---- pieces ---- */
 
@@ -62,6 +63,27 @@ argument_title(const BerthArgument *argument)
                               : g_strdup_printf("<%s>%s", argument->name, dots);
 }
 
+/* Paragraphs, broken between words. */
+static void
+append_wrapped(GString *out, const char *text)
+{
+    g_auto(GStrv) paragraphs = g_strsplit(text, "\n\n", -1);
+    for (char **paragraph = paragraphs; *paragraph != NULL; paragraph++) {
+        g_auto(GStrv) words = g_strsplit_set(*paragraph, " \n", -1);
+        glong column = 0;
+        for (char **word = words; *word != NULL; word++) {
+            glong width = g_utf8_strlen(*word, -1);
+            if (column > 0 && column + 1 + width > LINE_WIDTH) {
+                g_string_append_c(out, '\n');
+                column = 0;
+            }
+            g_string_append_printf(out, "%s%s", column > 0 ? " " : "", *word);
+            column += width + (column > 0);
+        }
+        g_string_append(out, paragraph[1] != NULL ? "\n\n" : "\n");
+    }
+}
+
 /* ---- help ---- */
 
 /** Returns: (transfer full): "berth start <domain> [--wait[=SECONDS]]" */
@@ -105,7 +127,8 @@ berth_help_command(const BerthCommand *command)
         g_string_append_printf(out, "Also called: berth %s\n", command->alias);
     }
     if (command->about != NULL) {
-        g_string_append_printf(out, "\n%s\n", command->about);
+        g_string_append_c(out, '\n');
+        append_wrapped(out, command->about);
     }
     append_arguments(out, command->arguments);
     append_options(out, "Options", command->options);
@@ -260,9 +283,11 @@ berth_help_man(void)
     GString *out = g_string_new(
         ".TH BERTH 1 \"\" \"Berth\" \"Berth\"\n.SH NAME\nberth \\- run virtual machines and "
         "containers on libvirt hosts\n.SH SYNOPSIS\n.B berth\n[options] COMMAND ...\n.PP\n.B "
-        "berth\n.SH DESCRIPTION\nberth speaks to berthd(8). Commands have virsh's names where virsh "
+        "berth\n.SH DESCRIPTION\nberth speaks to berthd(8). Commands have virsh's names where "
+        "virsh "
         "has the command, and work on VMs and pods alike. A workload is named by its name, by its "
-        "domain's name in libvirt, or by its UUID. Without a command on a terminal berth is a shell: "
+        "domain's name in libvirt, or by its UUID. Without a command on a terminal berth is a "
+        "shell: "
         "the same commands without the word berth, with completion and history.\n"
         ".SH \"OPTIONS OF EVERY COMMAND\"\n");
     man_options(out, berth_global_options);

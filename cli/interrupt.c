@@ -16,8 +16,7 @@ note(int signum)
     signal(signum, SIG_DFL);
 }
 
-static void
-catch(int signum)
+static void catch (int signum)
 {
     struct sigaction action = {.sa_handler = note};
     sigemptyset(&action.sa_mask);
@@ -28,9 +27,9 @@ catch(int signum)
 void
 berth_interrupt_install(void)
 {
-    catch(SIGINT);
-    catch(SIGTERM);
-    catch(SIGHUP);
+    catch (SIGINT);
+    catch (SIGTERM);
+    catch (SIGHUP);
 }
 
 gboolean

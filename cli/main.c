@@ -61,6 +61,5 @@ main(int argc, char **argv)
     }
     berth_interrupt_install();
     char **words = argv + 1 + used;
-    return words[0] == NULL ? run_without_command(globals)
-                            : berth_run_words(globals, words, FALSE);
+    return words[0] == NULL ? run_without_command(globals) : berth_run_words(globals, words, FALSE);
 }

@@ -94,8 +94,8 @@ open_stream(Remote *remote, gboolean at_end, GError **error)
 {
     gsize used = 0;
     guint status = 0;
-    if (!berth_stream_parse_answer(remote->head->str, remote->head->len, remote->key, &used, &status,
-                                   error)) {
+    if (!berth_stream_parse_answer(remote->head->str, remote->head->len, remote->key, &used,
+                                   &status, error)) {
         return FALSE;
     }
     if (used == 0) {
@@ -213,9 +213,10 @@ find_detach(Remote *remote, const char *bytes, gsize size)
 {
     const char *keys = remote->plan->tty ? remote->plan->detach : NULL;
     for (gsize i = 0; keys != NULL && i < size; i++) {
-        remote->detach_matched = bytes[i] == keys[remote->detach_matched] ? remote->detach_matched + 1
-                                 : bytes[i] == keys[0]                    ? 1
-                                                                          : 0;
+        remote->detach_matched = bytes[i] == keys[remote->detach_matched]
+                                     ? remote->detach_matched + 1
+                                 : bytes[i] == keys[0] ? 1
+                                                       : 0;
         if (keys[remote->detach_matched] == '\0') {
             remote->detached = TRUE;
             return i;
@@ -318,8 +319,7 @@ fill_polls(Remote *remote, struct pollfd *polls, int signals)
     polls[INPUT] = (struct pollfd){reads ? STDIN_FILENO : -1, POLLIN, 0};
     for (int i = 0; i < 2; i++) {
         const Output *output = &remote->outputs[i];
-        polls[OUTPUT + i] =
-            (struct pollfd){output->pending->len > 0 ? output->fd : -1, POLLOUT, 0};
+        polls[OUTPUT + i] = (struct pollfd){output->pending->len > 0 ? output->fd : -1, POLLOUT, 0};
     }
     if (remote->ended) {
         polls[SOCKET].fd = -1; /* nothing more is expected; what is pending gets written */
@@ -379,9 +379,9 @@ static gboolean
 send_request(BerthSession *session, Remote *remote, GError **error)
 {
     remote->key = berth_stream_key_new();
-    g_autofree char *request = berth_stream_format_request(
-        remote->plan->path, berth_client_host(session->client), remote->key,
-        berth_client_authorization(session->client));
+    g_autofree char *request =
+        berth_stream_format_request(remote->plan->path, berth_client_host(session->client),
+                                    remote->key, berth_client_authorization(session->client));
     gsize size = strlen(request), done = 0;
     while (done < size) {
         gssize sent = berth_connection_send(remote->connection, request + done, size - done, error);
@@ -432,8 +432,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Remote, remote_clear)
  * passed on as it is: it is the program's, and a terminal on the other end needs it so.
  */
 BerthRemoteEnd
-berth_remote_run(BerthSession *session, const BerthRemotePlan *plan, int *exit_code,
-                 GError **error)
+berth_remote_run(BerthSession *session, const BerthRemotePlan *plan, int *exit_code, GError **error)
 {
     fflush(stdout);
     g_autoptr(BerthConnection) connection = berth_client_connect(session->client, error);
@@ -453,5 +452,7 @@ berth_remote_run(BerthSession *session, const BerthRemotePlan *plan, int *exit_c
     }
     berth_interrupt_forward_end(signals);
     *exit_code = remote.exit_code;
-    return !ok ? BERTH_REMOTE_FAILED : remote.detached ? BERTH_REMOTE_DETACHED : BERTH_REMOTE_EXITED;
+    return !ok               ? BERTH_REMOTE_FAILED
+           : remote.detached ? BERTH_REMOTE_DETACHED
+                             : BERTH_REMOTE_EXITED;
 }

@@ -87,15 +87,16 @@ json_t *
 berth_list_objects(BerthSession *session, const BerthKind *kind, const char *query, GError **error)
 {
     g_autofree char *collection = berth_collection_path(session, kind);
-    g_autofree char *path = query != NULL ? g_strconcat(collection, "?", query, NULL)
-                                          : g_strdup(collection);
+    g_autofree char *path =
+        query != NULL ? g_strconcat(collection, "?", query, NULL) : g_strdup(collection);
     return berth_client_list(session->client, path, error);
 }
 
 static gboolean
 starts_with_id(const char *uid, const char *name)
 {
-    return uid != NULL && strlen(name) >= ID_MIN && g_ascii_strncasecmp(uid, name, strlen(name)) == 0;
+    return uid != NULL && strlen(name) >= ID_MIN &&
+           g_ascii_strncasecmp(uid, name, strlen(name)) == 0;
 }
 
 /* Whether @name, which is no name of ours, is one of the other names of @object. */
@@ -144,7 +145,7 @@ search_workloads(BerthSession *session, const BerthKind *kind, const char *name,
     }
     berth_error_set_at(error, BERTH_ERROR_NOT_FOUND, NULL, "berth list --all",
                        "there is no %s '%s' in project '%s'",
-                       kind == NULL              ? "pod or VM"
+                       kind == NULL             ? "pod or VM"
                        : kind == &berth_kind_vm ? "VM"
                                                 : "pod",
                        name, session->settings->project);
@@ -195,8 +196,8 @@ berth_reference_normalise(const char *reference)
     gboolean named = strpbrk(host, ".:") != NULL || strcmp(host, "localhost") == 0;
     const char *prefix = named ? "" : slash != NULL ? "docker.io/" : "docker.io/library/";
     const char *last = strrchr(reference, '/');
-    gboolean tagged = strchr(reference, '@') != NULL ||
-                      strchr(last != NULL ? last : reference, ':') != NULL;
+    gboolean tagged =
+        strchr(reference, '@') != NULL || strchr(last != NULL ? last : reference, ':') != NULL;
     return g_strconcat(prefix, reference, tagged ? "" : ":latest", NULL);
 }
 

@@ -12,8 +12,8 @@ typedef struct {
     char *url;     /* "https://host:port", without a slash at its end; NULL: the socket */
     char *project; /* never NULL */
     char *ca, *certificate, *key; /* PEM files; NULL: the system's, none, none */
-    char *token;   /* NULL: none */
-    char *context; /* name of the context that was used; NULL: none */
+    char *token;                  /* NULL: none */
+    char *context;                /* name of the context that was used; NULL: none */
 } BerthSettings;
 
 /* What options of the command line say; NULL where they say nothing. */

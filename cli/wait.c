@@ -71,7 +71,8 @@ follow_line(const char *line, gpointer user_data, GError **error)
     const char *type = berth_json_string(change, "type");
     if (type == NULL) {
         if (change != NULL) {
-            berth_error_set(error, BERTH_ERROR_CORRUPT, "the server's watch has a line without type");
+            berth_error_set(error, BERTH_ERROR_CORRUPT,
+                            "the server's watch has a line without type");
         }
         follow->over = TRUE;
         return FALSE;
@@ -131,7 +132,7 @@ berth_follow(BerthSession *session, const char *query,
 
 typedef struct {
     BerthSession *session;
-    const char *uid;   /* of the object that is waited for */
+    const char *uid; /* of the object that is waited for */
     const char *name;
     gint64 timeout_s, deadline_us;
     BerthWaitCheck check;
@@ -215,7 +216,8 @@ berth_wait_object(BerthSession *session, const json_t *object, gint64 timeout_s,
                   BerthWaitCheck check, gpointer user_data, GError **error)
 {
     if (berth_json_kind(object) == NULL) {
-        berth_error_set(error, BERTH_ERROR_CORRUPT, "the server's answer is no object of a known kind");
+        berth_error_set(error, BERTH_ERROR_CORRUPT,
+                        "the server's answer is no object of a known kind");
         return NULL;
     }
     gint64 now = g_get_monotonic_time();
@@ -259,8 +261,8 @@ task_is_over(const json_t *task, gpointer user_data, GError **error)
     const char *verb = json_string_value(berth_json_at(task, "/spec/verb"));
     const char *target = json_string_value(berth_json_at(task, "/spec/target_name"));
     g_autofree char *what =
-        g_strdup_printf("%s of '%s' %s", verb != NULL ? verb : "task", target != NULL ? target : "?",
-                        cancelled ? "was cancelled" : "failed");
+        g_strdup_printf("%s of '%s' %s", verb != NULL ? verb : "task",
+                        target != NULL ? target : "?", cancelled ? "was cancelled" : "failed");
     berth_set_reason(error, task, what);
     return TRUE;
 }
@@ -287,12 +289,11 @@ is_observed(const json_t *object)
 static gboolean
 is_settled(const json_t *object, gpointer user_data, GError **error)
 {
-    static const char *const good[] = {"Running",  "Succeeded",  "Stopped", "Ready",
+    static const char *const good[] = {"Running",    "Succeeded", "Stopped", "Ready",
                                        "Unprepared", "Available", NULL};
     const char *phase = berth_json_phase(object);
     const BerthKind *kind = object != NULL ? berth_json_kind(object) : NULL;
-    if (kind == NULL || kind->status == NULL ||
-        berth_schema_find(kind->status, "phase") == NULL) {
+    if (kind == NULL || kind->status == NULL || berth_schema_find(kind->status, "phase") == NULL) {
         return TRUE; /* nothing about it takes time */
     }
     if (!is_observed(object)) {

@@ -27,8 +27,8 @@ gboolean berth_wait_gone(BerthSession *session, const json_t *object, gint64 tim
                          GError **error);
 
 gboolean berth_follow(BerthSession *session, const char *query,
-                      gboolean (*change)(const char *type, const json_t *object,
-                                         gpointer user_data, GError **error),
+                      gboolean (*change)(const char *type, const json_t *object, gpointer user_data,
+                                         GError **error),
                       gpointer user_data, GError **error);
 
 const char *berth_json_phase(const json_t *object);

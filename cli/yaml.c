@@ -17,13 +17,14 @@
 
 /* A finished node that an alias may stand for. */
 typedef struct {
-    json_t *value; /* owned; NULL while the node is still being read: an alias to it would be a loop */
+    json_t
+        *value; /* owned; NULL while the node is still being read: an alias to it would be a loop */
     gsize nodes, bytes;
 } Anchor;
 
 typedef struct {
     yaml_parser_t parser;
-    yaml_event_t event;  /* the current one; valid while have_event */
+    yaml_event_t event; /* the current one; valid while have_event */
     gboolean have_event;
     GHashTable *anchors; /* owned; name -> Anchor; of the current document */
     gsize nodes, bytes;  /* taken so far by all documents */
@@ -136,8 +137,8 @@ is_float(const char *text)
     if (whole + fraction == 0) {
         return FALSE;
     }
-    return *p == '\0' || ((*p == 'e' || *p == 'E') && is_digits(p + 1 + (p[1] == '-' || p[1] == '+'),
-                                                                digits));
+    return *p == '\0' ||
+           ((*p == 'e' || *p == 'E') && is_digits(p + 1 + (p[1] == '-' || p[1] == '+'), digits));
 }
 
 static gboolean
@@ -188,7 +189,8 @@ resolve_plain(Reader *reader, const yaml_mark_t *mark, const char *text)
         return read_real(reader, mark, text);
     }
     if (is_infinite(text)) {
-        return refuse(reader, mark, "%s has no JSON counterpart; quote it if a text is meant", text);
+        return refuse(reader, mark, "%s has no JSON counterpart; quote it if a text is meant",
+                      text);
     }
     return json_string(text);
 }
@@ -295,8 +297,8 @@ read_key(Reader *reader)
         return refuse(reader, mark, "a key must be a text");
     }
     const char *text = (const char *)event->data.scalar.value;
-    gboolean plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
-                     event->data.scalar.tag == NULL;
+    gboolean plain =
+        event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && event->data.scalar.tag == NULL;
     if (plain && is_null(text)) {
         return refuse(reader, mark, "a key must not be empty");
     }
