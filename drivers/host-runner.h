@@ -46,6 +46,8 @@ BerthChannel *berth_host_runner_channel_open(BerthHostRunner *runner, const char
                                              const char *port, gboolean force,
                                              const BerthChannelWatch *watch, gpointer user_data);
 
+/* What is due by the clock; runs by itself, and by the hand of tests that own the clock. */
+void berth_host_runner_tick(BerthHostRunner *runner);
 BerthHostState berth_host_runner_state(const BerthHostRunner *runner, const char **why);
 guint berth_host_runner_stuck_calls(const BerthHostRunner *runner);
 

@@ -1,0 +1,124 @@
+/* What the files of the libvirt driver share. Nobody else includes this. */
+#pragma once
+
+#include "base/error.h"
+#include "drivers/host.h"
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+G_BEGIN_DECLS
+
+typedef struct BerthVirtHost BerthVirtHost;
+typedef struct BerthVirtLane BerthVirtLane;
+
+/* The connections of one successful connect(). Counted: a call keeps the session it began with, so that
+ * abandoning it frees nothing under a call that is stuck. Any thread. */
+typedef struct {
+    gint refs;
+    guint64 epoch; /* which connect() this is, so that late callbacks are told apart */
+    char *uri;     /* owned */
+    char *fleet;   /* owned */
+    virConnectPtr control;
+    virConnectCloseFunc on_close; /* registered on control; NULL: not */
+    int events;                   /* libvirt's number of the registration; -1: none */
+    GMutex bulk_lock;
+    virConnectPtr bulk; /* opened by the first upload; guarded by bulk_lock */
+    gboolean is_closed; /* guarded by the host's lock */
+} BerthVirtSession;
+
+struct BerthVirtHost {
+    BerthHost base; /* first: handed out as BerthHost* */
+    gint refs;
+    char *uri, *fleet;    /* owned */
+    BerthHostWatch watch; /* main loop */
+    gpointer user_data;   /* main loop */
+    gboolean is_freed; /* main loop: the owner is gone, callbacks still on their way are dropped */
+    GMutex lock;
+    guint64 epoch;             /* guarded by lock */
+    BerthVirtSession *session; /* owned; guarded by lock; NULL: not connected */
+    /* Main loop; owned; NULL: opened by the next channel. Consoles have a connection of their own: a
+     * person who pastes to a guest that does not read must not hold up the guest links. */
+    BerthVirtLane *links, *consoles;
+};
+
+BerthVirtHost *berth_virt_host_ref(BerthVirtHost *host);
+void berth_virt_host_unref(BerthVirtHost *host);
+BerthVirtSession *berth_virt_session_ref(BerthVirtSession *session);
+void berth_virt_session_unref(BerthVirtSession *session);
+virConnectPtr berth_virt_session_bulk(BerthVirtSession *session, GError **error);
+
+virConnectPtr berth_virt_open(const char *uri, GError **error);
+void berth_virt_close(virConnectPtr connection, virConnectCloseFunc on_close, int events);
+void berth_virt_error(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+int berth_virt_last_code(void);
+
+typedef gboolean (*BerthVirtVerb)(BerthVirtSession *session, const BerthHostCall *call,
+                                  BerthHostReply *reply, GError **error);
+
+/* Domains */
+virDomainPtr berth_virt_own_domain(virConnectPtr connection, const char *fleet, const char *uuid,
+                                   GError **error);
+BerthStopReason berth_virt_stop_reason(int state_reason);
+gboolean berth_virt_domain_list(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                                GError **);
+gboolean berth_virt_domain_get(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                               GError **);
+gboolean berth_virt_domain_xml(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                               GError **);
+gboolean berth_virt_define(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_undefine(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                             GError **);
+gboolean berth_virt_start(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_shutdown(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                             GError **);
+gboolean berth_virt_reboot(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_reset(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_destroy(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_suspend(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_resume(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
+
+/* Pools and volumes */
+char *berth_virt_volume_path(virConnectPtr connection, const char *pool, const char *volume,
+                             GError **error);
+gboolean berth_virt_pool_ensure(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                                GError **);
+gboolean berth_virt_volume_list(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                                GError **);
+gboolean berth_virt_volume_create(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                                  GError **);
+gboolean berth_virt_volume_upload(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                                  GError **);
+gboolean berth_virt_volume_delete(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                                  GError **);
+
+/* Networks */
+gboolean berth_virt_network_ensure(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                                   GError **);
+gboolean berth_virt_dhcp_reserve(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                                 GError **);
+gboolean berth_virt_dhcp_release(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                                 GError **);
+
+/* Inventory */
+gboolean berth_virt_inventory(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+                              GError **);
+
+/* Streams; main loop */
+BerthChannel *berth_virt_channel_open(BerthHost *host, const char *uuid, const char *port,
+                                      gboolean force, const BerthChannelWatch *watch,
+                                      gpointer user_data);
+void berth_virt_lanes_close(BerthVirtHost *host, const GError *why);
+
+/* libvirt's handles free themselves; the macros want typedefs of the structs. */
+typedef struct _virDomain BerthVirDomain;
+typedef struct _virStoragePool BerthVirPool;
+typedef struct _virStorageVol BerthVirVolume;
+typedef struct _virNetwork BerthVirNetwork;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthVirDomain, virDomainFree)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthVirPool, virStoragePoolFree)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthVirVolume, virStorageVolFree)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthVirNetwork, virNetworkFree)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthVirtSession, berth_virt_session_unref)
+
+G_END_DECLS

@@ -1,0 +1,446 @@
+/* A host behind libvirt: its connections, its events, and the table of its verbs.
+ *
+ * Invariant: whatever arrives from a connection that was closed or abandoned is dropped, by the epoch
+ * that each connect() takes. Nothing of libvirt that may block runs on the main loop, closing a
+ * connection included. The main program has called virEventRegisterDefaultImpl() before, so libvirt's
+ * events come on the default main context.
+ * Threads: connect() and perform() on workers, the rest on the main loop. Start at perform(). */
+#include "drivers/host-libvirt-private.h"
+
+#include <string.h>
+
+#define KEEPALIVE_SECONDS 5
+#define KEEPALIVE_COUNT 5
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+/* A connection on its way out. A registered callback holds a reference to it and has to go first. */
+typedef struct {
+    virConnectPtr connection;
+    virConnectCloseFunc on_close; /* NULL: none registered */
+    int events;                   /* -1: none registered */
+} Closing;
+
+static void
+close_on_worker(gpointer data, gpointer unused)
+{
+    g_autofree Closing *closing = data;
+    if (closing->events >= 0) {
+        virConnectDomainEventDeregisterAny(closing->connection, closing->events);
+    }
+    if (closing->on_close != NULL) {
+        virConnectUnregisterCloseCallback(closing->connection, closing->on_close);
+    }
+    virConnectClose(closing->connection);
+}
+
+/* Closing is a round trip that a hung host never answers: it is left to a thread. @connection may be
+ * NULL, @on_close too; @events -1: none. Any thread. */
+void
+berth_virt_close(virConnectPtr connection, virConnectCloseFunc on_close, int events)
+{
+    static GThreadPool *pool;
+    static gsize once;
+    if (g_once_init_enter(&once)) {
+        pool = g_thread_pool_new(close_on_worker, NULL, -1, FALSE, NULL);
+        g_once_init_leave(&once, 1);
+    }
+    if (connection != NULL) {
+        Closing *closing = g_new(Closing, 1);
+        *closing = (Closing){connection, on_close, events};
+        g_thread_pool_push(pool, closing, NULL);
+    }
+}
+
+static void
+drop_libvirt_message(void *unused, virErrorPtr error)
+{
+}
+
+/* Opens one connection with keepalive. Blocks. Never asks anybody for a password. */
+virConnectPtr
+berth_virt_open(const char *uri, GError **error)
+{
+    virConnectPtr connection = virConnectOpenAuth(uri, NULL, VIR_CONNECT_NO_ALIASES);
+    if (connection == NULL) {
+        berth_virt_error(error, "can't connect to '%s'", uri);
+        return NULL;
+    }
+    if (virConnectSetKeepAlive(connection, KEEPALIVE_SECONDS, KEEPALIVE_COUNT) < 0) {
+        berth_virt_error(error, "can't watch the connection to '%s'", uri);
+        berth_virt_close(connection, NULL, -1);
+        return NULL;
+    }
+    return connection;
+}
+
+BerthVirtSession *
+berth_virt_session_ref(BerthVirtSession *session)
+{
+    g_atomic_int_inc(&session->refs);
+    return session;
+}
+
+void
+berth_virt_session_unref(BerthVirtSession *session)
+{
+    if (session == NULL || !g_atomic_int_dec_and_test(&session->refs)) {
+        return;
+    }
+    berth_virt_close(session->control, session->on_close, session->events);
+    berth_virt_close(session->bulk, NULL, -1);
+    g_mutex_clear(&session->bulk_lock);
+    g_free(session->uri);
+    g_free(session->fleet);
+    g_free(session);
+}
+
+/* Uploads have their own connection, so that they do not delay calls. Returns: borrowed from @session. */
+virConnectPtr
+berth_virt_session_bulk(BerthVirtSession *session, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&session->bulk_lock);
+    if (session->bulk != NULL && virConnectIsAlive(session->bulk) != 1) {
+        berth_virt_close(g_steal_pointer(&session->bulk), NULL, -1);
+    }
+    if (session->bulk == NULL) {
+        session->bulk = berth_virt_open(session->uri, error);
+    }
+    return session->bulk;
+}
+
+/* ---- the host -------------------------------------------------------------------------------- */
+
+BerthVirtHost *
+berth_virt_host_ref(BerthVirtHost *host)
+{
+    g_atomic_int_inc(&host->refs);
+    return host;
+}
+
+void
+berth_virt_host_unref(BerthVirtHost *host)
+{
+    if (!g_atomic_int_dec_and_test(&host->refs)) {
+        return;
+    }
+    g_mutex_clear(&host->lock);
+    g_free(host->uri);
+    g_free(host->fleet);
+    g_free(host);
+}
+
+/* Makes the present session a past one. Returns: (transfer full) (nullable): it. Any thread. */
+static BerthVirtSession *
+detach_session(BerthVirtHost *host)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&host->lock);
+    host->epoch++;
+    return g_steal_pointer(&host->session);
+}
+
+/* What a callback of libvirt holds: the host, counted, and which session it speaks of. */
+typedef struct {
+    BerthVirtHost *host;
+    guint64 epoch;
+    int reason;
+} Notice;
+
+static Notice *
+notice_new(BerthVirtHost *host, guint64 epoch, int reason)
+{
+    Notice *notice = g_new(Notice, 1);
+    *notice = (Notice){berth_virt_host_ref(host), epoch, reason};
+    return notice;
+}
+
+static void
+notice_free(void *data)
+{
+    Notice *notice = data;
+    berth_virt_host_unref(notice->host);
+    g_free(notice);
+}
+
+static const char *
+closed_why(int reason)
+{
+    switch (reason) {
+    case VIR_CONNECT_CLOSE_REASON_EOF:
+        return "libvirtd closed the connection";
+    case VIR_CONNECT_CLOSE_REASON_KEEPALIVE:
+        return "libvirtd does not answer";
+    case VIR_CONNECT_CLOSE_REASON_CLIENT:
+        return "the connection was closed";
+    default:
+        return "the connection broke";
+    }
+}
+
+static gboolean
+tell_closed(gpointer data)
+{
+    const Notice *notice = data;
+    BerthVirtHost *host = notice->host;
+    g_mutex_lock(&host->lock);
+    gboolean is_present = host->epoch == notice->epoch && host->session != NULL;
+    g_mutex_unlock(&host->lock);
+    if (!is_present || host->is_freed) {
+        return G_SOURCE_REMOVE;
+    }
+    berth_virt_session_unref(detach_session(host));
+    g_autoptr(GError) why =
+        g_error_new_literal(BERTH_ERROR, BERTH_ERROR_UNAVAILABLE, closed_why(notice->reason));
+    berth_virt_lanes_close(host, why);
+    host->watch.closed(why->message, host->user_data);
+    return G_SOURCE_REMOVE;
+}
+
+/* Comes on whatever thread noticed the end. */
+static void
+on_closed(virConnectPtr connection, int reason, void *data)
+{
+    const Notice *known = data;
+    g_mutex_lock(&known->host->lock);
+    if (known->host->session != NULL && known->host->epoch == known->epoch) {
+        known->host->session->is_closed = TRUE;
+    }
+    g_mutex_unlock(&known->host->lock);
+    g_main_context_invoke_full(NULL, G_PRIORITY_DEFAULT, tell_closed,
+                               notice_new(known->host, known->epoch, reason), notice_free);
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+static BerthDomainEvent
+event_of(int event)
+{
+    switch (event) {
+    case VIR_DOMAIN_EVENT_DEFINED:
+        return BERTH_DOMAIN_EVENT_DEFINED;
+    case VIR_DOMAIN_EVENT_UNDEFINED:
+        return BERTH_DOMAIN_EVENT_UNDEFINED;
+    case VIR_DOMAIN_EVENT_STARTED:
+        return BERTH_DOMAIN_EVENT_STARTED;
+    case VIR_DOMAIN_EVENT_STOPPED:
+        return BERTH_DOMAIN_EVENT_STOPPED;
+    default:
+        return BERTH_DOMAIN_EVENT_OTHER;
+    }
+}
+
+static BerthStopReason
+stop_reason_of(int event, int detail)
+{
+    if (event != VIR_DOMAIN_EVENT_STOPPED) {
+        return BERTH_STOP_UNKNOWN;
+    }
+    switch (detail) {
+    case VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN:
+        return BERTH_STOP_SHUTDOWN;
+    case VIR_DOMAIN_EVENT_STOPPED_DESTROYED:
+        return BERTH_STOP_DESTROYED;
+    case VIR_DOMAIN_EVENT_STOPPED_CRASHED:
+        return BERTH_STOP_CRASHED;
+    case VIR_DOMAIN_EVENT_STOPPED_MIGRATED:
+        return BERTH_STOP_MIGRATED;
+    case VIR_DOMAIN_EVENT_STOPPED_SAVED:
+        return BERTH_STOP_SAVED;
+    case VIR_DOMAIN_EVENT_STOPPED_FAILED:
+        return BERTH_STOP_FAILED;
+    default:
+        return BERTH_STOP_UNKNOWN;
+    }
+}
+
+/* libvirt calls this from its event loop, which is our main loop. */
+static int
+on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail, void *data)
+{
+    const Notice *known = data;
+    BerthVirtHost *host = known->host;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    g_mutex_lock(&host->lock);
+    gboolean is_present = host->epoch == known->epoch;
+    g_mutex_unlock(&host->lock);
+    if (is_present && !host->is_freed && virDomainGetUUIDString(domain, uuid) == 0) {
+        host->watch.domain_event(uuid, event_of(event), stop_reason_of(event, detail),
+                                 host->user_data);
+    }
+    return 0;
+}
+
+static gboolean
+register_callbacks(BerthVirtHost *host, BerthVirtSession *session, GError **error)
+{
+    Notice *for_close = notice_new(host, session->epoch, 0);
+    if (virConnectRegisterCloseCallback(session->control, on_closed, for_close, notice_free) < 0) {
+        notice_free(for_close);
+        berth_virt_error(error, "can't watch the connection to '%s'", session->uri);
+        return FALSE;
+    }
+    session->on_close = on_closed;
+    Notice *for_events = notice_new(host, session->epoch, 0);
+    session->events = virConnectDomainEventRegisterAny(
+        session->control, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+        VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), for_events, notice_free);
+    if (session->events < 0) {
+        notice_free(for_events);
+        berth_virt_error(error, "can't receive events of '%s'", session->uri);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* ---- connect, perform ------------------------------------------------------------------------ */
+
+static BerthVirtSession *
+open_session(BerthVirtHost *host, guint64 epoch, GError **error)
+{
+    g_autoptr(BerthVirtSession) session = g_new0(BerthVirtSession, 1);
+    session->refs = 1;
+    session->events = -1;
+    session->epoch = epoch;
+    session->uri = g_strdup(host->uri);
+    session->fleet = g_strdup(host->fleet);
+    g_mutex_init(&session->bulk_lock);
+    session->control = berth_virt_open(host->uri, error);
+    return session->control != NULL ? g_steal_pointer(&session) : NULL;
+}
+
+/* Installs @session, unless something newer happened meanwhile. */
+static gboolean
+install_session(BerthVirtHost *host, BerthVirtSession *session, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&host->lock);
+    if (host->epoch != session->epoch) {
+        berth_error_set(error, BERTH_ERROR_CANCELLED, "the attempt to connect was abandoned");
+        return FALSE;
+    }
+    host->session = berth_virt_session_ref(session);
+    return TRUE;
+}
+
+/* Installed before its callbacks are registered, so that a close can never be missed. */
+static gboolean
+connect_host(BerthHost *base, GError **error)
+{
+    BerthVirtHost *host = (BerthVirtHost *)base;
+    berth_virt_session_unref(detach_session(host));
+    g_mutex_lock(&host->lock);
+    guint64 epoch = host->epoch;
+    g_mutex_unlock(&host->lock);
+    g_autoptr(BerthVirtSession) session = open_session(host, epoch, error);
+    if (session == NULL || !install_session(host, session, error)) {
+        return FALSE;
+    }
+    if (!register_callbacks(host, session, error)) {
+        berth_virt_session_unref(detach_session(host));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static const BerthVirtVerb verbs[BERTH_HOST_VERBS] = {
+    [BERTH_HOST_INVENTORY] = berth_virt_inventory,
+    [BERTH_HOST_DOMAIN_LIST] = berth_virt_domain_list,
+    [BERTH_HOST_DOMAIN_GET] = berth_virt_domain_get,
+    [BERTH_HOST_DOMAIN_DEFINE] = berth_virt_define,
+    [BERTH_HOST_DOMAIN_START] = berth_virt_start,
+    [BERTH_HOST_DOMAIN_SHUTDOWN] = berth_virt_shutdown,
+    [BERTH_HOST_DOMAIN_REBOOT] = berth_virt_reboot,
+    [BERTH_HOST_DOMAIN_RESET] = berth_virt_reset,
+    [BERTH_HOST_DOMAIN_DESTROY] = berth_virt_destroy,
+    [BERTH_HOST_DOMAIN_SUSPEND] = berth_virt_suspend,
+    [BERTH_HOST_DOMAIN_RESUME] = berth_virt_resume,
+    [BERTH_HOST_DOMAIN_UNDEFINE] = berth_virt_undefine,
+    [BERTH_HOST_DOMAIN_XML] = berth_virt_domain_xml,
+    [BERTH_HOST_POOL_ENSURE] = berth_virt_pool_ensure,
+    [BERTH_HOST_VOLUME_LIST] = berth_virt_volume_list,
+    [BERTH_HOST_VOLUME_CREATE] = berth_virt_volume_create,
+    [BERTH_HOST_VOLUME_UPLOAD] = berth_virt_volume_upload,
+    [BERTH_HOST_VOLUME_DELETE] = berth_virt_volume_delete,
+    [BERTH_HOST_NETWORK_ENSURE] = berth_virt_network_ensure,
+    [BERTH_HOST_DHCP_RESERVE] = berth_virt_dhcp_reserve,
+    [BERTH_HOST_DHCP_RELEASE] = berth_virt_dhcp_release,
+};
+
+static BerthVirtSession *
+take_session(BerthVirtHost *host, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&host->lock);
+    if (host->session == NULL || host->session->is_closed) {
+        berth_error_set(error, BERTH_ERROR_UNAVAILABLE, "not connected to '%s'", host->uri);
+        return NULL;
+    }
+    return berth_virt_session_ref(host->session);
+}
+
+static gboolean
+perform(BerthHost *base, const BerthHostCall *call, BerthHostReply *reply, GError **error)
+{
+    BerthVirtHost *host = berth_virt_host_ref((BerthVirtHost *)base);
+    gboolean done = FALSE;
+    g_autoptr(BerthVirtSession) session = take_session(host, error);
+    if (session != NULL && (guint)call->verb < BERTH_HOST_VERBS) {
+        virResetLastError();
+        done = verbs[call->verb](session, call, reply, error);
+    }
+    berth_virt_host_unref(host);
+    return done;
+}
+
+static void
+abandon(BerthHost *base)
+{
+    BerthVirtHost *host = (BerthVirtHost *)base;
+    g_autoptr(GError) why = g_error_new_literal(BERTH_ERROR, BERTH_ERROR_UNAVAILABLE,
+                                                "the connections to the host are replaced");
+    berth_virt_session_unref(detach_session(host));
+    berth_virt_lanes_close(host, why);
+}
+
+static void
+free_host(BerthHost *base)
+{
+    BerthVirtHost *host = (BerthVirtHost *)base;
+    host->is_freed = TRUE;
+    abandon(base);
+    berth_virt_host_unref(host);
+}
+
+static const BerthHostOps ops = {
+    .connect = connect_host,
+    .perform = perform,
+    .channel_open = berth_virt_channel_open,
+    .abandon = abandon,
+    .free = free_host,
+};
+
+/**
+ * berth_host_libvirt_new:
+ * @options: a libvirt URI as the daemon built it, and the fleet whose domains are ours
+ * @watch: copied
+ *
+ * Returns: (transfer full): a host that is not connected yet. virEventRegisterDefaultImpl() must have
+ *     been called, and the default main context must run
+ */
+BerthHost *
+berth_host_libvirt_new(const BerthHostOptions *options, const BerthHostWatch *watch,
+                       gpointer user_data, GError **error)
+{
+    static gsize once;
+    if (g_once_init_enter(&once)) {
+        virSetErrorFunc(NULL, drop_libvirt_message); /* errors are returned, not printed */
+        g_once_init_leave(&once, 1);
+    }
+    BerthVirtHost *host = g_new0(BerthVirtHost, 1);
+    host->base.ops = &ops;
+    host->refs = 1;
+    host->uri = g_strdup(options->uri);
+    host->fleet = g_strdup(options->fleet);
+    host->watch = *watch;
+    host->user_data = user_data;
+    g_mutex_init(&host->lock);
+    return &host->base;
+}
