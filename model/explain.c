@@ -30,11 +30,14 @@ append_range(GString *text, const BerthField *field)
                        : field->type == BERTH_FIELD_INT && field->unit != NULL ? field->unit
                        : field->type == BERTH_FIELD_INT                        ? ""
                                                                                : "entries";
+    const char *space = *unit != '\0' ? " " : "";
     if (maximum == G_MAXINT64) {
-        g_string_append_printf(text, ", at least %" G_GINT64_FORMAT " %s", minimum, unit);
+        g_string_append_printf(text, ", at least %" G_GINT64_FORMAT "%s%s", minimum, space, unit);
+    } else if (minimum == 0 && field->type != BERTH_FIELD_INT) {
+        g_string_append_printf(text, ", at most %" G_GINT64_FORMAT "%s%s", maximum, space, unit);
     } else {
         g_string_append_printf(text, ", %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT "%s%s", minimum,
-                               maximum, *unit != '\0' ? " " : "", unit);
+                               maximum, space, unit);
     }
 }
 
@@ -54,15 +57,23 @@ append_default(GString *text, const BerthField *field)
     }
 }
 
-/* "<integer>, 1 to 512, default 1, change: next boot" */
+/** Returns: (transfer full): type, range and default in a few words: "integer, 1 to 512, default 1". */
+char *
+berth_field_facts(const BerthField *field)
+{
+    GString *text = g_string_new(type_name(field));
+    append_range(text, field);
+    append_default(text, field);
+    return g_string_free(text, FALSE);
+}
+
+/* "<integer, 1 to 512, default 1, changes at the next boot>" */
 static void
 append_facts(GString *text, const BerthField *field)
 {
     static const char *const changes[] = {"", ", changes at the next boot", ", can't be changed"};
-    g_string_append_printf(text, "<%s>", type_name(field));
-    append_range(text, field);
-    append_default(text, field);
-    g_string_append(text, changes[field->mutability]);
+    g_autofree char *facts = berth_field_facts(field);
+    g_string_append_printf(text, "<%s%s>", facts, changes[field->mutability]);
 }
 
 static void

@@ -1,22 +1,28 @@
 /* Host: a machine that runs libvirtd, and what Berth may use of it. */
 #include "base/error.h"
-#include "model/capacity.h"
 #include "model/kinds.h"
 
 #include <string.h>
 
 #define CAPACITY_MAX (1LL << 40) /* sums of a million of them stay far below 2^63 */
 
-static const BerthField capacity_fields[] = {
-    BERTH_FIELD(BerthCapacity, vcpus, INT, .minimum = -CAPACITY_MAX, .maximum = CAPACITY_MAX,
-                .doc = "Virtual CPUs."),
-    BERTH_FIELD(BerthCapacity, memory_mib, INT, .minimum = -CAPACITY_MAX, .maximum = CAPACITY_MAX,
-                .unit = "MiB", .doc = "Memory."),
-    BERTH_FIELD(BerthCapacity, disk_mib, INT, .minimum = -CAPACITY_MAX, .maximum = CAPACITY_MAX,
-                .unit = "MiB", .doc = "Disk space in Berth's pool."),
-};
-const BerthSchema berth_capacity_schema =
+/* @least: 0 for what people write; what is left of a host may be negative. */
+#define CAPACITY_FIELDS(least)                                                                     \
+    BERTH_FIELD(BerthCapacity, vcpus, INT, .minimum = (least), .maximum = CAPACITY_MAX,            \
+                .doc = "Virtual CPUs."),                                                           \
+        BERTH_FIELD(BerthCapacity, memory_mib, INT, .minimum = (least), .maximum = CAPACITY_MAX,   \
+                    .unit = "MiB", .doc = "Memory."),                                              \
+        BERTH_FIELD(BerthCapacity, disk_mib, INT, .minimum = (least), .maximum = CAPACITY_MAX,     \
+                    .unit = "MiB", .doc = "Disk space in Berth's pool.")
+
+static const BerthField capacity_fields[] = {CAPACITY_FIELDS(0)};
+static const BerthSchema capacity_schema =
     BERTH_SCHEMA("Capacity", BerthCapacity, capacity_fields, "An amount of each resource.");
+
+static const BerthField balance_fields[] = {CAPACITY_FIELDS(-CAPACITY_MAX)};
+static const BerthSchema balance_schema =
+    BERTH_SCHEMA("Balance", BerthCapacity, balance_fields,
+                 "An amount of each resource; negative where more is used than there is.");
 
 static const char *const effect_names[] = {"NoSchedule", NULL};
 
@@ -44,10 +50,9 @@ static const BerthField spec_fields[] = {
          .doc = "Keep workloads away that don't tolerate them."),
     HOST(zone, STRING, .format = BERTH_FORMAT_NAME, .doc = "Failure domain of several racks."),
     HOST(rack, STRING, .format = BERTH_FORMAT_NAME, .doc = "Failure domain of several hosts."),
-    HOST(reserve, OBJECT, .schema = &berth_capacity_schema,
+    HOST(reserve, OBJECT, .schema = &capacity_schema,
          .doc = "What is kept for the host itself; without it what Settings say."),
-    HOST(limit, OBJECT, .schema = &berth_capacity_schema,
-         .doc = "What Berth may use at most; 0: all."),
+    HOST(limit, OBJECT, .schema = &capacity_schema, .doc = "What Berth may use at most; 0: all."),
     HOST(overcommit_cpu_percent, INT, .minimum = 0, .maximum = 10000, .unit = "%",
          .doc = "Virtual CPUs per 100 CPUs; 0: what Settings say."),
     HOST(overcommit_memory_percent, INT, .minimum = 0, .maximum = 1000, .unit = "%",
@@ -76,11 +81,11 @@ static const BerthField status_fields[] = {
     STATUS(phase, STRING, .doc = "Connecting, Ready, Unprepared or Unreachable."),
     STATUS(reason, OBJECT, .schema = &berth_reason_schema, .doc = "Why it is in this phase."),
     STATUS(inventory, JSON, .doc = "What the host has, as read from it."),
-    STATUS(capacity, OBJECT, .schema = &berth_capacity_schema,
+    STATUS(capacity, OBJECT, .schema = &balance_schema,
            .doc = "What can be placed: after reserve, limit and over-commit."),
-    STATUS(used, OBJECT, .schema = &berth_capacity_schema,
+    STATUS(used, OBJECT, .schema = &balance_schema,
            .doc = "What workloads and foreign domains are charged."),
-    STATUS(free, OBJECT, .schema = &berth_capacity_schema, .doc = "What is left."),
+    STATUS(free, OBJECT, .schema = &balance_schema, .doc = "What is left."),
     STATUS(acceleration, STRING, .doc = "How guests run: kvm or tcg; absent: not proved yet."),
     STATUS(acceleration_reason, STRING, .maximum = 65536, .doc = "How that was found out."),
     STATUS(guest_os, STRING, .doc = "Digest of the guest OS that was uploaded."),
@@ -97,16 +102,6 @@ static const BerthSchema status_schema =
     BERTH_SCHEMA("HostStatus", BerthHostStatus, status_fields, "What was seen of the host.");
 
 static gboolean
-check_amounts(const BerthCapacity *amounts, const char *place, GError **error)
-{
-    if (amounts->vcpus >= 0 && amounts->memory_mib >= 0 && amounts->disk_mib >= 0) {
-        return TRUE;
-    }
-    berth_error_set_at(error, BERTH_ERROR_INVALID, place, NULL, "amounts can't be negative");
-    return FALSE;
-}
-
-static gboolean
 validate(const BerthObject *object, GError **error)
 {
     const BerthHostSpec *host = object->spec_data;
@@ -117,8 +112,7 @@ validate(const BerthObject *object, GError **error)
                            "%s is no address of a QEMU host", quoted);
         return FALSE;
     }
-    return check_amounts(&host->reserve, "/spec/reserve", error) &&
-           check_amounts(&host->limit, "/spec/limit", error);
+    return TRUE;
 }
 
 static const BerthColumn columns[] = {

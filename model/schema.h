@@ -99,6 +99,7 @@ gboolean berth_schema_check_change(const BerthSchema *schema, const json_t *befo
                                    const json_t *after, GError **error);
 json_t *berth_schema_openapi(const BerthSchema *schema);
 char *berth_schema_explain(const BerthSchema *schema, const char *title);
+char *berth_field_facts(const BerthField *field);
 char *berth_field_explain(const BerthField *field, const char *title);
 void berth_field_limits(const BerthField *field, gint64 *minimum, gint64 *maximum);
 

@@ -1,9 +1,18 @@
 /* Settings: the one object, called "fleet", with what holds for all hosts. */
 #include "base/error.h"
-#include "model/capacity.h"
 #include "model/kinds.h"
 
 #include <string.h>
+
+static const BerthField reserve_fields[] = {
+    BERTH_FIELD(BerthCapacity, vcpus, INT, .minimum = 0, .maximum = 65536, .doc = "Virtual CPUs."),
+    BERTH_FIELD(BerthCapacity, memory_mib, INT, .fallback = 512, .minimum = 0, .maximum = 1LL << 40,
+                .unit = "MiB", .doc = "Memory."),
+    BERTH_FIELD(BerthCapacity, disk_mib, INT, .minimum = 0, .maximum = 1LL << 40, .unit = "MiB",
+                .doc = "Disk space in Berth's pool."),
+};
+static const BerthSchema reserve_schema =
+    BERTH_SCHEMA("HostReserve", BerthCapacity, reserve_fields, "What each host keeps for itself.");
 
 #define SETTINGS(member, kind, ...) BERTH_FIELD(BerthSettingsSpec, member, kind, __VA_ARGS__)
 
@@ -12,7 +21,7 @@ static const BerthField spec_fields[] = {
              .unit = "%", .doc = "Virtual CPUs per 100 CPUs of a host."),
     SETTINGS(overcommit_memory_percent, INT, .fallback = 100, .minimum = 10, .maximum = 1000,
              .unit = "%", .doc = "Guest memory per 100 MiB of a host's memory."),
-    SETTINGS(host_reserve, OBJECT, .schema = &berth_capacity_schema,
+    SETTINGS(host_reserve, OBJECT, .schema = &reserve_schema,
              .doc = "What each host keeps for itself."),
     SETTINGS(pool_name, STRING, .format = BERTH_FORMAT_LIBVIRT, .fallback_text = "berth",
              .doc = "Name of Berth's storage pool on each host."),
@@ -49,7 +58,6 @@ static gboolean
 validate(const BerthObject *object, GError **error)
 {
     const BerthSettingsSpec *settings = object->spec_data;
-    const BerthCapacity *reserve = &settings->host_reserve;
     if (strcmp(object->name, "fleet") != 0) {
         berth_error_set_at(error, BERTH_ERROR_INVALID, "/metadata/name", NULL,
                            "there is one object of this kind, called \"fleet\"");
@@ -58,11 +66,6 @@ validate(const BerthObject *object, GError **error)
     if (settings->pool_target[0] != '/' || strstr(settings->pool_target, "/..") != NULL) {
         berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/pool_target", NULL,
                            "must be an absolute path without \"..\"");
-        return FALSE;
-    }
-    if (reserve->vcpus < 0 || reserve->memory_mib < 0 || reserve->disk_mib < 0) {
-        berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/host_reserve", NULL,
-                           "amounts can't be negative");
         return FALSE;
     }
     return TRUE;

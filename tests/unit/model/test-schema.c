@@ -547,7 +547,7 @@ test_rules_across_fields(void)
     const BerthKind *network = &berth_kind_network, *volume = &berth_kind_volume;
     assert_spec(host, "{'uri':'qemu:///system'}", NULL);
     assert_spec(host, "{'uri':'http://x'}", "/spec/uri");
-    assert_spec(host, "{'uri':'qemu:///system','reserve':{'vcpus':-1}}", "/spec/reserve");
+    assert_spec(host, "{'uri':'qemu:///system','reserve':{'vcpus':-1}}", "/spec/reserve/vcpus");
     assert_spec(host, "{'uri':'qemu:///system','acceleration':'xen'}", "/spec/acceleration");
     assert_spec(image, "{'type':'oci','reference':'nginx'}", NULL);
     assert_spec(image, "{'type':'oci'}", "/spec/reference");
