@@ -1,0 +1,190 @@
+/*
+ * The schedule of the reassignment search: simulated annealing in rounds. Pure: no I/O, no clock, no
+ * randomness of its own. Start at berth_reassign_run.
+ *
+ * A round cools from a start temperature to its floor over a number of steps. The first is hot and
+ * short, so that a good answer is there soon; each later one starts from the best assignment, warmer
+ * or cooler in turn, and is longer. Nothing depends on time, so the moves are the same for a seed and
+ * whoever stops earlier has just seen fewer of them.
+ *
+ * While it is hot only large processes are drawn: where small ones are does not matter yet, they
+ * only get in the way. Temperatures are multiples of the mean cost of a resource of a process, so no
+ * instance needs numbers of its own.
+ */
+#include "sched/reassign-search.h"
+
+#include <math.h>
+
+/* Steps between two looks at temperature and round. */
+#define BEAT 1024
+/* Steps of the first round, and growth from round to round. */
+#define ROUND_STEPS 8000000.0
+#define ROUND_STEPS_PER_PROCESS 300.0
+#define ROUND_GROWTH 1.3
+/* Temperatures in units of the scale. Below BEND only moving costs are still decided, faster. */
+#define HOT 10.0
+#define BEND 3e-3
+#define FLOOR 1e-5
+#define BEND_HASTE 4.0
+/* A process takes part once its size is this share of the temperature. */
+#define PART 0.3
+/* Shares of the kinds of moves, in 256ths. */
+#define SHARE_EJECT 13
+#define SHARE_SHIFT 122
+#define SHARE_SWAP 61
+
+/* Start temperatures of the rounds after the first. */
+static const double reheats[] = {1, 1, 3, 1, 1, 10};
+
+static void
+start_round(BerthReassign *x, double start)
+{
+    double decades = log(start / BEND) + log(BEND / FLOOR) / BEND_HASTE;
+    x->temperature = start * x->scale;
+    x->floor = FLOOR * x->scale;
+    x->cooling = decades / x->round_steps * BEAT;
+    x->step = 0;
+    x->active = MIN(x->movable, 20);
+}
+
+/* Goes back to the best assignment and starts the next round from it. */
+static void
+next_round(BerthReassign *x)
+{
+    berth_reassign_state_restore(x->state, x->changed, x->n_changed, x->best);
+    for (guint32 i = 0; i < x->n_changed; i++) {
+        x->is_changed[x->changed[i]] = 0;
+    }
+    x->n_changed = 0;
+    x->round_steps *= ROUND_GROWTH;
+    start_round(x, reheats[x->round++ % G_N_ELEMENTS(reheats)]);
+}
+
+/* Cools by one beat. Fewer active processes need fewer steps. */
+static void
+cool(BerthReassign *x)
+{
+    while (x->active < x->movable && x->size[x->order[x->active]] > PART * x->temperature) {
+        x->active++;
+    }
+    double share = 0.1 + (double)x->active / x->movable;
+    double haste = x->temperature < BEND * x->scale ? BEND_HASTE : 1;
+    x->temperature *= exp(-x->cooling * haste / share);
+    if (x->temperature < x->floor) {
+        next_round(x);
+    }
+}
+
+static inline void
+keep_best(BerthReassign *x)
+{
+    if (x->state->cost >= x->best_cost) {
+        return;
+    }
+    x->best_cost = x->state->cost;
+    for (guint32 i = 0; i < x->n_changed; i++) {
+        guint32 p = x->changed[i];
+        x->best[p] = x->state->at[p];
+        x->is_changed[p] = 0;
+    }
+    x->n_changed = 0;
+}
+
+static inline gboolean
+try_move(BerthReassign *x)
+{
+    guint64 bits = roll(x);
+    double limit = x->temperature * x->minus_log[bits >> 52];
+    guint kind = (bits >> 32) & 255;
+    if (kind < SHARE_EJECT) {
+        return berth_reassign_try_eject(x, limit);
+    }
+    if (kind < SHARE_EJECT + SHARE_SHIFT) {
+        return berth_reassign_try_shift(x, limit);
+    }
+    if (kind < SHARE_EJECT + SHARE_SHIFT + SHARE_SWAP) {
+        return berth_reassign_try_swap(x, limit);
+    }
+    return berth_reassign_try_exchange(x, limit);
+}
+
+/**
+ * berth_reassign_run:
+ * @steps: candidate moves to look at; a step takes 0.05 to 0.5 microseconds
+ *
+ * Goes on where the last call stopped.
+ */
+void
+berth_reassign_run(BerthReassign *x, guint64 steps)
+{
+    if (x->movable == 0 || x->model->machines < 2) {
+        return;
+    }
+    for (; steps > 0; steps--) {
+        if (x->step++ % BEAT == 0) {
+            cool(x);
+        }
+        if (try_move(x)) {
+            keep_best(x);
+        }
+    }
+}
+
+/**
+ * berth_reassign_new:
+ * @model: the instance, valid (berth_reassign_model_validate); borrowed, must outlive the search
+ * @home: [processes] the present assignment, which meets all hard constraints; copied
+ * @seed: same seed, same moves
+ *
+ * Returns: (transfer full): a search whose best is @home
+ */
+BerthReassign *
+berth_reassign_new(const BerthReassignModel *model, const guint32 *home, guint64 seed)
+{
+    BerthReassign *x = g_new0(BerthReassign, 1);
+    x->model = model;
+    x->state = berth_reassign_state_new(model, home);
+    /* Never zero, which xorshift could not leave. */
+    x->dice =
+        (seed * G_GUINT64_CONSTANT(0x9E3779B97F4A7C15)) ^ G_GUINT64_CONSTANT(0x1234567887654321);
+    x->dice = x->dice != 0 ? x->dice : 1;
+    for (guint i = 0; i < BERTH_REASSIGN_LOGS; i++) {
+        x->minus_log[i] = -log((i + 0.5) / BERTH_REASSIGN_LOGS);
+    }
+    x->best = g_memdup2(home, model->processes * sizeof *home);
+    x->best_cost = x->state->cost;
+    x->changed = g_new(guint32, model->processes);
+    x->is_changed = g_new0(guint8, model->processes);
+    berth_reassign_targets_init(x);
+    x->round_steps = ROUND_STEPS + ROUND_STEPS_PER_PROCESS * model->processes;
+    start_round(x, HOT);
+    return x;
+}
+
+void
+berth_reassign_free(BerthReassign *x)
+{
+    if (x == NULL) {
+        return;
+    }
+    berth_reassign_targets_clear(x);
+    berth_reassign_state_free(x->state);
+    g_free(x->best);
+    g_free(x->changed);
+    g_free(x->is_changed);
+    g_free(x);
+}
+
+/* The cost of the cheapest assignment so far. */
+gint64
+berth_reassign_cost(const BerthReassign *x)
+{
+    return (gint64)x->best_cost;
+}
+
+/* The cheapest assignment so far: [processes], owned by the search, changed by the next run. */
+const guint32 *
+berth_reassign_best(const BerthReassign *x)
+{
+    return x->best;
+}
