@@ -30,6 +30,8 @@ struct Wire {
     /* the guest's world */
     guint starts, configures, powered_off;
     int last_signal;
+    guint signals, signals_sent; /* numbered 1 … 60 over and over, so that order shows */
+    gboolean signals_in_order;
     GString *input;
     gsize input_limit;
     gboolean input_ended;
@@ -86,7 +88,10 @@ fake_exec(void *runtime, const BerthPod *pod, const BerthPodExec *exec)
 static void
 fake_signal(void *runtime, uint32_t process, int signum)
 {
-    ((Wire *)runtime)->last_signal = signum;
+    Wire *wire = runtime;
+    wire->last_signal = signum;
+    wire->signals_in_order = wire->signals_in_order && signum == 1 + (int)(wire->signals % 60);
+    wire->signals++;
 }
 
 static void
@@ -431,7 +436,7 @@ wire_free(Wire *wire)
 }
 
 static void
-configure(Wire *wire)
+configure_with(Wire *wire, gboolean exec_denied)
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *big = g_strnfill(20000, 'j');
@@ -439,10 +444,19 @@ configure(Wire *wire)
         {.name = "web", .image_serial = "img0", .config = big, .user = "", .stdin_open = TRUE},
         {.name = "side", .image_serial = "img1", .config = "{}", .user = "1:2"},
     };
-    BerthLinkConfig config = {
-        .id = 9, .hostname = "box", .containers = containers, .container_count = 2};
+    BerthLinkConfig config = {.exec_denied = exec_denied,
+                              .id = 9,
+                              .hostname = "box",
+                              .containers = containers,
+                              .container_count = 2};
     berth_link_configure(wire->link, &config, &error);
     g_assert_no_error(error);
+}
+
+static void
+configure(Wire *wire)
+{
+    configure_with(wire, FALSE);
 }
 
 static void
@@ -516,20 +530,27 @@ test_loses_and_doubles_nothing_over_random_cuts(void)
     for (guint32 seed = 1; seed <= seeds; seed++) {
         Wire *wire = wire_new(seed, TRUE);
         run_pod(wire);
+        wire->signals_in_order = TRUE;
         for (int step = 0; step < 60; step++) {
             int what = g_rand_int_range(wire->rand, 0, 20);
             if (what < 9) {
                 say(wire);
             } else if (what == 9) {
                 cut(wire);
-            } else if (what == 10) {
-                berth_link_signal(wire->link, 0, 10);
-            } else if (what == 11) {
+            } else if (what <= 11) {
+                berth_link_signal(wire->link, 0, 1 + (int)(wire->signals_sent++ % 60));
+            } else if (what == 12) {
                 pass_time(wire, 30000);
             } else {
                 move_a_piece(wire);
             }
         }
+        for (int round = 0; round < 3 && wire->signals < wire->signals_sent; round++) {
+            settle(wire);
+            pass_time(wire, 11 * G_USEC_PER_SEC);
+        }
+        g_assert_cmpuint(wire->signals, ==, wire->signals_sent);
+        g_assert_true(wire->signals_in_order);
         berth_core_exited(wire->core, 0, 3, FALSE);
         for (int round = 0; round < 3 && wire->container_ended == 0; round++) {
             settle(wire);
@@ -697,6 +718,55 @@ test_an_exec_that_nobody_reads_is_held_back_alone(void)
     settle(wire);
     g_assert_cmpuint(berth_core_output_room(wire->core, id, 1), ==, 32768);
     g_assert_cmpuint(wire->brokens, ==, 0);
+    wire_free(wire);
+}
+
+static void
+test_execs_of_a_daemon_that_is_gone_are_hung_up(void)
+{
+    Wire *wire = wire_new(12, TRUE);
+    run_pod(wire);
+    BerthLinkExec wish = {.process = "{\"user\":{}}", .user = ""};
+    BerthProcessId old = berth_link_exec(wire->link, &wish, NULL);
+    settle(wire);
+    berth_core_started(wire->core, old);
+    berth_core_output(wire->core, old, 1, (const guint8 *)"for nobody", 10);
+    berth_link_free(wire->link);
+    new_link(wire, 1);
+    settle(wire);
+    g_assert_cmpint(wire->last_signal, ==, 1);
+    g_assert_cmpuint(berth_core_output_room(wire->core, old, 1), >, 0); /* not held back either */
+    pass_time(wire, 11 * G_USEC_PER_SEC);
+    g_assert_cmpint(wire->last_signal, ==, 9);
+    BerthProcessId new = berth_link_exec(wire->link, &wish, NULL);
+    g_assert_cmpuint(new, !=, old);
+    settle(wire);
+    berth_core_exited(wire->core, old, 137, FALSE);
+    settle(wire);
+    g_assert_cmpstr(wire->output[1]->str, ==, "");
+    g_assert_cmpint(wire->exec_code, ==, -1);
+    berth_core_started(wire->core, new);
+    berth_core_exited(wire->core, new, 0, FALSE);
+    settle(wire);
+    g_assert_cmpint(wire->exec_code, ==, 0);
+    wire_free(wire);
+}
+
+static void
+test_the_guest_itself_denies_exec_when_the_pod_says_so(void)
+{
+    Wire *wire = wire_new(13, TRUE);
+    settle(wire);
+    configure_with(wire, TRUE);
+    berth_link_start(wire->link, 0, 1);
+    settle(wire);
+    berth_core_started(wire->core, 0);
+    BerthLinkExec wish = {.process = "{\"user\":{}}", .user = ""};
+    berth_link_exec(wire->link, &wish, NULL);
+    settle(wire);
+    g_assert_cmpuint(wire->starts, ==, 1);
+    g_assert_cmpint(wire->exec_code, ==, 126);
+    g_assert_nonnull(strstr(wire->error, "denied"));
     wire_free(wire);
 }
 
@@ -1070,6 +1140,10 @@ main(int argc, char **argv)
         test_execs_have_streams_input_and_an_exit_code);
     ADD("an-exec-that-nobody-reads-is-held-back-alone",
         test_an_exec_that_nobody_reads_is_held_back_alone);
+    ADD("execs-of-a-daemon-that-is-gone-are-hung-up",
+        test_execs_of_a_daemon_that_is_gone_are_hung_up);
+    ADD("the-guest-itself-denies-exec-when-the-pod-says-so",
+        test_the_guest_itself_denies_exec_when_the_pod_says_so);
     ADD("stops-with-a-time-limit-and-powers-off", test_stops_with_a_time_limit_and_powers_off);
     ADD("a-rebooted-guest-is-a-new-session-with-the-log-going-on",
         test_a_rebooted_guest_is_a_new_session_with_the_log_going_on);
