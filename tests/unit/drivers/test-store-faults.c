@@ -219,6 +219,42 @@ test_other_databases_are_refused(void)
     g_assert_nonnull(strstr(error->message, "not a state file of Berth"));
 }
 
+/* A trigger would act on every write; nothing but our tables may be there. */
+static void
+test_changed_tables_are_refused(void)
+{
+    sqlite3 *db;
+    g_autoptr(GError) error = NULL;
+    make_state();
+    g_assert_cmpint(sqlite3_open(state, &db), ==, SQLITE_OK);
+    g_assert_cmpint(sqlite3_exec(db,
+                                 "CREATE TRIGGER t AFTER INSERT ON objects BEGIN DELETE FROM "
+                                 "changes; END",
+                                 NULL, NULL, NULL),
+                    ==, SQLITE_OK);
+    sqlite3_close(db);
+    g_assert_null(berth_store_sqlite_open(state, &error));
+    g_assert_error(error, BERTH_ERROR, BERTH_ERROR_CORRUPT);
+    g_assert_nonnull(strstr(error->message, "its tables are not those of Berth"));
+}
+
+/* Damage outside all rows, which no checksum of a row sees: the list of free pages leads nowhere. */
+static void
+test_damaged_structure_is_refused(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *bytes = NULL;
+    gsize size;
+    make_state();
+    g_assert_true(g_file_get_contents(state, &bytes, &size, NULL));
+    memcpy(bytes + 32, "\0\0\0\x02\0\0\0\x07", 8); /* first free page, and how many */
+    g_assert_true(g_file_set_contents_full(state, bytes, (gssize)size,
+                                           G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL));
+    g_assert_null(berth_store_sqlite_open(state, &error));
+    g_assert_error(error, BERTH_ERROR, BERTH_ERROR_CORRUPT);
+    g_assert_nonnull(strstr(berth_error_hint(error), "berth restore"));
+}
+
 static void
 test_newer_formats_are_refused(void)
 {
@@ -645,6 +681,8 @@ main(int argc, char **argv)
         {test_flipped_bits, "flipped-bits-are-refused-or-harmless"},
         {test_truncation_and_zero_pages, "truncation-and-zeroed-pages-are-refused-or-harmless"},
         {test_other_databases_are_refused, "other-databases-are-refused"},
+        {test_changed_tables_are_refused, "changed-tables-are-refused"},
+        {test_damaged_structure_is_refused, "damaged-structure-is-refused"},
         {test_newer_formats_are_refused, "newer-formats-are-refused-with-the-way-out"},
         {test_files_are_private, "files-are-private"},
         {test_wrong_places_are_refused, "wrong-places-are-refused"},
