@@ -314,12 +314,12 @@ berth_snapshot_charge(BerthSnapshot *s, const BerthRequest *request,
                       const BerthPlacement *placement)
 {
     g_return_val_if_fail(berth_snapshot_host_exists(s, placement->host), BERTH_CHARGE_NONE);
-    if (request->uid != NULL) {
-        berth_snapshot_release(s, request->uid);
-    }
+    gboolean moved = request->uid != NULL && berth_snapshot_release(s, request->uid);
     g_auto(BerthAsk) ask = {0};
     berth_ask_init(&ask, s, request);
-    berth_mix_observe(s->mix, &ask);
+    if (!moved) {
+        berth_mix_observe(s->mix, &ask);
+    }
     guint32 index = new_charge(s);
     BerthCharge *charge = berth_charge(s, index);
     fill_charge(charge, s, &ask, placement);
@@ -332,6 +332,31 @@ berth_snapshot_charge(BerthSnapshot *s, const BerthRequest *request,
     }
     berth_snapshot_touch(s, placement->host);
     return index;
+}
+
+/**
+ * berth_snapshot_observe:
+ *
+ * Tells the mix of an arrival that was not placed; charging tells it of those that were. Once a
+ * workload, not once a try.
+ */
+void
+berth_snapshot_observe(BerthSnapshot *s, const BerthRequest *request)
+{
+    g_auto(BerthAsk) ask = {0};
+    berth_ask_init(&ask, s, request);
+    berth_mix_observe(s->mix, &ask);
+}
+
+/**
+ * berth_snapshot_stop_learning:
+ *
+ * The mix stays what it is; for baselines that are told it beforehand.
+ */
+void
+berth_snapshot_stop_learning(BerthSnapshot *s)
+{
+    berth_mix_freeze(s->mix);
 }
 
 /* Cells and slots for a workload that is there already: as the rules would, else by force. */

@@ -88,6 +88,44 @@ add_stocks(BerthSnapshot *s, guint32 at, const BerthHost *host)
     }
 }
 
+/**
+ * berth_family_get:
+ *
+ * Returns: number of the family of @kind and @model, below BERTH_FAMILIES_MAX, given at first use
+ */
+guint8
+berth_family_get(BerthSnapshot *s, BerthSymbol kind, BerthSymbol model)
+{
+    for (guint i = 0; i < s->n_families; i++) {
+        if (s->families[i].key == kind && s->families[i].value == model) {
+            return i;
+        }
+    }
+    if (s->n_families == BERTH_FAMILIES_MAX) {
+        return BERTH_FAMILIES_MAX - 1;
+    }
+    s->families[s->n_families] = (BerthFact){kind, model};
+    return s->n_families++;
+}
+
+/**
+ * berth_family_mask:
+ * @model: 0 = every model
+ *
+ * Returns: a bit for each family of that kind and model
+ */
+guint32
+berth_family_mask(const BerthSnapshot *s, BerthSymbol kind, BerthSymbol model)
+{
+    guint32 mask = 0;
+    for (guint i = 0; i < s->n_families; i++) {
+        if (s->families[i].key == kind && (model == 0 || s->families[i].value == model)) {
+            mask |= 1u << i;
+        }
+    }
+    return mask;
+}
+
 static void
 add_slots(BerthSnapshot *s, guint32 at, const BerthHost *host)
 {
@@ -95,12 +133,14 @@ add_slots(BerthSnapshot *s, guint32 at, const BerthHost *host)
     s->slot_first[at] = berth_runs_add(&s->slots, host->n_devices);
     for (guint i = 0; i < host->n_devices; i++) {
         const BerthHostDevice *device = &host->devices[i];
-        berth_slots(s, at)[i] =
-            (BerthSlot){.kind = berth_symbols_intern(&s->symbols, device->kind),
-                        .model = berth_symbols_intern(&s->symbols, device->model),
-                        .iommu_group = device->iommu_group,
-                        .cell = device->cell,
-                        .shareable = device->shareable};
+        BerthSymbol kind = berth_symbols_intern(&s->symbols, device->kind);
+        BerthSymbol model = berth_symbols_intern(&s->symbols, device->model);
+        berth_slots(s, at)[i] = (BerthSlot){.kind = kind,
+                                            .model = model,
+                                            .family = berth_family_get(s, kind, model),
+                                            .iommu_group = device->iommu_group,
+                                            .cell = device->cell,
+                                            .shareable = device->shareable};
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "sched/evaluate.h"
 #include "sched/fix.h"
+#include "sched/mix.h"
 
 static void
 own_text(BerthExplanation *e, BerthRefusal *refusal)
@@ -106,6 +107,7 @@ berth_explain(BerthSnapshot *snapshot, const BerthRequest *request, const BerthP
     Candidate best[2] = {{0}};
     berth_ask_init(&ask, snapshot, request);
     berth_plan_init(&plan, &ask, policy == NULL ? berth_policy_default() : policy);
+    berth_mix_refresh(snapshot->mix, snapshot);
     look_at_hosts(e, &ask, &plan, best);
     e->fits = best[0].score > 0;
     fill_scored(&e->winner, &ask, &plan, &best[0]);

@@ -40,8 +40,12 @@ typedef struct {
     gint16 iommu_group; /* -1 = none */
     guint8 cell;
     guint8 shareable;
-    guint16 holders;
+    guint8 family; /* bit of kind and model in family masks */
+    guint8 holders;
 } BerthSlot;
+
+/* The most families told apart; the last one stands for all that came later. */
+#define BERTH_FAMILIES_MAX 31
 
 typedef struct {
     BerthSymbol key;
@@ -143,6 +147,9 @@ struct BerthSnapshot {
     guint16 *n_slots;
     BerthSymbol **images; /* per host: length, then symbols; NULL = none */
 
+    BerthFact families[BERTH_FAMILIES_MAX]; /* kind and model of device slots */
+    guint n_families;
+
     BerthRuns cells;  /* BerthCell */
     BerthRuns stocks; /* BerthStock */
     BerthRuns slots;  /* BerthSlot */
@@ -208,6 +215,8 @@ void berth_snapshot_take(BerthSnapshot *snapshot, const BerthCharge *charge, int
 
 guint32 berth_runs_add(BerthRuns *runs, guint n);
 void berth_runs_remove(BerthRuns *runs, guint32 first, guint n);
+guint8 berth_family_get(BerthSnapshot *snapshot, BerthSymbol kind, BerthSymbol model);
+guint32 berth_family_mask(const BerthSnapshot *snapshot, BerthSymbol kind, BerthSymbol model);
 void berth_runs_init(BerthRuns *runs, guint size);
 void berth_runs_clear(BerthRuns *runs);
 

@@ -1,8 +1,65 @@
-/* The request mix. */
+/* The request mix and the worth of room.
+ *
+ * The worth of a host's free state is the sum over typical requests of how many still fit there, in
+ * fractions, times the value of one more: its frequency, times its size as a share of the fleet,
+ * times its scarcity. Placing costs worth; the host where it costs least is best. This generalises
+ * the fragmentation of FGD (Weng et al., USENIX ATC 2023), which asks only whether a typical request
+ * fits, to counting, to all dimensions, and to NUMA cells. Scarcity is close to zero while many fit in
+ * the fleet and goes to one when the last few are at stake, so a small fleet guards its last big holes.
+ *
+ * A slice of a device is worth what later slices will fill of it: V(r), by recursion over the mix.
+ *
+ * Invariant: typical kinds, values and V change only in berth_mix_refresh, so scores between two
+ * refreshes can be kept. Start at berth_room_value. */
 #include "sched/mix.h"
+
+#include <math.h>
+
+/* Typical kinds cover this share of what all requests seen asked for, so that rare big ones count;
+ * FGD's cover this share of their number. */
+#define COVER 0.995
+#define COVER_FRAGMENT 0.95
+/* Value that one more fitting request has while there is plenty of room for its kind. */
+#define PLENTY 0.01
+/* So many still fitting is scarce; for kinds confined to some models also this multiple of what is
+ * expected before the fleet is full. */
+#define SCARCE 6.0
+#define SCARCE_SHARE 10.0
+/* Worth of device slices against that of whole requests, and the rate at which hope for a slice that
+ * fills a remainder fades. */
+#define SLICE_WORTH 2.2
+#define SLICE_HOPE 0.01
+#define SLICE_STEP 10
+
+typedef struct {
+    gint64 cpu, mem;
+    guint32 cells;
+    guint32 count, millis;
+    guint32 families; /* bits of the device families allowed, 0 = no device */
+    gboolean confined;
+    guint64 seen;
+    gboolean frequent; /* one of FGD's */
+    double weight;     /* share of all that was asked for */
+} Kind;
 
 struct BerthMix {
     guint64 seen;
+    guint64 learned_at; /* seen when the typical kinds were chosen */
+    guint64 weighed_at; /* version of the snapshot when they were weighed */
+    gboolean frozen;
+    guint n_kinds;
+    Kind kinds[BERTH_MIX_KINDS_MAX];
+    guint n, n_plain;                    /* typical kinds: those without device come first */
+    guint first_one, first_two;          /* within the plain ones: host-wide, one cell, two cells */
+    Kind typical[BERTH_MIX_TYPICAL_MAX]; /* as they were when chosen */
+    double share[BERTH_MIX_TYPICAL_MAX]; /* frequency, sums to 1 */
+    double value[BERTH_MIX_TYPICAL_MAX];
+    double per_cpu[BERTH_MIX_TYPICAL_MAX], per_mem[BERTH_MIX_TYPICAL_MAX];
+    double millis[BERTH_MIX_TYPICAL_MAX];
+    double slices[BERTH_MIX_TYPICAL_MAX], whole[BERTH_MIX_TYPICAL_MAX];
+    gint32 families[BERTH_MIX_TYPICAL_MAX];
+    double slice_worth[1000 / SLICE_STEP + 1];
+    double mean_cpu, mean_mem, mean_millis;
 };
 
 BerthMix *
@@ -11,20 +68,562 @@ berth_mix_new(void)
     return g_new0(BerthMix, 1);
 }
 
+BerthMix *
+berth_mix_copy(const BerthMix *mix)
+{
+    return g_memdup2(mix, sizeof(*mix));
+}
+
 void
 berth_mix_free(BerthMix *mix)
 {
     g_free(mix);
 }
 
+/**
+ * berth_mix_freeze:
+ *
+ * Learns nothing more; for baselines that are given the mix beforehand.
+ */
+void
+berth_mix_freeze(BerthMix *mix)
+{
+    mix->frozen = TRUE;
+}
+
+static guint32
+allowed_families(const BerthAsk *ask)
+{
+    const BerthDeviceNeed *need = &ask->request->devices[0];
+    guint32 families = 0;
+    for (guint i = 0; i < MAX(1, need->n_models); i++) {
+        families |= berth_family_mask(ask->snapshot, ask->devices[0],
+                                      need->n_models == 0 ? 0 : ask->models[i]);
+    }
+    return families;
+}
+
+/* Memory is rounded up to eight steps an octave: kinds that differ less are one. */
+static gint64
+rounded(gint64 amount)
+{
+    gint64 step = 1;
+    while (amount / step >= 16) {
+        step *= 2;
+    }
+    return (amount + step - 1) / step * step;
+}
+
+/**
+ * berth_mix_observe:
+ *
+ * Counts one arrival. Cost: kinds seen so far, compared as integers.
+ */
 void
 berth_mix_observe(BerthMix *mix, const BerthAsk *ask)
 {
+    if (mix->frozen) {
+        return;
+    }
+    Kind kind = {
+        .cpu = ask->cpu_millis, .mem = rounded(ask->memory_mib), .cells = berth_ask_cells(ask)};
+    if (ask->request->n_devices > 0 && ask->request->devices[0].millis > 0) {
+        kind.count = ask->request->devices[0].count;
+        kind.millis = ask->request->devices[0].millis;
+        kind.families = allowed_families(ask);
+        kind.confined = ask->request->devices[0].n_models > 0;
+    }
     mix->seen++;
+    for (guint i = 0; i < mix->n_kinds; i++) {
+        Kind *known = &mix->kinds[i];
+        if (known->cpu == kind.cpu && known->mem == kind.mem && known->cells == kind.cells &&
+            known->count == kind.count && known->millis == kind.millis &&
+            known->families == kind.families) {
+            known->seen++;
+            if (i > 0 && mix->kinds[i - 1].seen < known->seen) {
+                kind = mix->kinds[i - 1];
+                mix->kinds[i - 1] = *known;
+                *known = kind;
+            }
+            return;
+        }
+    }
+    guint at = mix->n_kinds < BERTH_MIX_KINDS_MAX ? mix->n_kinds++ : BERTH_MIX_KINDS_MAX - 1;
+    kind.seen = 1;
+    mix->kinds[at] = kind;
 }
 
-BerthMix *
-berth_mix_copy(const BerthMix *mix)
+static int
+compare_frequency(gconstpointer a, gconstpointer b)
 {
-    return g_memdup2(mix, sizeof(*mix));
+    const Kind *x = a, *y = b;
+    if (x->seen != y->seen) {
+        return x->seen < y->seen ? 1 : -1;
+    }
+    return memcmp(x, y, G_STRUCT_OFFSET(Kind, seen));
+}
+
+static int
+compare_weight(gconstpointer a, gconstpointer b)
+{
+    const Kind *x = a, *y = b;
+    return x->weight != y->weight ? (x->weight < y->weight ? 1 : -1) : compare_frequency(a, b);
+}
+
+/* Sorts the kinds by what they ask for in all, and marks those that FGD looks at. */
+static void
+weigh_kinds(BerthMix *mix)
+{
+    double cpu = 0, mem = 0, slots = 0;
+    guint64 covered = 0;
+    for (guint i = 0; i < mix->n_kinds; i++) {
+        const Kind *kind = &mix->kinds[i];
+        cpu += (double)kind->seen * kind->cpu;
+        mem += (double)kind->seen * kind->mem;
+        slots += (double)kind->seen * kind->count * kind->millis;
+    }
+    qsort(mix->kinds, mix->n_kinds, sizeof(Kind), compare_frequency);
+    for (guint i = 0; i < mix->n_kinds; i++) {
+        Kind *kind = &mix->kinds[i];
+        double asked = kind->cpu / MAX(1, cpu) + kind->mem / MAX(1, mem) +
+                       (double)kind->count * kind->millis / MAX(1, slots);
+        kind->weight = kind->seen * asked / (slots > 0 ? 3 : 2);
+        kind->frequent = covered < COVER_FRAGMENT * mix->seen;
+        covered += kind->seen;
+    }
+    qsort(mix->kinds, mix->n_kinds, sizeof(Kind), compare_weight);
+}
+
+static guint
+section_of(const Kind *kind)
+{
+    return kind->families != 0 ? 3 : kind->cells;
+}
+
+static void
+set_typical(BerthMix *mix, guint at, const Kind *kind)
+{
+    guint parts = MAX(1, kind->cells);
+    mix->per_cpu[at] = kind->cpu <= 0 ? 1e6 : (double)parts / kind->cpu;
+    mix->per_mem[at] = kind->mem <= 0 ? 1e6 : (double)parts / kind->mem;
+    mix->families[at] = kind->families;
+    mix->millis[at] = kind->millis;
+    mix->slices[at] = kind->millis > 0 && kind->millis < 1000 ? 1.0 / kind->millis : 0;
+    mix->whole[at] = kind->millis >= 1000 ? 1.0 / kind->count : 0;
+}
+
+/* Chooses the commonest kinds, without devices first, so that sums run over plain stretches. */
+static void
+choose_typical(BerthMix *mix)
+{
+    double weight = 0;
+    guint64 covered = 0;
+    guint chosen = 0;
+    weigh_kinds(mix);
+    while (chosen < mix->n_kinds && chosen < BERTH_MIX_TYPICAL_MAX && weight < COVER) {
+        weight += mix->kinds[chosen].weight;
+        covered += mix->kinds[chosen++].seen;
+    }
+    mix->n = 0;
+    for (guint section = 0; section < 4; section++) {
+        mix->first_one = section == 1 ? mix->n : mix->first_one;
+        mix->first_two = section == 2 ? mix->n : mix->first_two;
+        mix->n_plain = section == 3 ? mix->n : mix->n_plain;
+        for (guint i = 0; i < chosen; i++) {
+            if (section_of(&mix->kinds[i]) == section) {
+                set_typical(mix, mix->n, &mix->kinds[i]);
+                mix->share[mix->n] = (double)mix->kinds[i].seen / covered;
+                mix->typical[mix->n++] = mix->kinds[i];
+            }
+        }
+    }
+}
+
+static void
+set_means(BerthMix *mix)
+{
+    mix->mean_cpu = mix->mean_mem = mix->mean_millis = 0;
+    for (guint t = 0; t < mix->n; t++) {
+        const Kind *kind = &mix->typical[t];
+        mix->mean_cpu += mix->share[t] * kind->cpu;
+        mix->mean_mem += mix->share[t] * kind->mem;
+        mix->mean_millis += (double)mix->share[t] * kind->count * kind->millis;
+    }
+}
+
+/* V(r): of a remainder of r thousandths, how much later slices will use when they come by the mix and
+ * hope fades at SLICE_HOPE. */
+static void
+set_slice_worth(BerthMix *mix)
+{
+    double rate[1000 / SLICE_STEP + 1] = {0};
+    guint steps = 1000 / SLICE_STEP;
+    for (guint t = mix->n_plain; t < mix->n; t++) {
+        if (mix->typical[t].count == 1) {
+            guint need = (guint)(mix->millis[t] + SLICE_STEP - 1) / SLICE_STEP;
+            rate[MIN(need, steps)] += mix->share[t];
+        }
+    }
+    mix->slice_worth[0] = 0;
+    for (guint r = 1; r <= steps; r++) {
+        double worth = 0, total = 0;
+        for (guint m = 1; m <= r; m++) {
+            worth += rate[m] * (m * SLICE_STEP + mix->slice_worth[r - m]);
+            total += rate[m];
+        }
+        mix->slice_worth[r] = total <= 0 ? 0 : worth / (total + (double)SLICE_HOPE);
+    }
+}
+
+/**
+ * berth_room_read:
+ * @room: (out): the free state of @host
+ */
+void
+berth_room_read(BerthRoom *room, const BerthSnapshot *s, guint32 host)
+{
+    room->cpu = s->cpu_free[host];
+    room->mem = s->mem_free[host];
+    room->n_cells = s->n_cells[host];
+    room->n_slots = 0;
+    const BerthCell *cells = berth_cells(s, host);
+    for (guint i = 0; i < room->n_cells; i++) {
+        room->cell_cpu[i] = cells[i].cpu_free;
+        room->cell_mem[i] = cells[i].mem_free;
+    }
+    const BerthSlot *slots = berth_slots(s, host);
+    for (guint i = 0; i < s->n_slots[host]; i++) {
+        double left = 1000 - slots[i].used;
+        guint32 family = 1u << slots[i].family;
+        guint k = 0;
+        while (k < room->n_slots && (room->free[k] != left || room->family[k] != family)) {
+            k++;
+        }
+        if (k == BERTH_DEVICES_MAX || left <= 0) {
+            continue;
+        }
+        if (k == room->n_slots) {
+            room->free[k] = left;
+            room->family[k] = family;
+            room->same[room->n_slots++] = 0;
+        }
+        room->same[k] += 1;
+    }
+}
+
+static void
+place_slot(BerthRoom *room, double left, guint32 family, double millis)
+{
+    for (guint k = 0; k < room->n_slots; k++) {
+        if (room->free[k] == left && room->family[k] == family) {
+            room->same[k] -= 1;
+            break;
+        }
+    }
+    if (left - millis > 0 && room->n_slots < BERTH_DEVICES_MAX) {
+        room->free[room->n_slots] = left - millis;
+        room->family[room->n_slots] = family;
+        room->same[room->n_slots++] = 1;
+    }
+}
+
+/**
+ * berth_room_place:
+ *
+ * Takes what the request would take there out of @room.
+ */
+void
+berth_room_place(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *placement)
+{
+    double cpu = berth_ask_cpu_on(ask, placement->host), mem = ask->memory_mib;
+    double parts = placement->cells[1] == BERTH_CELL_NONE ? 1 : 2;
+    room->cpu -= cpu;
+    room->mem -= mem;
+    for (guint i = 0; i < 2 && placement->cells[i] != BERTH_CELL_NONE; i++) {
+        room->cell_cpu[placement->cells[i]] -= cpu / parts;
+        room->cell_mem[placement->cells[i]] -= mem / parts;
+    }
+    guint at = 0;
+    for (guint need = 0; need < ask->request->n_devices; need++) {
+        for (guint k = 0; k < ask->request->devices[need].count && at < placement->n_devices;
+             k++, at++) {
+            const BerthSlot *slot =
+                &berth_slots(ask->snapshot, placement->host)[placement->devices[at]];
+            place_slot(room, 1000 - slot->used, 1u << slot->family,
+                       ask->request->devices[need].millis);
+        }
+    }
+}
+
+/* How many of each kind fit in the host as a whole. */
+static void
+count_hostwide(const BerthMix *mix, const BerthRoom *room, guint first, guint end, double *counts)
+{
+    double cpu = MAX(0, room->cpu), mem = MAX(0, room->mem);
+    for (guint t = first; t < end; t++) {
+        double by_cpu = cpu * mix->per_cpu[t], by_mem = mem * mix->per_mem[t];
+        counts[t] = by_cpu < by_mem ? by_cpu : by_mem;
+    }
+}
+
+/* How many of each kind fit in single cells, or halves in pairs of different cells. */
+static void
+count_in_cells(const BerthMix *mix, const BerthRoom *room, double *counts)
+{
+    guint first = mix->first_one, end = mix->n_plain;
+    double most[BERTH_MIX_TYPICAL_MAX];
+    for (guint t = first; t < end; t++) {
+        counts[t] = most[t] = 0;
+    }
+    for (guint c = 0; c < room->n_cells; c++) {
+        double cpu = MAX(0, room->cell_cpu[c]), mem = MAX(0, room->cell_mem[c]);
+        for (guint t = first; t < end; t++) {
+            double by_cpu = cpu * mix->per_cpu[t], by_mem = mem * mix->per_mem[t];
+            double n = (double)(gint32)((by_cpu < by_mem ? by_cpu : by_mem) + 1e-6);
+            counts[t] += n;
+            most[t] = n > most[t] ? n : most[t];
+        }
+    }
+    for (guint t = mix->first_two; t < end; t++) {
+        double others = counts[t] - most[t];
+        counts[t] = others < counts[t] / 2 ? others : (double)(gint32)(counts[t] / 2);
+    }
+}
+
+/* How many of each kind with devices fit: by devices, CPU and memory together; less than one is none. */
+static void
+count_devices(const BerthMix *mix, const BerthRoom *room, double *counts)
+{
+    double slots[BERTH_MIX_TYPICAL_MAX];
+    guint first = mix->n_plain, end = mix->n;
+    for (guint t = first; t < end; t++) {
+        slots[t] = 0;
+    }
+    for (guint k = 0; k < room->n_slots; k++) {
+        double left = room->free[k], same = room->same[k];
+        gint32 family = room->family[k];
+        for (guint t = first; t < end; t++) {
+            double n = left * mix->slices[t] + mix->whole[t];
+            gboolean fits = (mix->families[t] & family) != 0 && left >= mix->millis[t];
+            slots[t] += fits ? n * same : 0.0;
+        }
+    }
+    count_hostwide(mix, room, first, end, counts);
+    for (guint t = first; t < end; t++) {
+        double n = slots[t] < counts[t] ? slots[t] : counts[t];
+        counts[t] = slots[t] >= 0.9999 && counts[t] >= 1.0 ? n : 0.0;
+    }
+}
+
+static void
+count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
+{
+    count_hostwide(mix, room, 0, mix->first_one, counts);
+    count_in_cells(mix, room, counts);
+    if (room->n_slots > 0) {
+        count_devices(mix, room, counts);
+    } else {
+        memset(counts + mix->n_plain, 0, (mix->n - mix->n_plain) * sizeof(double));
+    }
+}
+
+/**
+ * berth_room_value:
+ *
+ * Returns: what the free state is worth to the mix
+ */
+double
+berth_room_value(const BerthMix *mix, const BerthRoom *room)
+{
+    double counts[BERTH_MIX_TYPICAL_MAX];
+    double worth = 0;
+    count_room(mix, room, counts);
+    for (guint t = 0; t < mix->n; t++) {
+        worth += counts[t] * mix->value[t];
+    }
+    double slices = 0;
+    for (guint k = 0; k < room->n_slots; k++) {
+        slices += room->same[k] * mix->slice_worth[(guint)room->free[k] / SLICE_STEP];
+    }
+    return worth + slices;
+}
+
+/**
+ * berth_mix_scale:
+ *
+ * Returns: worth of about as much room as the request takes, so that costs of requests of any size
+ * fall on one scale
+ */
+double
+berth_mix_scale(const BerthMix *mix, const BerthAsk *ask)
+{
+    double millis = 0;
+    for (guint i = 0; i < ask->request->n_devices; i++) {
+        millis += (double)ask->request->devices[i].count * ask->request->devices[i].millis;
+    }
+    double size =
+        MAX(ask->cpu_millis / MAX(1, mix->mean_cpu), ask->memory_mib / MAX(1, mix->mean_mem));
+    size = MAX(size, mix->mean_millis <= 0 ? 0 : millis / mix->mean_millis);
+    return 1000 * MAX(1, size);
+}
+
+/**
+ * berth_room_fragmented:
+ *
+ * Returns: thousandths of devices that a typical request, on average, could not use there (FGD)
+ */
+double
+berth_room_fragmented(const BerthMix *mix, const BerthRoom *room)
+{
+    double fragmented = 0, covered = 0, total = 0;
+    for (guint k = 0; k < room->n_slots; k++) {
+        total += room->free[k] * room->same[k];
+    }
+    for (guint t = 0; t < mix->n; t++) {
+        double usable = 0, n = 0;
+        if (!mix->typical[t].frequent) {
+            continue;
+        }
+        for (guint k = 0; k < room->n_slots && mix->families[t] != 0; k++) {
+            if (room->free[k] >= mix->millis[t]) {
+                n += room->same[k];
+                usable += room->free[k] * room->same[k];
+            }
+            if ((mix->families[t] & (gint32)room->family[k]) == 0) {
+                n = 0;
+                break;
+            }
+        }
+        gboolean fits =
+            n >= MAX(1, mix->typical[t].count) && room->cpu * mix->per_cpu[t] >= 0.99999;
+        fragmented += mix->share[t] * (fits ? total - usable : total);
+        covered += mix->share[t];
+    }
+    return covered <= 0 ? 0 : fragmented / covered;
+}
+
+typedef struct {
+    double cpu_cap, mem_cap, slot_cap;
+    double cpu_free, slot_free;
+    double counts[BERTH_MIX_TYPICAL_MAX];
+} Fleet;
+
+static void
+sum_fleet(const BerthMix *mix, const BerthSnapshot *s, Fleet *fleet)
+{
+    memset(fleet, 0, sizeof(*fleet));
+    for (guint32 host = 0; host < s->end; host++) {
+        if (s->name[host] == 0) {
+            continue;
+        }
+        BerthRoom room;
+        double counts[BERTH_MIX_TYPICAL_MAX];
+        berth_room_read(&room, s, host);
+        count_room(mix, &room, counts);
+        for (guint t = 0; t < mix->n; t++) {
+            fleet->counts[t] += counts[t];
+        }
+        fleet->cpu_cap += s->cpu_cap[host];
+        fleet->mem_cap += s->mem_cap[host];
+        fleet->slot_cap += 1000.0 * s->n_slots[host];
+        fleet->cpu_free += MAX(0, s->cpu_free[host]);
+        for (guint k = 0; k < room.n_slots; k++) {
+            fleet->slot_free += room.free[k] * room.same[k];
+        }
+    }
+}
+
+/* Requests still expected before the fleet is full: by CPU or by devices, whichever ends first. */
+static double
+expected_requests(const BerthMix *mix, const Fleet *fleet)
+{
+    double cpu = 0, slots = 0;
+    for (guint t = 0; t < mix->n; t++) {
+        const Kind *kind = &mix->typical[t];
+        cpu += mix->share[t] * kind->cpu;
+        slots += (double)mix->share[t] * kind->count * kind->millis;
+    }
+    double by_cpu = cpu <= 0 ? 1e9 : fleet->cpu_free / cpu;
+    double by_slots = slots <= 0 || fleet->slot_cap <= 0 ? 1e9 : fleet->slot_free / slots;
+    return MIN(by_cpu, by_slots);
+}
+
+static double
+size_of(const Kind *kind, const Fleet *fleet)
+{
+    double cpu = fleet->cpu_cap <= 0 ? 0 : kind->cpu / fleet->cpu_cap;
+    double mem = fleet->mem_cap <= 0 ? 0 : kind->mem / fleet->mem_cap;
+    double slots = fleet->slot_cap <= 0 ? 0 : (double)kind->count * kind->millis / fleet->slot_cap;
+    return MAX(cpu, mem) + slots;
+}
+
+/* Values in steps of a quarter octave, so that a small drift of the fleet changes nothing and kept
+ * scores stay good. */
+static double
+in_steps(double value)
+{
+    return value <= 0 ? 0 : (double)exp2(floor(log2(value) * 64 + 0.5) / 64);
+}
+
+static gboolean
+set_values(BerthMix *mix, const BerthSnapshot *s)
+{
+    Fleet fleet;
+    double plain = 0, weighed = 0;
+    double raw[BERTH_MIX_TYPICAL_MAX];
+    gboolean changed = FALSE;
+    sum_fleet(mix, s, &fleet);
+    double expected = expected_requests(mix, &fleet);
+    for (guint t = 0; t < mix->n; t++) {
+        const Kind *kind = &mix->typical[t];
+        double scarce = SCARCE + (kind->confined ? SCARCE_SHARE * mix->share[t] * expected : 0);
+        double worth = mix->share[t] * size_of(kind, &fleet);
+        raw[t] = worth * (PLENTY + exp(-fleet.counts[t] / scarce));
+        plain += worth;
+        weighed += raw[t];
+    }
+    /* sums to 1000 whatever the fleet, so that slices keep their weight against it */
+    for (guint t = 0; t < mix->n && weighed > 0; t++) {
+        double value = in_steps(1000 * raw[t] / weighed);
+        changed |= value != mix->value[t];
+        mix->value[t] = value;
+    }
+    return changed;
+}
+
+static gboolean
+is_due(const BerthMix *mix)
+{
+    guint64 step = mix->learned_at < 8192 ? MAX(1, mix->learned_at) : 8192;
+    return mix->seen >= 16 && mix->seen - mix->learned_at >= step;
+}
+
+/**
+ * berth_mix_refresh:
+ *
+ * Brings typical kinds and values up to date when enough has come or changed: kinds at every doubling
+ * of what was seen, values after a quarter of the fleet changed (four times a fleet of thousands).
+ * Cost when due: hosts times typical kinds.
+ *
+ * Returns: whether values changed, so that scores kept from before are stale
+ */
+gboolean
+berth_mix_refresh(BerthMix *mix, const BerthSnapshot *s)
+{
+    guint64 wait = s->hosts <= 2048 ? s->hosts / 4 : 4 * (guint64)s->hosts;
+    gboolean learn = is_due(mix) && !(mix->frozen && mix->learned_at > 0);
+    if (!learn && (mix->n == 0 || s->version - mix->weighed_at < MAX(1, wait))) {
+        return FALSE;
+    }
+    mix->weighed_at = s->version;
+    if (learn) {
+        mix->learned_at = mix->seen;
+        choose_typical(mix);
+        set_means(mix);
+        set_slice_worth(mix);
+        for (guint i = 0; i <= 1000 / SLICE_STEP; i++) {
+            mix->slice_worth[i] *= SLICE_WORTH;
+        }
+    }
+    return set_values(mix, s) || learn;
 }

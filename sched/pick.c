@@ -3,6 +3,7 @@
 #include "sched/pick.h"
 
 #include "sched/evaluate.h"
+#include "sched/mix.h"
 
 static gboolean
 scan(const BerthAsk *ask, const BerthPlan *plan, BerthDecision *decision)
@@ -38,6 +39,7 @@ berth_pick(BerthSnapshot *snapshot, const BerthRequest *request, const BerthPoli
     memset(decision, 0, sizeof(*decision));
     berth_ask_init(&ask, snapshot, request);
     berth_plan_init(&plan, &ask, policy == NULL ? berth_policy_default() : policy);
+    berth_mix_refresh(snapshot->mix, snapshot);
     return scan(&ask, &plan, decision);
 }
 

@@ -6,7 +6,7 @@ static const BerthPolicy policies[] = {
     {
         .name = "default",
         .doc = "Keeps room for the requests that usually come, then packs.",
-        .weights = {{"wish", 64}, {"avoid", 128}, {"image", 1}, {"pack", 1}},
+        .weights = {{"avoid", 4096}, {"wish", 1024}, {"image", 16}, {"room", 65536}, {"pack", 1}},
     },
     {
         .name = "first-fit",
@@ -26,6 +26,11 @@ static const BerthPolicy policies[] = {
         .name = "dot-product",
         .doc = "The host whose free vector points least in the request's direction.",
         .weights = {{"dot-product", 1}},
+    },
+    {
+        .name = "fgd",
+        .doc = "Fragmentation gradient descent over devices.",
+        .weights = {{"fgd", 1}},
     },
 };
 

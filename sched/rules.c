@@ -27,12 +27,14 @@
     RULE(wish)          \
     RULE(avoid)         \
     RULE(image)         \
+    RULE(room)          \
     RULE(pack)          \
     RULE(spread_load)   \
     RULE(balance)       \
     RULE(best_fit)      \
     RULE(balance_fit)   \
-    RULE(dot_product)
+    RULE(dot_product)   \
+    RULE(fgd)
 /* clang-format on */
 
 #define DECLARE(rule) extern const BerthRule berth_rule_##rule;

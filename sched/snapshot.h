@@ -151,6 +151,8 @@ void berth_snapshot_release_charge(BerthSnapshot *snapshot, guint32 charge);
 guint32 berth_snapshot_find_charge(const BerthSnapshot *snapshot, const char *uid);
 guint32 berth_snapshot_charge_host(const BerthSnapshot *snapshot, guint32 charge);
 
+void berth_snapshot_observe(BerthSnapshot *snapshot, const BerthRequest *request);
+void berth_snapshot_stop_learning(BerthSnapshot *snapshot);
 void berth_snapshot_set_survivable(BerthSnapshot *snapshot, gboolean survivable);
 void berth_snapshot_set_quota(BerthSnapshot *snapshot, const char *project, gint64 cpu_millis,
                               gint64 memory_mib, gint64 device_millis);

@@ -1,0 +1,22 @@
+/* Prefers the placing that costs the least room for the requests that usually come; see mix.c. */
+#include "sched/mix.h"
+#include "sched/rules.h"
+
+static gint64
+score(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
+{
+    BerthRoom room;
+    berth_room_read(&room, ask->snapshot, host);
+    double before = berth_room_value(ask->snapshot->mix, &room);
+    berth_room_place(&room, ask, placement);
+    double cost = before - berth_room_value(ask->snapshot->mix, &room);
+    double scale = berth_mix_scale(ask->snapshot->mix, ask);
+    return (gint64)(BERTH_SCORE_MAX * (scale / (scale + MAX(0, cost))));
+}
+
+const BerthRule berth_rule_room = {
+    .code = "room",
+    .doc = "The placing that costs least room for the requests that usually come.",
+    .reach = BERTH_REACH_LOAD,
+    .score = score,
+};

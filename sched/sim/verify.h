@@ -1,0 +1,20 @@
+/* An independent check of placements: capacities and hard rules only, its own bookkeeping. */
+#pragma once
+
+#include "sched/snapshot.h"
+
+G_BEGIN_DECLS
+
+typedef struct SimVerifier SimVerifier;
+
+SimVerifier *sim_verifier_new(void);
+void sim_verifier_free(SimVerifier *verifier);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SimVerifier, sim_verifier_free)
+void sim_verifier_add_host(SimVerifier *verifier, guint32 index, const BerthHost *host);
+guint sim_verifier_place(SimVerifier *verifier, const BerthRequest *request,
+                         const BerthPlacement *placement);
+void sim_verifier_release(SimVerifier *verifier, guint token);
+gboolean sim_verifier_is_clean(const SimVerifier *verifier);
+const char *sim_verifier_complaint(const SimVerifier *verifier);
+
+G_END_DECLS
