@@ -68,23 +68,23 @@ code_of_details(const virError *reason)
     return code;
 }
 
-/* Sets @error from libvirt's last error of this thread: "<format>: <libvirt's text>". */
+/* See berth_virt_error(). @reason: (transfer full) (nullable): from virSaveLastError(). */
 void
-berth_virt_error(GError **error, const char *format, ...)
+berth_virt_error_take(virErrorPtr reason, GError **error, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     g_autofree char *what = g_strdup_vprintf(format, args);
     va_end(args);
-    const virError *reason = virGetLastError();
     if (reason == NULL || reason->code == VIR_ERR_OK) {
         berth_error_set(error, BERTH_ERROR_INTERNAL, "%s: libvirt gives no reason", what);
-        return;
+    } else {
+        g_autofree char *text = g_strdup(reason->message != NULL ? reason->message : "");
+        g_strdelimit(g_strstrip(text), "\r\n", ' ');
+        g_autofree char *shown = g_utf8_make_valid(text, -1);
+        berth_error_set(error, code_of_details(reason), "%s: %s", what, shown);
     }
-    g_autofree char *text = g_strdup(reason->message != NULL ? reason->message : "");
-    g_strdelimit(g_strstrip(text), "\r\n", ' ');
-    g_autofree char *shown = g_utf8_make_valid(text, -1);
-    berth_error_set(error, code_of_details(reason), "%s: %s", what, shown);
+    virFreeError(reason);
 }
 
 /* Returns: libvirt's code of this thread's last error. */

@@ -50,7 +50,16 @@ virConnectPtr berth_virt_session_bulk(BerthVirtSession *session, GError **error)
 
 virConnectPtr berth_virt_open(const char *uri, GError **error);
 void berth_virt_close(virConnectPtr connection, virConnectCloseFunc on_close, int events);
-void berth_virt_error(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
+void berth_virt_error_take(virErrorPtr reason, GError **error, const char *format, ...)
+    G_GNUC_PRINTF(3, 4);
+/* Sets @error from libvirt's last error of this thread: "<what was tried>: <libvirt's text>". A macro,
+ * because an argument such as virDomainGetName() would make libvirt forget the error. */
+#define berth_virt_error(error, ...)                                                               \
+    G_STMT_START {                                                                                 \
+        virErrorPtr reason_ = virSaveLastError();                                                  \
+        berth_virt_error_take(reason_, error, __VA_ARGS__);                                        \
+    }                                                                                              \
+    G_STMT_END
 int berth_virt_last_code(void);
 
 typedef gboolean (*BerthVirtVerb)(BerthVirtSession *session, const BerthHostCall *call,

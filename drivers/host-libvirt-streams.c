@@ -390,6 +390,7 @@ stop_channel(VirtChannel *channel)
     if (channel->is_listening) {
         channel->is_listening = FALSE;
         virStreamEventRemoveCallback(channel->stream);
+        g_atomic_int_add(&channel->refs, -1); /* the callback's; the caller holds another */
     }
     if (g_ptr_array_remove_fast(channel->lane->channels, channel)) {
         g_atomic_int_set(&channel->is_cancelled, TRUE);
@@ -476,12 +477,12 @@ on_report(gpointer data)
     if (report->error != NULL) {
         end_channel(channel, report->error);
     } else if (!channel->is_closed && !channel->is_ended && !channel->is_listening) {
-        /* READABLE only: a registered WRITABLE fires without end. */
+        /* READABLE only: a registered WRITABLE fires without end. The callback holds a reference,
+         * dropped with it by us: not every libvirt calls its free function. */
         channel->is_listening = TRUE;
+        channel_ref(channel);
         if (virStreamEventAddCallback(channel->stream, VIR_STREAM_EVENT_READABLE, on_readable,
-                                      channel_ref(channel), channel_unref) < 0) {
-            channel->is_listening = FALSE;
-            channel_unref(channel);
+                                      channel, NULL) < 0) {
             g_autoptr(GError) error = NULL;
             berth_virt_error(&error, "can't receive from domain '%s'", channel->uuid);
             end_channel(channel, error);
