@@ -178,6 +178,11 @@ typedef struct {
     gint64 pod_overhead_mib, vm_overhead_mib; /* of QEMU, charged with each guest */
 } BerthSettingsSpec;
 
+/* ---- RequestKey: hidden; name is a hash of actor, collection and key ---- */
+typedef struct {
+    char *fingerprint, *target_uid, *target_path;
+} BerthRequestKeySpec;
+
 /* ---- Address: hidden; name is "<network>.<ip with - for . and :>" ---- */
 typedef struct {
     char *network, *ip, *mac, *owner_uid;
