@@ -27,6 +27,7 @@ struct BerthBlobs {
     BerthFlights *flights; /* owned */
     GMutex mutex;
     GHashTable *pins;    /* owned; hex -> count */
+    GHashTable *fresh;   /* owned; hex of pinned blobs that only their owner knows of -> owner */
     GHashTable *writing; /* owned; hex of partial files that are open */
     guint64 usage;       /* bytes of finished files */
     guint64 promised;    /* bytes admitted and not yet released */
@@ -41,6 +42,7 @@ struct BerthBlobWriter {
     guint64 size_max, offset;
     GChecksum *checksum; /* owned; of the first offset bytes */
     gboolean finished;
+    gconstpointer owner; /* only compared */
 };
 
 static const char *const folders[] = {"blobs",         "blobs/sha256", "partial", "rootfs",
@@ -158,6 +160,7 @@ berth_blobs_open(const char *folder, const BerthBlobsOptions *options, GError **
     blobs->flights = berth_flights_new();
     g_mutex_init(&blobs->mutex);
     blobs->pins = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    blobs->fresh = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     blobs->writing = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     if (options != NULL) {
         blobs->options = *options;
@@ -193,6 +196,7 @@ berth_blobs_unref(BerthBlobs *blobs)
     berth_fd_clear(&blobs->lock_fd);
     berth_flights_free(blobs->flights);
     g_hash_table_unref(blobs->pins);
+    g_hash_table_unref(blobs->fresh);
     g_hash_table_unref(blobs->writing);
     g_mutex_clear(&blobs->mutex);
     g_free(blobs->folder);
@@ -248,6 +252,17 @@ berth_blobs_has(BerthBlobs *blobs, const BerthDigest *digest, guint64 *size)
     return TRUE;
 }
 
+static void
+fail_to_open(const BerthDigest *digest, int errnum, GError **error)
+{
+    if (errnum == ENOENT) {
+        berth_error_set_at(error, BERTH_ERROR_NOT_FOUND, NULL, "pull the image again",
+                           "'sha256:%s' is not in the image cache", digest->hex);
+    } else {
+        berth_error_set_errno(error, errnum, "can't open the blob 'sha256:%s'", digest->hex);
+    }
+}
+
 /** Returns: a descriptor of the blob for reading, the caller's; -1 and NOT_FOUND when it is not there. */
 int
 berth_blobs_open_blob(BerthBlobs *blobs, const BerthDigest *digest, GError **error)
@@ -255,7 +270,7 @@ berth_blobs_open_blob(BerthBlobs *blobs, const BerthDigest *digest, GError **err
     g_autofree char *name = name_in("blobs/sha256", digest);
     int fd = openat(blobs->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-        berth_error_set_errno(error, errno, "can't open the blob 'sha256:%s'", digest->hex);
+        fail_to_open(digest, errno, error);
     }
     return fd;
 }
@@ -286,6 +301,10 @@ berth_blobs_read(BerthBlobs *blobs, const BerthDigest *digest, gsize limit, char
     g_autofree char *name = name_in("blobs/sha256", digest);
     g_autofree char *bytes = NULL;
     gsize count;
+    if (!berth_blobs_has(blobs, digest, NULL)) {
+        fail_to_open(digest, ENOENT, error);
+        return FALSE;
+    }
     if (!berth_fd_read_file(blobs->fd, name, limit, &bytes, &count, error)) {
         return FALSE;
     }
@@ -360,6 +379,20 @@ add_pin(BerthBlobs *blobs, const BerthDigest *digest)
 {
     guint count = GPOINTER_TO_UINT(g_hash_table_lookup(blobs->pins, digest->hex));
     g_hash_table_insert(blobs->pins, g_strdup(digest->hex), GUINT_TO_POINTER(count + 1));
+    g_hash_table_remove(blobs->fresh, digest->hex);
+}
+
+static void
+remove_pin(BerthBlobs *blobs, const BerthDigest *digest)
+{
+    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(blobs->pins, digest->hex));
+    g_return_if_fail(count > 0);
+    if (count == 1) {
+        g_hash_table_remove(blobs->pins, digest->hex);
+        g_hash_table_remove(blobs->fresh, digest->hex);
+    } else {
+        g_hash_table_insert(blobs->pins, g_strdup(digest->hex), GUINT_TO_POINTER(count - 1));
+    }
 }
 
 /** Keeps @digest, which need not be there yet, from being collected until berth_blobs_unpin(). */
@@ -374,20 +407,35 @@ void
 berth_blobs_unpin(BerthBlobs *blobs, const BerthDigest *digest)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&blobs->mutex);
-    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(blobs->pins, digest->hex));
-    g_return_if_fail(count > 0);
-    if (count == 1) {
-        g_hash_table_remove(blobs->pins, digest->hex);
-    } else {
-        g_hash_table_insert(blobs->pins, g_strdup(digest->hex), GUINT_TO_POINTER(count - 1));
+    remove_pin(blobs, digest);
+}
+
+/**
+ * berth_blobs_discard:
+ * @digest: of a blob that the caller's writer finished
+ *
+ * As berth_blobs_unpin(), and removes the blob when it was new then and nobody else came to know of it
+ * since.
+ */
+void
+berth_blobs_discard(BerthBlobs *blobs, const BerthDigest *digest)
+{
+    g_autofree char *name = name_in("blobs/sha256", digest);
+    struct stat info;
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&blobs->mutex);
+    if (g_hash_table_contains(blobs->fresh, digest->hex) &&
+        fstatat(blobs->fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        unlinkat(blobs->fd, name, 0) == 0) {
+        blobs->usage -= MIN(blobs->usage, (guint64)info.st_size);
     }
+    remove_pin(blobs, digest);
 }
 
 /* Puts the checked and synced file @from in place, pinned once for the caller. Under one lock with
  * the pin, so that no sweep comes between. */
 static gboolean
 publish(BerthBlobs *blobs, int fd, const char *from, const char *folder, const BerthDigest *digest,
-        GError **error)
+        gconstpointer owner, GError **error)
 {
     g_autofree char *to = name_in(folder, digest);
     struct stat info, old;
@@ -404,7 +452,11 @@ publish(BerthBlobs *blobs, int fd, const char *from, const char *folder, const B
     }
     blobs->usage -= there ? MIN(blobs->usage, (guint64)old.st_size) : 0;
     blobs->usage += (guint64)info.st_size;
+    gboolean own = owner != NULL && g_hash_table_lookup(blobs->fresh, digest->hex) == owner;
     add_pin(blobs, digest);
+    if (!there || own) {
+        g_hash_table_insert(blobs->fresh, g_strdup(digest->hex), (gpointer)owner);
+    }
     return TRUE;
 }
 
@@ -424,7 +476,7 @@ berth_blobs_adopt(BerthBlobs *blobs, const char *temporary, const char *folder,
         berth_error_set_errno(error, errno, "can't open '%s'", temporary);
         return FALSE;
     }
-    return publish(blobs, fd, temporary, folder, digest, error);
+    return publish(blobs, fd, temporary, folder, digest, NULL, error);
 }
 
 /* Digests what an earlier attempt left, so that the rest can be asked for. */
@@ -498,6 +550,13 @@ berth_blob_writer_new(BerthBlobs *blobs, const BerthDigest *expected, guint64 si
         return NULL;
     }
     return resume(writer, error) ? g_steal_pointer(&writer) : NULL;
+}
+
+/** Names who writes (only compared), so that berth_blobs_discard() knows its own blobs. */
+void
+berth_blob_writer_set_owner(BerthBlobWriter *writer, gconstpointer owner)
+{
+    writer->owner = owner;
 }
 
 /** Returns: the file as written so far, borrowed; for looking at, before it is made visible. */
@@ -583,7 +642,8 @@ berth_blob_writer_finish(BerthBlobWriter *writer, guint64 expected_size, BerthDi
         berth_blob_writer_restart(writer, NULL);
         return FALSE;
     }
-    if (!publish(writer->blobs, writer->fd, writer->path, "blobs/sha256", &found, error)) {
+    if (!publish(writer->blobs, writer->fd, writer->path, "blobs/sha256", &found, writer->owner,
+                 error)) {
         return FALSE;
     }
     writer->finished = TRUE;

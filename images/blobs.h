@@ -46,9 +46,11 @@ BerthFlights *berth_blobs_flights(BerthBlobs *blobs);
 /* A pinned digest is never collected. Pins count, and end with the process. */
 void berth_blobs_pin(BerthBlobs *blobs, const BerthDigest *digest);
 void berth_blobs_unpin(BerthBlobs *blobs, const BerthDigest *digest);
+void berth_blobs_discard(BerthBlobs *blobs, const BerthDigest *digest);
 
 BerthBlobWriter *berth_blob_writer_new(BerthBlobs *blobs, const BerthDigest *expected,
                                        guint64 size_max, GError **error);
+void berth_blob_writer_set_owner(BerthBlobWriter *writer, gconstpointer owner);
 int berth_blob_writer_fd(const BerthBlobWriter *writer);
 guint64 berth_blob_writer_offset(const BerthBlobWriter *writer);
 gboolean berth_blob_writer_restart(BerthBlobWriter *writer, GError **error);

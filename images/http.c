@@ -24,6 +24,7 @@ typedef struct {
     gsize header_bytes;
     guint64 body_bytes;
     gint64 deadline_us;
+    char *shown;   /* owned; the URL without its query, which may hold a secret */
     GError *error; /* owned; why a callback ended the transfer */
 } Exchange;
 
@@ -102,7 +103,7 @@ open_socket(void *user_data, curlsocktype purpose, struct curl_sockaddr *address
             if (exchange->error == NULL) {
                 berth_error_set(&exchange->error, BERTH_ERROR_DENIED,
                                 "'%.200s' leads to an address inside our own networks",
-                                exchange->request->url);
+                                exchange->shown);
             }
             return CURL_SOCKET_BAD;
         }
@@ -122,7 +123,7 @@ report_progress(void *user_data, curl_off_t total, curl_off_t now, curl_off_t up
     if (exchange->error == NULL && exchange->deadline_us != 0 &&
         g_get_monotonic_time() > exchange->deadline_us) {
         berth_error_set(&exchange->error, BERTH_ERROR_TIMEOUT,
-                        "'%.200s' did not answer within %u s", exchange->request->url,
+                        "'%.200s' did not answer within %u s", exchange->shown,
                         exchange->request->deadline_s);
     }
     return exchange->error == NULL ? 0 : 1;
@@ -174,7 +175,7 @@ take_header(char *line, size_t size, size_t count, void *user_data)
     exchange->header_bytes += bytes;
     if (exchange->header_bytes > exchange->request->header_bytes_max) {
         berth_error_set(&exchange->error, BERTH_ERROR_CORRUPT,
-                        "'%.200s' sent more than %zu bytes of headers", exchange->request->url,
+                        "'%.200s' sent more than %zu bytes of headers", exchange->shown,
                         exchange->request->header_bytes_max);
         return 0;
     }
@@ -208,7 +209,7 @@ take_body(char *data, size_t size, size_t count, void *user_data)
     }
     if (exchange->body_bytes > request->body_max) {
         berth_error_set(&exchange->error, BERTH_ERROR_CORRUPT,
-                        "'%.200s' sent more than %" G_GUINT64_FORMAT " bytes", request->url,
+                        "'%.200s' sent more than %" G_GUINT64_FORMAT " bytes", exchange->shown,
                         request->body_max);
         return 0;
     }
@@ -285,9 +286,13 @@ set_curl_error(Exchange *exchange, CURLcode code, const char *details, GError **
     } else if (code == CURLE_WEIRD_SERVER_REPLY) {
         as = BERTH_ERROR_CORRUPT;
     }
+    if (code == CURLE_OUT_OF_MEMORY) {
+        as = BERTH_ERROR_CORRUPT; /* how curl calls a line of headers over its own limit */
+        details = "a header is too long";
+    }
     g_autofree char *text =
         g_strescape(details[0] == '\0' ? curl_easy_strerror(code) : details, NULL);
-    berth_error_set(error, as, "'%.200s': %.200s", exchange->request->url, text);
+    berth_error_set(error, as, "'%.200s': %.200s", exchange->shown, text);
 }
 
 /**
@@ -323,12 +328,14 @@ berth_http_get(CURL *curl, const BerthHttpRequest *request, BerthHttpAnswer *ans
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, details);
     curl_easy_setopt(curl, CURLOPT_URL, request->url);
+    exchange.shown = g_strndup(request->url, strcspn(request->url, "?#"));
     CURLcode code = curl_easy_perform(curl);
     curl_slist_free_all(headers);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
     gboolean unused_body = code == CURLE_WRITE_ERROR && exchange.error == NULL;
     if (code == CURLE_OK || unused_body) {
+        g_free(exchange.shown);
         g_clear_error(&exchange.error); /* one of several addresses was refused, another worked */
         return TRUE;
     }
@@ -337,6 +344,7 @@ berth_http_get(CURL *curl, const BerthHttpRequest *request, BerthHttpAnswer *ans
     } else {
         set_curl_error(&exchange, code, details, error);
     }
+    g_free(exchange.shown);
     return FALSE;
 }
 

@@ -124,11 +124,13 @@ import_file(Load *load, const char *name, guint64 size, ReadFunc read_some, gpoi
 {
     BerthDigest announced;
     gboolean known = named_digest(name, &announced);
-    gboolean old = known && berth_blobs_has(load->blobs, &announced, NULL);
     if (!berth_blobs_admit(load->blobs, size, error)) {
         return FALSE;
     }
     g_autoptr(BerthBlobWriter) writer = berth_blob_writer_new(load->blobs, NULL, size, error);
+    if (writer != NULL) {
+        berth_blob_writer_set_owner(writer, load);
+    }
     gboolean ok = writer != NULL && copy_bytes(writer, read_some, source, error) &&
                   berth_blob_writer_finish(writer, size, &file->digest, &file->size, error);
     berth_blobs_release(load->blobs, size);
@@ -136,9 +138,6 @@ import_file(Load *load, const char *name, guint64 size, ReadFunc read_some, gpoi
         return FALSE;
     }
     keep_pin(load, &file->digest);
-    if (!old) {
-        g_hash_table_add(load->fresh, g_strdup(file->digest.hex));
-    }
     if (known && !berth_digest_equal(&announced, &file->digest)) {
         berth_error_set(error, BERTH_ERROR_CORRUPT,
                         "the archive's blob sha256:%s has the digest sha256:%s", announced.hex,
@@ -554,44 +553,37 @@ load_tar(Load *load, int fd, GError **error)
     return FALSE;
 }
 
-/* What is left of @fresh after the images' needs were taken out was of no use. */
+/* Adds what the image @digest needs to the set @needed. */
 static void
-spare_image(Load *load, const BerthDigest *digest)
+need_image(Load *load, const BerthDigest *digest, GHashTable *needed)
 {
     g_autoptr(BerthManifest) manifest = read_manifest(load, digest, NULL);
-    g_hash_table_remove(load->fresh, digest->hex);
+    g_hash_table_add(needed, g_strdup(digest->hex));
     if (manifest == NULL || manifest->type != BERTH_MANIFEST_IMAGE) {
         return;
     }
-    g_hash_table_remove(load->fresh, manifest->config.digest.hex);
+    g_hash_table_add(needed, g_strdup(manifest->config.digest.hex));
     for (guint i = 0; i < manifest->layers->len; i++) {
         const BerthDescriptor *layer = manifest->layers->pdata[i];
-        g_hash_table_remove(load->fresh, layer->digest.hex);
-    }
-}
-
-static void
-drop_pins(Load *load, gboolean all)
-{
-    for (guint i = load->pins->len; i > 0; i--) {
-        BerthDigest *digest = load->pins->pdata[i - 1];
-        if (all || g_hash_table_contains(load->fresh, digest->hex)) {
-            berth_blobs_unpin(load->blobs, digest);
-            g_ptr_array_remove_index(load->pins, i - 1);
-        }
+        g_hash_table_add(needed, g_strdup(layer->digest.hex));
     }
 }
 
 static void
 remove_unused(Load *load, gboolean ok)
 {
-    g_autoptr(GHashTable) none = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(GHashTable) needed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (guint i = 0; ok && i < load->loaded->len; i++) {
         const BerthLoaded *loaded = load->loaded->pdata[i];
-        spare_image(load, &loaded->manifest);
+        need_image(load, &loaded->manifest, needed);
     }
-    drop_pins(load, !ok);
-    berth_blobs_sweep(load->blobs, none, load->fresh, NULL, NULL);
+    for (guint i = load->pins->len; i > 0; i--) {
+        const BerthDigest *digest = load->pins->pdata[i - 1];
+        if (!g_hash_table_contains(needed, digest->hex)) {
+            berth_blobs_discard(load->blobs, digest);
+            g_ptr_array_remove_index(load->pins, i - 1);
+        }
+    }
 }
 
 static void
@@ -599,7 +591,6 @@ load_clear(Load *load)
 {
     g_hash_table_unref(load->files);
     g_hash_table_unref(load->links);
-    g_hash_table_unref(load->fresh);
     g_free(load->index);
     g_free(load->docker);
     g_clear_pointer(&load->loaded, g_ptr_array_unref);
@@ -630,7 +621,6 @@ berth_layout_load(BerthBlobs *blobs, int fd, guint64 size_max, BerthLayoutProgre
         .size_max = size_max,
         .files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
         .links = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
-        .fresh = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
         .loaded = g_ptr_array_new_with_free_func((GDestroyNotify)berth_loaded_free),
         .pins = pins,
         .progress = progress,
