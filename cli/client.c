@@ -379,6 +379,19 @@ says_json(CURL *curl)
                             g_str_has_prefix(type, "application/problem+json"));
 }
 
+/** Reads JSON that a server sent. Errors: CORRUPT: the fault is not the user's. */
+json_t *
+berth_client_parse(const char *text, gsize size, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    json_t *value =
+        berth_json_parse_limited(text, size, ANSWER_MAX, 2 * BERTH_JSON_DEPTH_MAX, &problem);
+    if (value == NULL) {
+        berth_error_set(error, BERTH_ERROR_CORRUPT, "the server's answer: %s", problem->message);
+    }
+    return value;
+}
+
 /* Runs @transfer; a status that is not 2xx becomes the error that the daemon tells. */
 static gboolean
 perform(Transfer *transfer, json_t **body, GError **error)
@@ -401,10 +414,8 @@ perform(Transfer *transfer, json_t **body, GError **error)
     }
     g_autoptr(json_t) json = NULL;
     if (transfer->text->len > 0 && says_json(transfer->curl)) {
-        json = berth_json_parse_limited(transfer->text->str, transfer->text->len, ANSWER_MAX,
-                                        2 * BERTH_JSON_DEPTH_MAX, error);
+        json = berth_client_parse(transfer->text->str, transfer->text->len, error);
         if (json == NULL) {
-            g_prefix_error(error, "the server's answer: ");
             return FALSE;
         }
     }

@@ -134,7 +134,7 @@ on_line(const char *line, gpointer user_data, GError **error)
         return TRUE;
     }
     g_autoptr(json_t) record =
-        berth_json_parse_limited(line, strlen(line), G_MAXSIZE, BERTH_JSON_DEPTH_MAX, error);
+        berth_client_parse(line, strlen(line), error);
     return record != NULL && print_record(user_data, record, error);
 }
 

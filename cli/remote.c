@@ -365,7 +365,7 @@ loop(Remote *remote, int signals, GError **error)
         }
     }
     if (remote->head == NULL) {
-        berth_stream_close(remote->stream, 1000, NULL);
+        berth_stream_close(remote->stream, 1000, "");
         flush_stream(remote, NULL);
     }
     if (remote->error != NULL) {

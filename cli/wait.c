@@ -67,7 +67,7 @@ follow_line(const char *line, gpointer user_data, GError **error)
         return !follow->over;
     }
     g_autoptr(json_t) change =
-        berth_json_parse_limited(line, strlen(line), G_MAXSIZE, 2 * BERTH_JSON_DEPTH_MAX, error);
+        berth_client_parse(line, strlen(line), error);
     const char *type = berth_json_string(change, "type");
     if (type == NULL) {
         if (change != NULL) {

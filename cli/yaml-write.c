@@ -8,6 +8,8 @@
 
 #include "cli/escape.h"
 
+#define KEY_MAX 128
+
 /* Words that some YAML version reads as something else than text. */
 static gboolean
 is_special_word(const char *text)
@@ -109,6 +111,24 @@ write_text(GString *out, const char *text, guint indent)
 
 static void write_value(GString *out, const json_t *value, guint indent, gboolean after_dash);
 
+/* Readers look for the colon of a plain key within 1,024 characters; a longer key says that it is one. */
+static void
+write_key(GString *out, const char *key, guint indent)
+{
+    gboolean is_long = strlen(key) > KEY_MAX;
+    if (is_long) {
+        g_string_append(out, "? ");
+    }
+    if (is_plain(key) && !is_long) {
+        g_string_append(out, key);
+    } else {
+        write_quoted(out, key);
+    }
+    if (is_long) {
+        g_string_append_printf(out, "\n%*s", (int)indent, "");
+    }
+}
+
 static void
 write_object(GString *out, const json_t *object, guint indent, gboolean after_dash)
 {
@@ -120,11 +140,7 @@ write_object(GString *out, const json_t *object, guint indent, gboolean after_da
             g_string_append_printf(out, "\n%*s", (int)indent, "");
         }
         first = FALSE;
-        if (is_plain(key)) {
-            g_string_append(out, key);
-        } else {
-            write_quoted(out, key);
-        }
+        write_key(out, key, indent);
         g_string_append_c(out, ':');
         write_value(out, value, indent + 2, FALSE);
     }

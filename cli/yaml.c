@@ -27,7 +27,10 @@ typedef struct {
     yaml_event_t event; /* the current one; valid while have_event */
     gboolean have_event;
     GHashTable *anchors; /* owned; name -> Anchor; of the current document */
-    gsize nodes, bytes;  /* taken so far by all documents */
+    const char *text, *end; /* borrowed; the input */
+    const char *seen;       /* a place in it, and */
+    gsize seen_index;       /* how many characters stand before */
+    gsize nodes, bytes;     /* taken so far by all documents */
     guint aliases;
     GError *error; /* owned; the first failure */
 } Reader;
@@ -79,6 +82,36 @@ charge(Reader *reader, const yaml_mark_t *mark, gsize nodes, gsize bytes)
     if (reader->nodes > BERTH_YAML_NODES_MAX || reader->bytes > BERTH_YAML_SIZE_MAX) {
         refuse(reader, mark, "more than %d values or %d bytes once aliases are expanded",
                BERTH_YAML_NODES_MAX, BERTH_YAML_SIZE_MAX);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* The byte before @mark, which counts characters; 0 at the beginning. Marks are asked for in order. */
+static char
+byte_before(Reader *reader, const yaml_mark_t *mark)
+{
+    while (reader->seen_index < mark->index && reader->seen < reader->end) {
+        reader->seen = g_utf8_next_char(reader->seen);
+        reader->seen_index++;
+    }
+    return reader->seen > reader->text && reader->seen <= reader->end ? reader->seen[-1] : 0;
+}
+
+/* Two places where libyaml 0.2.5 reads YAML 1.2 as something else: "{?a: 1}" has the key "?a", and
+ * "&a:b c" is the anchor "a:b". They are refused, for a wrong value is worse than none. */
+static gboolean
+check_misread(Reader *reader, const yaml_event_t *event, gboolean is_key)
+{
+    const yaml_mark_t *mark = &event->start_mark;
+    if (is_key && byte_before(reader, mark) == '?') {
+        refuse(reader, mark, "a question mark that begins a key must be quoted");
+        return FALSE;
+    }
+    if (event->type == YAML_SCALAR_EVENT && event->data.scalar.anchor != NULL &&
+        event->data.scalar.value[0] == ':' &&
+        event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
+        refuse(reader, mark, "an anchor's name must not hold a colon");
         return FALSE;
     }
     return TRUE;
@@ -229,7 +262,7 @@ read_scalar(Reader *reader)
     const char *text = (const char *)event->data.scalar.value;
     const char *tag = (const char *)event->data.scalar.tag;
     gsize length = event->data.scalar.length;
-    if (!charge(reader, &event->start_mark, 1, length)) {
+    if (!check_misread(reader, event, FALSE) || !charge(reader, &event->start_mark, 1, length)) {
         return NULL;
     }
     if (memchr(text, '\0', length) != NULL) {
@@ -295,6 +328,9 @@ read_key(Reader *reader)
     }
     if (event->type != YAML_SCALAR_EVENT) {
         return refuse(reader, mark, "a key must be a text");
+    }
+    if (!check_misread(reader, event, TRUE)) {
+        return NULL;
     }
     const char *text = (const char *)event->data.scalar.value;
     gboolean plain =
@@ -457,13 +493,22 @@ berth_yaml_parse(const char *text, gsize size, GError **error)
                         size, BERTH_YAML_SIZE_MAX);
         return NULL;
     }
-    Reader reader = {0};
+    /* libyaml takes a last line of blanks for nothing unless a line end follows it. */
+    gboolean whole = size == 0 || text[size - 1] == '\n';
+    g_autofree char *longer = whole ? NULL : g_malloc(size + 1);
+    if (!whole) {
+        memcpy(longer, text, size);
+        longer[size++] = '\n';
+        text = longer;
+    }
+    Reader reader = {.text = text, .seen = text, .end = text + size};
     if (!yaml_parser_initialize(&reader.parser)) {
         berth_error_set(error, BERTH_ERROR_EXHAUSTED, "no memory to read YAML");
         return NULL;
     }
     reader.anchors = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, anchor_free);
-    yaml_parser_set_input_string(&reader.parser, (const unsigned char *)text, size);
+    yaml_parser_set_input_string(&reader.parser, (const unsigned char *)reader.text,
+                                 (gsize)(reader.end - reader.text));
     yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
     g_autoptr(json_t) documents = json_array();
     gboolean ok = read_documents(&reader, documents);
