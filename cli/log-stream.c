@@ -133,8 +133,7 @@ on_line(const char *line, gpointer user_data, GError **error)
     if (line == NULL || *line == '\0') {
         return TRUE;
     }
-    g_autoptr(json_t) record =
-        berth_client_parse(line, strlen(line), error);
+    g_autoptr(json_t) record = berth_client_parse(line, strlen(line), error);
     return record != NULL && print_record(user_data, record, error);
 }
 

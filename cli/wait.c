@@ -66,8 +66,7 @@ follow_line(const char *line, gpointer user_data, GError **error)
         follow->over = !follow->change("tick", NULL, follow->user_data, error);
         return !follow->over;
     }
-    g_autoptr(json_t) change =
-        berth_client_parse(line, strlen(line), error);
+    g_autoptr(json_t) change = berth_client_parse(line, strlen(line), error);
     const char *type = berth_json_string(change, "type");
     if (type == NULL) {
         if (change != NULL) {

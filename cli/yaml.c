@@ -26,7 +26,7 @@ typedef struct {
     yaml_parser_t parser;
     yaml_event_t event; /* the current one; valid while have_event */
     gboolean have_event;
-    GHashTable *anchors; /* owned; name -> Anchor; of the current document */
+    GHashTable *anchors;    /* owned; name -> Anchor; of the current document */
     const char *text, *end; /* borrowed; the input */
     const char *seen;       /* a place in it, and */
     gsize seen_index;       /* how many characters stand before */
@@ -109,8 +109,7 @@ check_misread(Reader *reader, const yaml_event_t *event, gboolean is_key)
         return FALSE;
     }
     if (event->type == YAML_SCALAR_EVENT && event->data.scalar.anchor != NULL &&
-        event->data.scalar.value[0] == ':' &&
-        event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
+        event->data.scalar.value[0] == ':' && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
         refuse(reader, mark, "an anchor's name must not hold a colon");
         return FALSE;
     }

@@ -62,11 +62,12 @@ test_sends_what_was_asked(void)
     g_autoptr(json_t) body = json_pack("{s:s}", "kind", "Pod");
     const BerthRequestOptions options = {.body = body, .create_only = TRUE, .wait_s = 7};
     g_autoptr(GError) error = NULL;
-    g_autoptr(BerthReply) reply =
-        berth_client_call(fixture.client, "PUT", "/v1/projects/a%2Fb/pods/x?dry_run=1", &options, &error);
+    g_autoptr(BerthReply) reply = berth_client_call(
+        fixture.client, "PUT", "/v1/projects/a%2Fb/pods/x?dry_run=1", &options, &error);
     g_assert_no_error(error);
     g_assert_cmpint(reply->status, ==, 200);
-    g_assert_true(g_str_has_prefix(fixture.request, "PUT /v1/projects/a%2Fb/pods/x?dry_run=1 HTTP/1.1\r\n"));
+    g_assert_true(
+        g_str_has_prefix(fixture.request, "PUT /v1/projects/a%2Fb/pods/x?dry_run=1 HTTP/1.1\r\n"));
     g_assert_nonnull(strstr(fixture.request, "\r\nIf-None-Match: *\r\n"));
     g_assert_nonnull(strstr(fixture.request, "\r\nPrefer: wait=7\r\n"));
     g_assert_nonnull(strstr(fixture.request, "\r\nContent-Type: application/json\r\n"));
@@ -81,8 +82,9 @@ test_problems_keep_code_place_and_hint(void)
     begin(&fixture, answer_fixed);
     fixture.status = 507;
     fixture.type = "application/problem+json";
-    fixture.body = "{\"code\":\"exhausted\",\"detail\":\"no host has 4 vCPUs free\",\"hint\":\"berth why\","
-                   "\"pointer\":\"/spec/vcpus\"}";
+    fixture.body =
+        "{\"code\":\"exhausted\",\"detail\":\"no host has 4 vCPUs free\",\"hint\":\"berth why\","
+        "\"pointer\":\"/spec/vcpus\"}";
     g_autoptr(GError) error = NULL;
     g_assert_null(berth_client_get(fixture.client, "/v1/hosts", &error));
     g_assert_error(error, BERTH_ERROR, BERTH_ERROR_EXHAUSTED);
@@ -200,8 +202,9 @@ test_lists_are_read_page_by_page(void)
 /* ---- waiting by watching ---- */
 
 #define LINE(phase)                                                                                \
-    "{\"type\":\"put\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"project\":\"p\","    \
-    "\"uid\":\"u\",\"generation\":1},\"status\":{\"phase\":\"" phase                                   \
+    "{\"type\":\"put\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"project\":"     \
+    "\"p\","                                                                                       \
+    "\"uid\":\"u\",\"generation\":1},\"status\":{\"phase\":\"" phase                               \
     "\",\"observed_generation\":1}}}\n"
 
 /* The first stream breaks in the middle of a line, as when the daemon is killed. */
@@ -214,7 +217,8 @@ answer_watch(int fd, const char *request, gpointer user_data)
     if (fixture->turn++ == 0) {
         responder_write(fd, LINE("Pending") "{\"type\":\"pu");
     } else {
-        responder_write(fd, LINE("Starting") "{\"type\":\"bookmark\",\"revision\":7}\n" LINE("Running"));
+        responder_write(
+            fd, LINE("Starting") "{\"type\":\"bookmark\",\"revision\":7}\n" LINE("Running"));
         char rest;
         g_assert_cmpint(read(fd, &rest, 1), ==, 0); /* the client hangs up by itself */
     }
@@ -226,8 +230,8 @@ test_waits_go_on_behind_a_broken_watch(void)
     Fixture fixture;
     begin(&fixture, answer_watch);
     BerthSession session = {.settings = &fixture.settings, .client = fixture.client, .quiet = TRUE};
-    g_autoptr(json_t) pod = json_pack("{s:s, s:{s:s, s:s, s:s, s:i}}", "kind", "Pod", "metadata", "name",
-                                      "a", "project", "p", "uid", "u", "generation", 1);
+    g_autoptr(json_t) pod = json_pack("{s:s, s:{s:s, s:s, s:s, s:i}}", "kind", "Pod", "metadata",
+                                      "name", "a", "project", "p", "uid", "u", "generation", 1);
     g_autoptr(GError) error = NULL;
     g_autoptr(json_t) last = berth_wait_settled(&session, pod, 30, &error);
     g_assert_no_error(error);
@@ -240,10 +244,11 @@ static void
 answer_failed(int fd, const char *request, gpointer user_data)
 {
     responder_write(fd, "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n");
-    responder_write(fd, "{\"type\":\"put\",\"object\":{\"kind\":\"Task\",\"metadata\":{\"name\":\"t\",\"uid\":"
-                        "\"u\"},\"spec\":{\"verb\":\"pull\",\"target_name\":\"web\"},\"status\":{\"phase\":"
-                        "\"Failed\",\"reason\":{\"code\":\"timeout\",\"message\":\"too slow\",\"hint\":"
-                        "\"again\"}}}}\n");
+    responder_write(
+        fd, "{\"type\":\"put\",\"object\":{\"kind\":\"Task\",\"metadata\":{\"name\":\"t\",\"uid\":"
+            "\"u\"},\"spec\":{\"verb\":\"pull\",\"target_name\":\"web\"},\"status\":{\"phase\":"
+            "\"Failed\",\"reason\":{\"code\":\"timeout\",\"message\":\"too slow\",\"hint\":"
+            "\"again\"}}}}\n");
 }
 
 static void
@@ -280,8 +285,8 @@ test_secrets_that_others_can_read_are_refused(void)
     static const struct {
         int config, token;
         gboolean good;
-    } modes[] = {{0600, 0600, TRUE}, {0400, 0400, TRUE}, {0644, 0600, FALSE}, {0600, 0640, FALSE},
-                 {0600, 0604, FALSE}, {0620, 0600, FALSE}};
+    } modes[] = {{0600, 0600, TRUE},  {0400, 0400, TRUE},  {0644, 0600, FALSE},
+                 {0600, 0640, FALSE}, {0600, 0604, FALSE}, {0620, 0600, FALSE}};
     for (gsize i = 0; i < G_N_ELEMENTS(modes); i++) {
         g_assert_cmpint(chmod(path, modes[i].config), ==, 0);
         g_assert_cmpint(chmod(token, modes[i].token), ==, 0);
@@ -312,9 +317,15 @@ test_only_sockets_and_tls_are_spoken_to(void)
     static const struct {
         const char *where;
         gboolean good;
-    } cases[] = {{"/run/x.sock", TRUE},      {"unix:///run/x.sock", TRUE}, {"https://h:1", TRUE},
-                 {"http://h:1", FALSE},      {"h:1", FALSE},               {"https://h:1/v1", FALSE},
-                 {"https://u:p@h", FALSE},   {"file:///etc/passwd", FALSE}, {"", FALSE}};
+    } cases[] = {{"/run/x.sock", TRUE},
+                 {"unix:///run/x.sock", TRUE},
+                 {"https://h:1", TRUE},
+                 {"http://h:1", FALSE},
+                 {"h:1", FALSE},
+                 {"https://h:1/v1", FALSE},
+                 {"https://u:p@h", FALSE},
+                 {"file:///etc/passwd", FALSE},
+                 {"", FALSE}};
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         const BerthSettingsChoice choice = {.connect = cases[i].where};
         g_autoptr(BerthSettings) settings = berth_settings_load(&choice, NULL);
@@ -334,11 +345,13 @@ main(int argc, char **argv)
     g_test_add_func("/cli/client/foreign-servers-are-not-believed",
                     test_foreign_servers_are_not_believed);
     g_test_add_func("/cli/client/hostile-answers-cost-little", test_hostile_answers_cost_little);
-    g_test_add_func("/cli/client/an-absent-daemon-is-unreachable", test_an_absent_daemon_is_unreachable);
+    g_test_add_func("/cli/client/an-absent-daemon-is-unreachable",
+                    test_an_absent_daemon_is_unreachable);
     g_test_add_func("/cli/client/lists-are-read-page-by-page", test_lists_are_read_page_by_page);
     g_test_add_func("/cli/client/waits-go-on-behind-a-broken-watch",
                     test_waits_go_on_behind_a_broken_watch);
-    g_test_add_func("/cli/client/failed-tasks-tell-their-reason", test_failed_tasks_tell_their_reason);
+    g_test_add_func("/cli/client/failed-tasks-tell-their-reason",
+                    test_failed_tasks_tell_their_reason);
     g_test_add_func("/cli/settings/secrets-that-others-can-read-are-refused",
                     test_secrets_that_others_can_read_are_refused);
     g_test_add_func("/cli/settings/only-sockets-and-tls-are-spoken-to",

@@ -146,11 +146,26 @@ test_reads_sizes_and_times(void)
     static const struct {
         const char *text;
         gint64 value; /* -1: refused */
-    } sizes[] = {{"512", 512},  {"512m", 512},  {"512MiB", 512}, {"2g", 2048},       {"2GB", 2048},
-                 {"2Gi", 2048}, {"1t", 1 << 20}, {"2048k", 2},    {"100k", -1},       {"-1", -1},
-                 {" 1G", -1},   {"16EiB", -1},  {"1e400", -1},   {"18446744073709551616", -1},
-                 {"9223372036854775807t", -1},  {"", -1},        {"m", -1},          {"1.5g", -1}},
-      times[] = {{"30", 30}, {"30s", 30}, {"5m", 300}, {"2h", 7200}, {"1d", 86400}, {"1w", -1}, {"", -1}};
+    } sizes[] = {{"512", 512},
+                 {"512m", 512},
+                 {"512MiB", 512},
+                 {"2g", 2048},
+                 {"2GB", 2048},
+                 {"2Gi", 2048},
+                 {"1t", 1 << 20},
+                 {"2048k", 2},
+                 {"100k", -1},
+                 {"-1", -1},
+                 {" 1G", -1},
+                 {"16EiB", -1},
+                 {"1e400", -1},
+                 {"18446744073709551616", -1},
+                 {"9223372036854775807t", -1},
+                 {"", -1},
+                 {"m", -1},
+                 {"1.5g", -1}},
+      times[] = {{"30", 30},    {"30s", 30}, {"5m", 300}, {"2h", 7200},
+                 {"1d", 86400}, {"1w", -1},  {"", -1}};
     for (gsize i = 0; i < G_N_ELEMENTS(sizes); i++) {
         gint64 mib = -1;
         g_test_message("size '%s'", sizes[i].text);
@@ -188,7 +203,7 @@ test_the_table_is_sound(void)
         }
         gboolean over = FALSE, optional = FALSE;
         for (const BerthArgument *a = command->arguments; a != NULL && a->name != NULL; a++) {
-            g_assert_false(over);                     /* a rest takes all: it is the last */
+            g_assert_false(over);                    /* a rest takes all: it is the last */
             g_assert_true(!optional || a->optional); /* nothing needed behind what may be missing */
             g_assert_null(berth_option_find(command->options, a->name));
             over = a->rest;

@@ -57,7 +57,8 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cli/help/overview-is-as-reviewed", test_overview);
     g_test_add_func("/cli/help/run-is-as-reviewed", test_run);
-    g_test_add_func("/cli/help/every-command-is-in-the-man-page", test_every_command_is_in_the_man_page);
+    g_test_add_func("/cli/help/every-command-is-in-the-man-page",
+                    test_every_command_is_in_the_man_page);
     g_test_add_func("/cli/help/completion-is-good-bash", test_completion_is_good_bash);
     return g_test_run();
 }

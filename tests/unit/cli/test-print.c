@@ -54,7 +54,9 @@ test_escapes_what_terminals_obey(void)
         {"\x1b[31mred", "\\x1b[31mred"},
         {"a\nb\tc\r", "a\\nb\\tc\\r"},
         {"\x7f\x01", "\\x7f\\x01"},
-        {"\xc2\x9b" "31m", "\\u009b31m"},
+        {"\xc2\x9b"
+         "31m",
+         "\\u009b31m"},
         {"\u202egpj.exe", "\\u202egpj.exe"},
         {"a\u200bb", "a\\u200bb"},
         {"\xff\xfe", "\\xff\\xfe"},
@@ -114,10 +116,10 @@ static void
 test_naughty_strings_stay_texts(void)
 {
     const char *given = g_getenv("BERTH_CORPORA"), *source = g_getenv("TOP_SRCDIR");
-    g_autofree char *archive =
-        given != NULL ? g_build_filename(given, "naughty-strings.tar.xz", NULL)
-                      : g_build_filename(source != NULL ? source : ".", "..", "shared", "corpora",
-                                         "naughty-strings.tar.xz", NULL);
+    g_autofree char *archive = given != NULL
+                                   ? g_build_filename(given, "naughty-strings.tar.xz", NULL)
+                                   : g_build_filename(source != NULL ? source : ".", "..", "shared",
+                                                      "corpora", "naughty-strings.tar.xz", NULL);
     if (!g_file_test(archive, G_FILE_TEST_EXISTS)) {
         g_autofree char *why = g_strdup_printf("%s is not there", archive);
         g_test_skip(why);
@@ -125,8 +127,8 @@ test_naughty_strings_stay_texts(void)
     }
     const char *words[] = {"tar", "-xJOf", archive, "strings/blns/blns.json", NULL};
     g_autofree char *text = NULL;
-    g_assert_true(g_spawn_sync(NULL, (char **)words, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &text, NULL,
-                               NULL, NULL));
+    g_assert_true(g_spawn_sync(NULL, (char **)words, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &text,
+                               NULL, NULL, NULL));
     g_autoptr(json_t) strings = json_loads(text, JSON_ALLOW_NUL, NULL);
     g_assert_cmpuint(json_array_size(strings), >, 500);
     gsize i;
@@ -162,11 +164,11 @@ test_logs_on_terminals_keep_colours_alone(void)
 static void
 test_columns_come_from_the_kind(void)
 {
-    g_autoptr(json_t) host = json_pack(
-        "{s:s, s:{s:s, s:s}, s:{s:s}, s:{s:s, s:{s:i, s:i}, s:{s:i, s:i}, s:i}}", "kind", "Host",
-        "metadata", "name", "h1", "created", "2026-11-24T00:00:00Z", "spec", "uri",
-        "qemu:///system", "status", "phase", "Ready", "used", "vcpus", 2, "memory_mib", 1536, "free",
-        "vcpus", 6, "memory_mib", 2048, "pods", 3);
+    g_autoptr(json_t) host =
+        json_pack("{s:s, s:{s:s, s:s}, s:{s:s}, s:{s:s, s:{s:i, s:i}, s:{s:i, s:i}, s:i}}", "kind",
+                  "Host", "metadata", "name", "h1", "created", "2026-11-24T00:00:00Z", "spec",
+                  "uri", "qemu:///system", "status", "phase", "Ready", "used", "vcpus", 2,
+                  "memory_mib", 1536, "free", "vcpus", 6, "memory_mib", 2048, "pods", 3);
     g_autoptr(json_t) hosts = json_pack("[O]", host);
     gint64 now_us = G_GINT64_CONSTANT(1795482000000000); /* 2026-11-24T01:00:00Z */
     g_autofree char *text = berth_print_objects(hosts, berth_kind_host.columns, FALSE, now_us);
@@ -221,7 +223,8 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/cli/print/tables-are-as-virsh-draws-them", test_tables_are_as_virsh_draws_them);
+    g_test_add_func("/cli/print/tables-are-as-virsh-draws-them",
+                    test_tables_are_as_virsh_draws_them);
     g_test_add_func("/cli/print/wide-characters-keep-columns", test_wide_characters_keep_columns);
     g_test_add_func("/cli/print/escapes-what-terminals-obey", test_escapes_what_terminals_obey);
     g_test_add_func("/cli/print/naughty-strings-stay-texts", test_naughty_strings_stay_texts);

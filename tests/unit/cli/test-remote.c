@@ -15,20 +15,21 @@
 #include "tests/unit/cli/responder.h"
 
 #define POD(phase, more)                                                                           \
-    "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"web\",\"project\":\"default\",\"uid\":\"u1\","          \
-    "\"generation\":1},\"spec\":{\"containers\":[{\"name\":\"main\",\"image\":\"i\"}]},\"status\":{"    \
+    "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"web\",\"project\":\"default\",\"uid\":\"u1\","     \
+    "\"generation\":1},\"spec\":{\"containers\":[{\"name\":\"main\",\"image\":\"i\"}]},"           \
+    "\"status\":{"                                                                                 \
     "\"phase\":\"" phase "\"" more "}}"
 
 /* What the scripted process does, and what it saw. */
 typedef struct {
     BerthStream *stream;
     int fd;
-    gboolean echo;      /* send back what comes, until eof; then end with `code` */
+    gboolean echo;       /* send back what comes, until eof; then end with `code` */
     const char *trigger; /* end with `code` when stdin has this */
     const char *signal;  /* end with `code` on this signal */
     gboolean cut;        /* close without a word after "begin" was sent */
     int code;
-    GString *log;   /* control messages, as JSON lines */
+    GString *log; /* control messages, as JSON lines */
     GString *stdin_bytes;
     GString *unsent; /* output that waits for credit */
     gboolean ended;
@@ -173,9 +174,10 @@ serve(int fd, const char *request, gpointer user_data)
         char rest;
         (void)!read(fd, &rest, 1);
     } else if (g_str_has_prefix(request, "GET /v1/images")) {
-        responder_answer(fd, 200, "application/json",
-                         "{\"items\":[{\"kind\":\"Image\",\"metadata\":{\"name\":\"i\"},\"spec\":{\"type\":"
-                         "\"oci\",\"reference\":\"i\"},\"status\":{\"phase\":\"Ready\"}}]}");
+        responder_answer(
+            fd, 200, "application/json",
+            "{\"items\":[{\"kind\":\"Image\",\"metadata\":{\"name\":\"i\"},\"spec\":{\"type\":"
+            "\"oci\",\"reference\":\"i\"},\"status\":{\"phase\":\"Ready\"}}]}");
     } else if (strstr(request, "s?limit=") != NULL) {
         responder_answer(fd, 200, "application/json", "{\"items\":[]}");
     } else if (g_str_has_prefix(request, "POST /v1/projects/default/pods ")) {
@@ -195,9 +197,8 @@ serve(int fd, const char *request, gpointer user_data)
 static void
 script_init(Script *script)
 {
-    *script = (Script){.log = g_string_new(NULL),
-                       .stdin_bytes = g_string_new(NULL),
-                       .unsent = g_string_new(NULL)};
+    *script = (Script){
+        .log = g_string_new(NULL), .stdin_bytes = g_string_new(NULL), .unsent = g_string_new(NULL)};
 }
 
 static void
@@ -222,7 +223,8 @@ program(void)
 /* ---- pipes ---- */
 
 static int
-run_in_pipes(Responder *responder, const char *const *words, GBytes *input, GBytes **out, GBytes **err)
+run_in_pipes(Responder *responder, const char *const *words, GBytes *input, GBytes **out,
+             GBytes **err)
 {
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
     g_ptr_array_add(argv, (gpointer)program());
@@ -337,8 +339,9 @@ test_run_attaches_when_the_pod_runs(void)
     script_init(&script);
     script.echo = TRUE;
     script.code = 3;
-    script.watch = "{\"type\":\"put\",\"object\":" POD("Starting", "") "}\n"
-                   "{\"type\":\"put\",\"object\":" POD("Running", "") "}\n";
+    script.watch = "{\"type\":\"put\",\"object\":" POD(
+        "Starting", "") "}\n"
+                        "{\"type\":\"put\",\"object\":" POD("Running", "") "}\n";
     Responder *responder = responder_new(serve, &script);
     g_autoptr(GBytes) input = g_bytes_new_static("x", 1);
     g_autoptr(GBytes) out = NULL;
@@ -500,7 +503,8 @@ test_signals_go_to_the_process(void)
     Terminal terminal;
     terminal_begin(&terminal, responder, words);
     terminal_expect(&terminal, "begin");
-    terminal_type(&terminal, "\x03"); /* the line discipline makes it SIGINT: passed on, not fatal */
+    terminal_type(&terminal,
+                  "\x03"); /* the line discipline makes it SIGINT: passed on, not fatal */
     kill(terminal.pid, SIGTERM);
     g_assert_cmpint(terminal_end(&terminal), ==, 143);
     responder_free(responder);
@@ -548,7 +552,8 @@ main(int argc, char **argv)
                     test_exec_keeps_streams_apart_and_the_exit_code);
     g_test_add_func("/cli/remote/megabytes-pass-both-ways", test_megabytes_pass_both_ways);
     g_test_add_func("/cli/remote/what-cannot-be-run-is-125", test_what_cannot_be_run_is_125);
-    g_test_add_func("/cli/remote/run-attaches-when-the-pod-runs", test_run_attaches_when_the_pod_runs);
+    g_test_add_func("/cli/remote/run-attaches-when-the-pod-runs",
+                    test_run_attaches_when_the_pod_runs);
     g_test_add_func("/cli/remote/what-cannot-be-placed-is-said-and-taken-back",
                     test_what_cannot_be_placed_is_said_and_taken_back);
     g_test_add_func("/cli/remote/a-terminal-is-raw-and-its-size-goes-along",

@@ -40,8 +40,9 @@ test_reads_the_core_schema(void)
 {
     assert_reads("[null, ~, Null, true, False, 0, -7, +3, 0x1F, 0o17]",
                  "[[null,null,null,true,false,0,-7,3,31,15]]");
-    assert_reads("[1.5, -.5e3, 1e2, '1', \"true\", no, 0b1, 1_000, 12:30, 2001-01-01]",
-                 "[[1.5,-500.0,100.0,\"1\",\"true\",\"no\",\"0b1\",\"1_000\",\"12:30\",\"2001-01-01\"]]");
+    assert_reads(
+        "[1.5, -.5e3, 1e2, '1', \"true\", no, 0b1, 1_000, 12:30, 2001-01-01]",
+        "[[1.5,-500.0,100.0,\"1\",\"true\",\"no\",\"0b1\",\"1_000\",\"12:30\",\"2001-01-01\"]]");
     assert_reads("!!str 12", "[\"12\"]");
     assert_reads("a: |\n  x\n  y\nb: >-\n  x\n  y\n", "[{\"a\":\"x\\ny\\n\",\"b\":\"x y\"}]");
     assert_reads("a: 1\n---\nb: 2\n...\n", "[{\"a\":1},{\"b\":2}]");
@@ -66,8 +67,9 @@ test_refuses_alias_bombs(void)
     g_autoptr(GString) bomb = g_string_new("a: &a [x,x,x,x,x,x,x,x,x]\n");
     for (char level = 'b'; level <= 'i'; level++) {
         char before = level - 1;
-        g_string_append_printf(bomb, "%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", level, level,
-                               before, before, before, before, before, before, before, before, before);
+        g_string_append_printf(bomb, "%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", level,
+                               level, before, before, before, before, before, before, before,
+                               before, before);
     }
     gint64 began_us = g_get_monotonic_time();
     assert_refused(bomb->str, "once aliases are expanded");
@@ -141,21 +143,71 @@ assert_round_trip(const json_t *value)
 static void
 test_writes_what_it_reads(void)
 {
-    static const char *const texts[] = {
-        "",      "yes",      "No",      "null",    "~",        "1",          "1.5",     "0x10",
-        "-",     "- a",      "a: b",    "a:",      "# a",      "a #b",       " a",      "a ",
-        "a\nb",  "a\nb\n",   "a\n\n",   "\n",      "\ta",      "'",          "\"",      "\\",
-        "@a",    "`a",       "%a",      "!a",      "&a",       "*a",         "?",       "? a",
-        "|",     ">",        "{a}",     "[a]",     "a, b",     "\x1b[31m",   "\u202e",  "\xc2\x85" "x",
-        "\u2028", "caf\u00e9", "12:30", "2001-01-01", "=",     "<<",         "...",     "---",
-        "--- a", "a\n---\nb\n", "  a\n b\n", "a\n\nb\n", "\U000e0001", "\ufeff", "true\n", "a\r\nb\n"};
+    static const char *const texts[] = {"",
+                                        "yes",
+                                        "No",
+                                        "null",
+                                        "~",
+                                        "1",
+                                        "1.5",
+                                        "0x10",
+                                        "-",
+                                        "- a",
+                                        "a: b",
+                                        "a:",
+                                        "# a",
+                                        "a #b",
+                                        " a",
+                                        "a ",
+                                        "a\nb",
+                                        "a\nb\n",
+                                        "a\n\n",
+                                        "\n",
+                                        "\ta",
+                                        "'",
+                                        "\"",
+                                        "\\",
+                                        "@a",
+                                        "`a",
+                                        "%a",
+                                        "!a",
+                                        "&a",
+                                        "*a",
+                                        "?",
+                                        "? a",
+                                        "|",
+                                        ">",
+                                        "{a}",
+                                        "[a]",
+                                        "a, b",
+                                        "\x1b[31m",
+                                        "\u202e",
+                                        "\xc2\x85"
+                                        "x",
+                                        "\u2028",
+                                        "caf\u00e9",
+                                        "12:30",
+                                        "2001-01-01",
+                                        "=",
+                                        "<<",
+                                        "...",
+                                        "---",
+                                        "--- a",
+                                        "a\n---\nb\n",
+                                        "  a\n b\n",
+                                        "a\n\nb\n",
+                                        "\U000e0001",
+                                        "\ufeff",
+                                        "true\n",
+                                        "a\r\nb\n"};
     g_autoptr(json_t) list = json_array();
     g_autoptr(json_t) object = json_object();
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
         g_autoptr(json_t) one = json_string(texts[i]);
         assert_round_trip(one);
         json_array_append(list, one);
-        json_object_set(object, *texts[i] != '\0' && strcmp(texts[i], "<<") != 0 ? texts[i] : "x", one);
+        json_object_set(object, *texts[i] != '\0' && strcmp(texts[i], "<<") != 0 ? texts[i] : "x",
+                        one);
     }
     assert_round_trip(list);
     assert_round_trip(object);
@@ -171,11 +223,16 @@ static char *
 unmark(const char *text)
 {
     static const char *const marks[][2] = {
-        {"\u2423", " "},          {"\u2014\u2014\u2014\u2014\u00bb", "\t"},
-        {"\u2014\u2014\u2014\u00bb", "\t"}, {"\u2014\u2014\u00bb", "\t"},
-        {"\u2014\u00bb", "\t"},    {"\u00bb", "\t"},
-        {"\u2190", "\r"},         {"\u21d4", "\ufeff"},
-        {"\u21b5", ""},           {"\u220e\n", ""},
+        {"\u2423", " "},
+        {"\u2014\u2014\u2014\u2014\u00bb", "\t"},
+        {"\u2014\u2014\u2014\u00bb", "\t"},
+        {"\u2014\u2014\u00bb", "\t"},
+        {"\u2014\u00bb", "\t"},
+        {"\u00bb", "\t"},
+        {"\u2190", "\r"},
+        {"\u21d4", "\ufeff"},
+        {"\u21b5", ""},
+        {"\u220e\n", ""},
     };
     g_autoptr(GString) out = g_string_new(text);
     for (gsize i = 0; i < G_N_ELEMENTS(marks); i++) {
@@ -225,8 +282,9 @@ read_expected(const char *text)
     gsize at = 0, size = strlen(text);
     while (at < size) {
         json_error_t problem;
-        json_t *value = json_loadb(text + at, size - at,
-                                   JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, &problem);
+        json_t *value =
+            json_loadb(text + at, size - at,
+                       JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, &problem);
         if (value == NULL) {
             break;
         }
@@ -245,9 +303,9 @@ typedef struct {
 static const char *
 limit_of(const char *message)
 {
-    static const char *const limits[] = {"a key must be",     "a key must not be", "is there twice",
-                                         "is not supported", "no JSON counterpart", "an alias used as",
-                                         "NUL character"};
+    static const char *const limits[] = {
+        "a key must be",       "a key must not be", "is there twice", "is not supported",
+        "no JSON counterpart", "an alias used as",  "NUL character"};
     for (gsize i = 0; i < G_N_ELEMENTS(limits); i++) {
         if (strstr(message, limits[i]) != NULL) {
             return limits[i];
@@ -328,10 +386,9 @@ static char *
 unpack(const char *name)
 {
     const char *given = g_getenv("BERTH_CORPORA"), *source = g_getenv("TOP_SRCDIR");
-    g_autofree char *folder = given != NULL
-                                  ? g_strdup(given)
-                                  : g_build_filename(source != NULL ? source : ".", "..", "shared",
-                                                     "corpora", NULL);
+    g_autofree char *folder = given != NULL ? g_strdup(given)
+                                            : g_build_filename(source != NULL ? source : ".", "..",
+                                                               "shared", "corpora", NULL);
     g_autofree char *archive = g_build_filename(folder, name, NULL);
     if (!g_file_test(archive, G_FILE_TEST_EXISTS)) {
         g_autofree char *why = g_strdup_printf("%s is not there", archive);
@@ -341,8 +398,8 @@ unpack(const char *name)
     char *target = g_dir_make_tmp("berth-corpus-XXXXXX", NULL);
     const char *words[] = {"tar", "-xJf", archive, "-C", target, NULL};
     int status;
-    g_assert_true(g_spawn_sync(NULL, (char **)words, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL,
-                               &status, NULL));
+    g_assert_true(g_spawn_sync(NULL, (char **)words, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL,
+                               NULL, &status, NULL));
     g_assert_true(g_spawn_check_wait_status(status, NULL));
     return target;
 }
@@ -351,8 +408,8 @@ static void
 remove_folder(const char *path)
 {
     const char *words[] = {"rm", "-rf", "--", path, NULL};
-    g_assert_true(g_spawn_sync(NULL, (char **)words, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL,
-                               NULL, NULL));
+    g_assert_true(g_spawn_sync(NULL, (char **)words, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL,
+                               NULL, NULL, NULL));
 }
 
 static void
@@ -373,10 +430,11 @@ test_agrees_with_the_test_suite(void)
         check_file(path, name, &tally);
         files++;
     }
-    g_test_message("%u files: %u the same value, %u refused by a limit, %u without a JSON value, %u "
-                   "broken ones refused, %u broken ones that libyaml reads, %u wrong",
-                   files, tally.same, tally.refused, tally.unspecified, tally.rejected_bad,
-                   tally.lenient, tally.wrong);
+    g_test_message(
+        "%u files: %u the same value, %u refused by a limit, %u without a JSON value, %u "
+        "broken ones refused, %u broken ones that libyaml reads, %u wrong",
+        files, tally.same, tally.refused, tally.unspecified, tally.rejected_bad, tally.lenient,
+        tally.wrong);
     GHashTableIter iter;
     gpointer limit, count;
     g_hash_table_iter_init(&iter, tally.limits);
