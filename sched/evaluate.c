@@ -26,11 +26,13 @@ berth_plan_init(BerthPlan *plan, const BerthAsk *ask, const BerthPolicy *policy)
 {
     plan->n_filters = 0;
     plan->n_scores = 0;
+    plan->full = 0;
     add_filters(plan, ask);
     for (guint i = 0; i < BERTH_WEIGHTS_MAX && policy->weights[i].code != NULL; i++) {
         gint rule = berth_rules_find(policy->weights[i].code);
         g_assert(rule >= 0 && berth_rules[rule]->score != NULL);
         if (berth_rules[rule]->asked == NULL || berth_rules[rule]->asked(ask)) {
+            plan->full += (gint64)policy->weights[i].weight * BERTH_SCORE_MAX;
             plan->scores[plan->n_scores] = rule;
             plan->weights[plan->n_scores++] = policy->weights[i].weight;
         }
@@ -114,4 +116,24 @@ berth_evaluate(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPl
         }
     }
     return best;
+}
+
+/**
+ * berth_evaluate_rank:
+ * @placement: (out) (optional): the best way to place it there
+ *
+ * Returns: the score of an indexed policy in 65535 steps, at least 1; 0 when a rule refuses @host. Hosts
+ * are compared by rank, ways of placing within a host by score.
+ */
+guint16
+berth_evaluate_rank(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
+                    BerthPlacement *placement)
+{
+    BerthPlacement way;
+    if (ask->snapshot->cpu_free[host] < ask->cpu_millis ||
+        ask->snapshot->mem_free[host] < ask->memory_mib) {
+        return 0;
+    }
+    gint64 score = berth_evaluate(ask, plan, host, placement != NULL ? placement : &way);
+    return score == 0 ? 0 : 1 + CLAMP(score * 65534 / MAX(1, plan->full), 0, 65534);
 }

@@ -14,6 +14,8 @@ typedef struct {
     guint n_scores;
     guint8 scores[BERTH_WEIGHTS_MAX];
     gint32 weights[BERTH_WEIGHTS_MAX];
+    gint64
+        full; /* what a host that every score likes best would get; 0 = ranks are not asked for */
 } BerthPlan;
 
 void berth_plan_init(BerthPlan *plan, const BerthAsk *ask, const BerthPolicy *policy);
@@ -21,6 +23,8 @@ gint berth_evaluate_filters(const BerthAsk *ask, const BerthPlan *plan, guint32 
                             BerthRefusal *refusal);
 gint64 berth_evaluate(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
                       BerthPlacement *placement);
+guint16 berth_evaluate_rank(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
+                            BerthPlacement *placement);
 gint64 berth_evaluate_scores(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
                              const BerthPlacement *placement, BerthScored *scored);
 

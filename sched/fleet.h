@@ -127,6 +127,8 @@ struct BerthSnapshot {
     guint32 room;        /* length of the columns */
     guint hosts;
     GArray *free_hosts; /* indexes to use again */
+    guint avoided;      /* profiles with an avoiding taint */
+    guint64 facts;      /* counts changes of what hosts are */
     guint64 version;    /* counts changes */
 
     BerthSymbol *name; /* 0 = no host here */
@@ -167,7 +169,6 @@ struct BerthSnapshot {
 
     struct BerthMix *mix;     /* owned */
     struct BerthIndex *index; /* owned, may be NULL; made by the first pick */
-    GArray *changed;          /* host indexes since the index looked */
 };
 
 static inline BerthCell *

@@ -23,7 +23,7 @@
 #define PLENTY 0.01
 /* So many still fitting is scarce; for kinds confined to some models also this multiple of what is
  * expected before the fleet is full. */
-#define SCARCE 6.0
+#define SCARCE 4.0
 #define SCARCE_SHARE 10.0
 /* Worth of device slices against that of whole requests, and the rate at which hope for a slice that
  * fills a remainder fades. */
@@ -78,6 +78,17 @@ void
 berth_mix_free(BerthMix *mix)
 {
     g_free(mix);
+}
+
+/**
+ * berth_mix_is_known:
+ *
+ * Returns: whether enough was seen to say what is typical
+ */
+gboolean
+berth_mix_is_known(const BerthMix *mix)
+{
+    return mix->n > 0;
 }
 
 /**

@@ -3,23 +3,53 @@
 #include "sched/pick.h"
 
 #include "sched/evaluate.h"
+#include "sched/index.h"
 #include "sched/mix.h"
 
+/* An indexed policy compares hosts by rank, so that the index and a scan have the same answer. */
 static gboolean
-scan(const BerthAsk *ask, const BerthPlan *plan, BerthDecision *decision)
+scan(const BerthAsk *ask, const BerthPlan *plan, gboolean by_rank, BerthDecision *decision)
 {
     gint64 best = 0;
     BerthPlacement placement;
     for (guint32 host = 0; host < ask->snapshot->end; host++) {
-        gint64 score = berth_evaluate(ask, plan, host, &placement);
+        gint64 score = by_rank ? berth_evaluate_rank(ask, plan, host, &placement)
+                               : berth_evaluate(ask, plan, host, &placement);
         if (score > best) {
             best = score;
             decision->placement = placement;
         }
     }
     decision->placed = best > 0;
-    decision->score = best;
+    decision->score = MIN(best, G_MAXUINT32);
     return decision->placed;
+}
+
+static gboolean
+pick_by_scan(BerthSnapshot *snapshot, const BerthAsk *ask, const BerthPolicy *policy,
+             BerthDecision *decision)
+{
+    BerthPlan plan;
+    berth_plan_init(&plan, ask, policy);
+    return scan(ask, &plan, policy->indexed, decision);
+}
+
+/**
+ * berth_pick_naive:
+ *
+ * As berth_pick, by looking at every host: what the index is measured and tested against.
+ */
+gboolean
+berth_pick_naive(BerthSnapshot *snapshot, const BerthRequest *request, const BerthPolicy *policy,
+                 BerthDecision *decision)
+{
+    g_auto(BerthAsk) ask = {0};
+    memset(decision, 0, sizeof(*decision));
+    berth_ask_init(&ask, snapshot, request);
+    if (berth_mix_refresh(snapshot->mix, snapshot)) {
+        berth_index_forget(snapshot->index);
+    }
+    return pick_by_scan(snapshot, &ask, policy == NULL ? berth_policy_default() : policy, decision);
 }
 
 /**
@@ -35,12 +65,15 @@ berth_pick(BerthSnapshot *snapshot, const BerthRequest *request, const BerthPoli
            BerthDecision *decision)
 {
     g_auto(BerthAsk) ask = {0};
-    BerthPlan plan;
+    policy = policy == NULL ? berth_policy_default() : policy;
     memset(decision, 0, sizeof(*decision));
     berth_ask_init(&ask, snapshot, request);
-    berth_plan_init(&plan, &ask, policy == NULL ? berth_policy_default() : policy);
-    berth_mix_refresh(snapshot->mix, snapshot);
-    return scan(&ask, &plan, decision);
+    if (berth_mix_refresh(snapshot->mix, snapshot)) {
+        berth_index_forget(snapshot->index);
+    }
+    BerthIndexAnswer answer = berth_index_pick(snapshot, &ask, policy, decision);
+    return answer == BERTH_INDEX_CANNOT ? pick_by_scan(snapshot, &ask, policy, decision)
+                                        : answer == BERTH_INDEX_PLACED;
 }
 
 /**

@@ -29,6 +29,9 @@ typedef struct {
 gboolean berth_pick(BerthSnapshot *snapshot, const BerthRequest *request, const BerthPolicy *policy,
                     BerthDecision *decision);
 
+gboolean berth_pick_naive(BerthSnapshot *snapshot, const BerthRequest *request,
+                          const BerthPolicy *policy, BerthDecision *decision);
+
 gboolean berth_pick_and_charge(BerthSnapshot *snapshot, const BerthRequest *request,
                                const BerthPolicy *policy, BerthDecision *decision, guint32 *charge);
 

@@ -6,7 +6,8 @@ static const BerthPolicy policies[] = {
     {
         .name = "default",
         .doc = "Keeps room for the requests that usually come, then packs.",
-        .weights = {{"avoid", 4096}, {"wish", 1024}, {"image", 16}, {"room", 65536}, {"pack", 1}},
+        .indexed = TRUE,
+        .weights = {{"avoid", 64}, {"wish", 16}, {"image", 1}, {"room", 32}, {"pack", 32}},
     },
     {
         .name = "first-fit",

@@ -97,6 +97,17 @@ berth_profile_free(BerthProfile *profile)
     g_free(profile);
 }
 
+static gboolean
+is_avoided(const BerthProfile *profile)
+{
+    for (guint i = 0; i < profile->n_taints; i++) {
+        if (profile->taint_effects[i] == BERTH_TAINT_AVOID) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 /**
  * berth_profile_get:
  *
@@ -124,6 +135,7 @@ berth_profile_get(BerthSnapshot *s, const BerthHost *host)
             g_ptr_array_add(s->profiles, NULL);
         }
         g_ptr_array_index(s->profiles, index) = made;
+        s->avoided += is_avoided(made);
         g_hash_table_insert(s->profile_ids, made->key, GUINT_TO_POINTER(index + 1));
     }
     BerthProfile *profile = g_ptr_array_index(s->profiles, index);
@@ -136,6 +148,7 @@ berth_profile_put(BerthSnapshot *s, guint32 index)
 {
     BerthProfile *profile = g_ptr_array_index(s->profiles, index);
     if (--profile->hosts == 0) {
+        s->avoided -= is_avoided(profile);
         g_hash_table_remove(s->profile_ids, profile->key);
         g_ptr_array_index(s->profiles, index) = NULL;
         berth_profile_free(profile);

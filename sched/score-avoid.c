@@ -1,6 +1,12 @@
 /* Keeps off hosts whose avoiding taints the request does not tolerate. */
 #include "sched/taint.h"
 
+static gboolean
+asked(const BerthAsk *ask)
+{
+    return ask->snapshot->avoided > 0;
+}
+
 static gint64
 score(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
 {
@@ -18,5 +24,6 @@ const BerthRule berth_rule_avoid = {
     .code = "avoid",
     .doc = "Hosts without an avoiding taint come first.",
     .reach = BERTH_REACH_FACTS,
+    .asked = asked,
     .score = score,
 };

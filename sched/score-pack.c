@@ -1,6 +1,13 @@
 /* Prefers the host, and on it the cells and devices, left fullest: the sum of free shares after
- * placing is least. */
+ * placing is least. Stands in for "room" until enough requests were seen to know what is typical. */
+#include "sched/mix.h"
 #include "sched/rules.h"
+
+static gboolean
+asked(const BerthAsk *ask)
+{
+    return !berth_mix_is_known(ask->snapshot->mix);
+}
 
 static gint64
 share(gint64 part, gint64 whole)
@@ -34,7 +41,8 @@ score(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
 
 const BerthRule berth_rule_pack = {
     .code = "pack",
-    .doc = "Fuller hosts are preferred.",
+    .doc = "Fuller hosts are preferred, until the request mix is known.",
     .reach = BERTH_REACH_LOAD,
+    .asked = asked,
     .score = score,
 };

@@ -2,6 +2,12 @@
 #include "sched/mix.h"
 #include "sched/rules.h"
 
+static gboolean
+asked(const BerthAsk *ask)
+{
+    return berth_mix_is_known(ask->snapshot->mix);
+}
+
 static gint64
 score(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
 {
@@ -18,5 +24,6 @@ const BerthRule berth_rule_room = {
     .code = "room",
     .doc = "The placing that costs least room for the requests that usually come.",
     .reach = BERTH_REACH_LOAD,
+    .asked = asked,
     .score = score,
 };

@@ -223,6 +223,7 @@ berth_snapshot_put_host(BerthSnapshot *s, const BerthHost *host, guint32 *index,
     }
     berth_snapshot_add_host_columns(s, at, host);
     account_charges(s, at, 1);
+    s->facts++;
     berth_snapshot_touch(s, at);
     if (index != NULL) {
         *index = at;
@@ -262,6 +263,7 @@ berth_snapshot_become_like(BerthSnapshot *s, guint32 twin, guint32 host)
         berth_slots(s, twin)[i].used = 0;
         berth_slots(s, twin)[i].holders = 0;
     }
+    s->facts++;
     berth_snapshot_touch(s, twin);
 }
 
@@ -290,6 +292,7 @@ berth_snapshot_remove_host(BerthSnapshot *s, guint32 index, GError **error)
     s->n_stocks[index] = 0;
     s->n_slots[index] = 0;
     s->hosts--;
+    s->facts++;
     g_array_append_val(s->free_hosts, index);
     berth_snapshot_touch(s, index);
     return TRUE;
