@@ -68,7 +68,6 @@ void berth_workload_controller_power_cycle(BerthWorkloadController *controller, 
                                            gboolean force);
 gboolean berth_workload_controller_is_cycling(BerthWorkloadController *controller, const char *uid);
 void berth_workload_controller_fill_ops(BerthWorkloadController *controller, BerthWorkloadOps *ops);
-BerthControl *berth_workload_controller_control(BerthWorkloadController *controller);
 guint berth_workload_controller_queue_length(BerthWorkloadController *controller);
 
 /* ---- images ---- */

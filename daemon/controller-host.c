@@ -492,6 +492,14 @@ forget_host(BerthHostController *controller, const char *name)
     berth_ledger_remove_host(controller->control->ledger, name);
 }
 
+/* Whether the scheduler has to hear of the change of status from @a to @b. */
+static gboolean
+is_seen_anew(const BerthHostStatus *a, const BerthHostStatus *b)
+{
+    return a->prepared != b->prepared || (a->inventory == NULL) != (b->inventory == NULL) ||
+           (a->inventory != NULL && !json_equal(a->inventory, b->inventory));
+}
+
 static void
 on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
 {
@@ -515,10 +523,7 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
     } else if (after->deleting != NULL) {
         drop_host(controller, after);
     } else if (before == NULL || before->body_revision != after->body_revision ||
-               ((BerthHostStatus *)before->status_data)->prepared !=
-                   ((BerthHostStatus *)after->status_data)->prepared ||
-               (((BerthHostStatus *)before->status_data)->inventory == NULL) !=
-                   (((BerthHostStatus *)after->status_data)->inventory == NULL)) {
+               is_seen_anew(before->status_data, after->status_data)) {
         take_host(controller, after);
     }
 }

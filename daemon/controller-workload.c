@@ -715,13 +715,6 @@ berth_workload_controller_is_cycling(BerthWorkloadController *controller, const 
     return run != NULL && run->power_cycle;
 }
 
-/** Returns: what @controller was made with. */
-BerthControl *
-berth_workload_controller_control(BerthWorkloadController *controller)
-{
-    return controller->control;
-}
-
 guint
 berth_workload_controller_queue_length(BerthWorkloadController *controller)
 {

@@ -262,7 +262,7 @@ start_probe(Prepare *prepare)
     BerthDomainMark mark = {.fleet = (char *)berth_fleet_id(prepare->control->fleet),
                             .uid = prepare->uuid,
                             .kind = (char *)"Probe",
-                            .project = (char *)"",
+                            .project = (char *)"fleet",
                             .name = (char *)"probe",
                             .spec = (char *)"{}",
                             .labels = (char *)"{}",
@@ -367,6 +367,7 @@ on_inventory(BerthHostReply *reply, const GError *error, gpointer data)
         BerthInventory *fresh = g_steal_pointer(&reply->inventory);
         g_clear_pointer(&host->inventory, berth_inventory_free);
         host->inventory = fresh;
+        berth_host_controller_touch(prepare->control->hosts, prepare->host);
     }
     BerthHostCall call = {.verb = BERTH_HOST_VOLUME_LIST,
                           .pool = berth_fleet_pool(prepare->control->fleet)};

@@ -159,15 +159,6 @@ compose_control(Daemon *daemon, GError **error)
 }
 
 static void
-take_content(gpointer data, BerthObject *image, const char *path, BerthAnswer answer,
-             gpointer user_data)
-{
-    BerthWorkloadController *workloads = data;
-    berth_image_content(berth_workload_controller_control(workloads)->images, image, path, answer,
-                        user_data);
-}
-
-static void
 compose_routes(Daemon *daemon)
 {
     static const BerthKind *const finalised[] = {&berth_kind_pod, &berth_kind_vm, &berth_kind_host,
@@ -188,7 +179,8 @@ compose_routes(Daemon *daemon)
         {&berth_kind_image, "pull", "Pulls the image again."},
     };
     berth_workload_controller_fill_ops(daemon->control.workloads, &daemon->ops);
-    daemon->ops.image_content = take_content;
+    daemon->ops.image_content = berth_image_content;
+    daemon->ops.image_data = daemon->control.images;
     daemon->hub = berth_watch_hub_new(daemon->catalog);
     daemon->routes =
         berth_routes_new(daemon->catalog, daemon->hub, daemon->config->state, &daemon->ops);

@@ -100,6 +100,7 @@ struct BerthServer {
 };
 
 gint64 server_now(BerthServer *server);
+void server_run_soon(BerthServer *server, gboolean tls);
 void connection_set_phase(Connection *connection, Phase phase);
 void connection_close(Connection *connection);  /* not handed over yet: closes and frees */
 void connection_abort(Connection *connection);  /* handed over: makes libmicrohttpd end it */

@@ -330,6 +330,7 @@ request_resume(BerthRequest *request)
     if (request->suspended) {
         request->suspended = FALSE;
         MHD_resume_connection(request->connection->mhd);
+        server_run_soon(request->server, request->connection->tls);
     }
 }
 

@@ -128,6 +128,7 @@ connection_hand_over(Connection *connection)
         drop_connection(connection); /* it has closed the socket */
         return FALSE;
     }
+    server_run_soon(server, connection->tls);
     return TRUE;
 }
 
@@ -536,6 +537,7 @@ daemon_check(GSource *source)
 static gboolean
 daemon_dispatch(GSource *source, GSourceFunc callback, gpointer data)
 {
+    g_source_set_ready_time(source, -1);
     MHD_run(((DaemonSource *)source)->daemon);
     return G_SOURCE_CONTINUE;
 }
@@ -545,6 +547,13 @@ static GSourceFuncs daemon_source = {
     .check = daemon_check,
     .dispatch = daemon_dispatch,
 };
+
+/* libmicrohttpd does not say that a resumed connection wants its next run. */
+void
+server_run_soon(BerthServer *server, gboolean tls)
+{
+    g_source_set_ready_time(tls ? server->tls_source : server->plain_source, 0);
+}
 
 static GSource *
 attach_daemon(BerthServer *server, struct MHD_Daemon *daemon)
