@@ -284,7 +284,7 @@ void
 berth_stream_close(BerthStream *stream, guint code, const char *reason)
 {
     wslay_event_queue_close(stream->websocket, (guint16)code, (const guint8 *)reason,
-                            MIN(strlen(reason), 120));
+                            MIN((reason != NULL ? strlen(reason) : 0), 120));
     flush(stream);
 }
 
