@@ -9,7 +9,6 @@
 struct Stub {
     GSocketService *service;
     GMainContext *context;
-    GMainLoop *loop;
     GThread *thread;
     guint16 port;
     StubHandler handler;
@@ -18,6 +17,8 @@ struct Stub {
     GPtrArray *seen;           /* paths */
     GPtrArray *authorizations; /* beside them; "" for none */
     gint stopping;
+    guint active; /* connections, from their arrival on */
+    GCond ended;
 };
 
 static char *
@@ -48,12 +49,33 @@ find_header(const char *head, const char *name)
 }
 
 static gboolean
+count_in(GSocketService *service, GSocketConnection *connection, GObject *source,
+         gpointer user_data)
+{
+    Stub *stub = user_data;
+    g_mutex_lock(&stub->mutex);
+    stub->active++;
+    g_mutex_unlock(&stub->mutex);
+    return FALSE;
+}
+
+static void
+count_out(Stub *stub)
+{
+    g_mutex_lock(&stub->mutex);
+    stub->active--;
+    g_cond_signal(&stub->ended);
+    g_mutex_unlock(&stub->mutex);
+}
+
+static gboolean
 serve(GThreadedSocketService *service, GSocketConnection *connection, GObject *source,
       gpointer user_data)
 {
     Stub *stub = user_data;
     g_autofree char *head = read_head(g_io_stream_get_input_stream(G_IO_STREAM(connection)));
     if (head == NULL) {
+        count_out(stub);
         return TRUE;
     }
     g_auto(GStrv) words = g_strsplit(head, " ", 3);
@@ -69,6 +91,7 @@ serve(GThreadedSocketService *service, GSocketConnection *connection, GObject *s
     g_mutex_unlock(&stub->mutex);
     stub->handler(stub, g_io_stream_get_output_stream(G_IO_STREAM(connection)), &request,
                   stub->user_data);
+    count_out(stub);
     return TRUE;
 }
 
@@ -77,7 +100,9 @@ run_loop(gpointer data)
 {
     Stub *stub = data;
     g_main_context_push_thread_default(stub->context);
-    g_main_loop_run(stub->loop);
+    while (!stub_is_stopping(stub)) {
+        g_main_context_iteration(stub->context, TRUE);
+    }
     g_main_context_pop_thread_default(stub->context);
     return NULL;
 }
@@ -90,10 +115,10 @@ stub_new(StubHandler handler, gpointer user_data)
     stub->handler = handler;
     stub->user_data = user_data;
     g_mutex_init(&stub->mutex);
+    g_cond_init(&stub->ended);
     stub->seen = g_ptr_array_new_with_free_func(g_free);
     stub->authorizations = g_ptr_array_new_with_free_func(g_free);
     stub->context = g_main_context_new();
-    stub->loop = g_main_loop_new(stub->context, FALSE);
     g_main_context_push_thread_default(stub->context);
     stub->service = g_threaded_socket_service_new(200);
     g_autoptr(GInetAddress) loopback = g_inet_address_new_loopback(G_SOCKET_FAMILY_IPV4);
@@ -103,6 +128,7 @@ stub_new(StubHandler handler, gpointer user_data)
                                   G_SOCKET_PROTOCOL_TCP, NULL, &bound, &error);
     g_assert_no_error(error);
     stub->port = g_inet_socket_address_get_port(G_INET_SOCKET_ADDRESS(bound));
+    g_signal_connect(stub->service, "incoming", G_CALLBACK(count_in), stub);
     g_signal_connect(stub->service, "run", G_CALLBACK(serve), stub);
     g_socket_service_start(stub->service);
     g_main_context_pop_thread_default(stub->context);
@@ -116,10 +142,15 @@ stub_free(Stub *stub)
     g_atomic_int_set(&stub->stopping, 1);
     g_socket_service_stop(stub->service);
     g_socket_listener_close(G_SOCKET_LISTENER(stub->service));
-    g_main_loop_quit(stub->loop);
+    g_main_context_wakeup(stub->context);
     g_thread_join(stub->thread);
-    g_object_unref(stub->service); /* ends its threads */
-    g_main_loop_unref(stub->loop);
+    g_mutex_lock(&stub->mutex);
+    while (stub->active > 0) {
+        g_cond_wait(&stub->ended, &stub->mutex);
+    }
+    g_mutex_unlock(&stub->mutex);
+    g_object_unref(stub->service);
+    g_cond_clear(&stub->ended);
     g_main_context_unref(stub->context);
     g_ptr_array_unref(stub->seen);
     g_ptr_array_unref(stub->authorizations);
