@@ -183,7 +183,7 @@ sweep(gpointer data)
         Connection *connection = key;
         if (now >= deadline_of(connection)) {
             g_ptr_array_add(late, connection);
-        } else if (connection->phase == PHASE_STREAM) {
+        } else if (connection->phase == PHASE_STREAM && connection->request != NULL) {
             request_sweep(connection->request, now);
         }
     }
