@@ -15,7 +15,9 @@
 #include <glib-unix.h>
 #include <grp.h>
 #include <netdb.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -159,7 +161,8 @@ expire(Connection *connection)
 {
     BerthServer *server = connection->server;
     server->figures.refused++;
-    berth_log(BERTH_LOG_DEBUG, "a slow client was cut off", "peer", connection->actor->peer, NULL);
+    berth_log(BERTH_LOG_DEBUG, "a slow or absent client was cut off", "peer",
+              connection->actor->peer, NULL);
     if (connection->handed_over) {
         connection_abort(connection);
     } else {
@@ -167,6 +170,24 @@ expire(Connection *connection)
                     FALSE);
         connection_close(connection);
     }
+}
+
+/* Whether the client left, or ended its side in the middle of a body. The gate's edges alone don't tell:
+ * one may have come before the phase in which it matters. */
+static gboolean
+has_left(const Connection *connection, gint64 now)
+{
+    struct pollfd poller = {connection->fd, POLLRDHUP, 0};
+    int unread = 0;
+    if (!connection->handed_over || connection->phase == PHASE_ANSWER ||
+        connection->phase == PHASE_UPGRADED || poll(&poller, 1, 0) != 1) {
+        return FALSE;
+    }
+    if ((poller.revents & (POLLHUP | POLLERR)) != 0) {
+        return TRUE;
+    }
+    return connection->phase == PHASE_BODY && now - connection->since_us > G_USEC_PER_SEC / 2 &&
+           ioctl(connection->fd, FIONREAD, &unread) == 0 && unread == 0;
 }
 
 /* Once a second while there are connections. */
@@ -181,7 +202,7 @@ sweep(gpointer data)
     g_hash_table_iter_init(&iter, server->connections);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         Connection *connection = key;
-        if (now >= deadline_of(connection)) {
+        if (now >= deadline_of(connection) || has_left(connection, now)) {
             g_ptr_array_add(late, connection);
         } else if (connection->phase == PHASE_STREAM && connection->request != NULL) {
             request_sweep(connection->request, now);

@@ -143,28 +143,43 @@ test_large_heads_are_refused(void)
     assert_answer(many->str, -1, 431);
 }
 
-/* Any cut and any damage of a good request gets an answer or a close; the server goes on. */
-static void
-test_damaged_requests_do_no_harm(void)
+#define DAMAGED 2674
+#define DAMAGED_AT_ONCE 191
+
+static int
+send_damaged(GRand *random)
 {
     static const char good[] = "PUT " PODS "/fuzz?dry_run=1 HTTP/1.1\r\nHost: a\r\n"
                                "Content-Type: application/json\r\nContent-Length: 81\r\n\r\n" POD;
+    char request[sizeof good];
+    memcpy(request, good, sizeof good);
+    for (gint k = g_rand_int_range(random, 1, 5); k > 0; k--) {
+        request[g_rand_int_range(random, 0, (gint)sizeof good - 1)] =
+            (char)g_rand_int_range(random, 0, 256);
+    }
+    int fd = api_connect(api);
+    api_send(fd, request, sizeof good - 1);
+    shutdown(fd, SHUT_WR);
+    return fd;
+}
+
+/* Any damage of a good request gets an answer or a close; the server goes on. */
+static void
+test_damaged_requests_do_no_harm(void)
+{
     g_autoptr(GRand) random = g_rand_new_with_seed(20261124);
-    for (guint i = 0; i < 2674; i++) {
-        char request[sizeof good];
-        memcpy(request, good, sizeof good);
-        gsize size = sizeof good - 1;
-        for (gint k = g_rand_int_range(random, 1, 5); k > 0; k--) {
-            request[g_rand_int_range(random, 0, (gint)size)] =
-                (char)g_rand_int_range(random, 0, 256);
+    for (guint i = 0; i < DAMAGED; i += DAMAGED_AT_ONCE) {
+        int fds[DAMAGED_AT_ONCE];
+        for (guint k = 0; k < DAMAGED_AT_ONCE; k++) {
+            fds[k] = send_damaged(random);
         }
-        g_auto(BerthFd) fd = api_connect(api);
-        api_send(fd, request, (gssize)size);
-        shutdown(fd, SHUT_WR);
-        gsize got;
-        g_autofree char *bytes = api_read_all(fd, 20000, &got);
-        g_autoptr(ApiAnswer) answer = api_parse(bytes, got);
-        g_assert_cmpuint(answer->status, !=, 500);
+        for (guint k = 0; k < DAMAGED_AT_ONCE; k++) {
+            gsize got;
+            g_autofree char *bytes = api_read_all(fds[k], 15000, &got);
+            g_autoptr(ApiAnswer) answer = api_parse(bytes, got);
+            g_assert_cmpuint(answer->status, !=, 500);
+            close(fds[k]);
+        }
     }
     g_autoptr(ApiAnswer) alive = api_call(api, "GET", "/healthz", NULL, NULL);
     g_assert_cmpuint(alive->status, ==, 200);
@@ -202,7 +217,8 @@ post_corpus_file(const char *path, const char *name, guint *accepted, guint *ref
         g_test_message("%s: %s %s", name, answer->head, answer->body);
     }
     g_assert_true(answer->status == 400 || answer->status == 413);
-    if (name[0] == 'y') {
+    /* Duplicate keys are refused on purpose: see base/json.h. */
+    if (name[0] == 'y' && strstr(name, "duplicated_key") == NULL) {
         g_test_message("%s: %s", name, detail);
         g_assert_false(syntax);
     } else if (name[0] == 'n') {
@@ -478,14 +494,18 @@ test_watchers_that_never_read_cost_nothing(void)
         setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &one, sizeof one);
         api_send(fds[i], "GET /v1/watch?since=0 HTTP/1.1\r\nHost: a\r\n\r\n", -1);
     }
-    g_autofree char *note = g_strnfill(20000, 'n');
+    g_autofree char *note = g_strnfill(4000, 'n');
     gint64 worst = 0;
     for (guint i = 0; i < 500; i++) { /* 10 MB of changes for each of them */
         g_autofree char *body = g_strdup_printf(
-            "{\"metadata\":{\"annotations\":{\"note\":\"%u%s\"}},\"spec\":{\"containers\":[{"
-            "\"name\":\"c\",\"image\":\"busybox\"}]}}",
-            i, note);
+            "{\"metadata\":{\"annotations\":{\"n\":\"%u\",\"a\":\"%s\",\"b\":\"%s\",\"c\":\"%s\","
+            "\"d\":\"%s\",\"e\":\"%s\"}},\"spec\":{\"containers\":[{\"name\":\"c\","
+            "\"image\":\"busybox\"}]}}",
+            i, note, note, note, note, note);
         g_autoptr(ApiAnswer) put = api_call(api, "PUT", PODS "/noisy", NULL, body);
+        if (put->status != 200 && put->status != 201) {
+            g_test_message("%s %s", put->head, put->body);
+        }
         g_assert_true(put->status == 200 || put->status == 201);
         if (i % 50 == 0) {
             worst = MAX(worst, good_client_p99(100));
