@@ -164,6 +164,8 @@ request_free(BerthRequest *request)
     }
     g_clear_pointer(&request->chunk, g_bytes_unref);
     request->connection->request = NULL;
+    /* What is left is the close; it has a deadline, too. */
+    connection_set_phase(request->connection, PHASE_HEAD);
     g_string_free(request->body, TRUE);
     g_ptr_array_unref(request->headers);
     g_ptr_array_unref(request->texts);
