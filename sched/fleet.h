@@ -147,6 +147,7 @@ struct BerthSnapshot {
     guint8 *n_cells;
     guint8 *n_stocks;
     guint16 *n_slots;
+    double *worth;        /* of the free state to the mix; NaN = not worked out */
     BerthSymbol **images; /* per host: length, then symbols; NULL = none */
 
     BerthFact families[BERTH_FAMILIES_MAX]; /* kind and model of device slots */

@@ -100,6 +100,7 @@ copy_columns(BerthSnapshot *to, const BerthSnapshot *from)
     COPY_COLUMN(to, from, n_stocks);
     COPY_COLUMN(to, from, n_slots);
     COPY_COLUMN(to, from, images);
+    COPY_COLUMN(to, from, worth);
     for (guint32 h = 0; h < from->end; h++) {
         if (from->images[h] != NULL) {
             to->images[h] =

@@ -475,10 +475,19 @@ split_plan(const BerthPlan *plan, BerthPlan *ranked, BerthPlan *fleet_rules)
     *ranked = *plan;
     *fleet_rules = (BerthPlan){0};
     ranked->n_filters = 0;
+    for (guint pass = 0; pass < 2; pass++) {
+        /* what changes refuses more often than what doesn't: ask it first */
+        BerthRuleReach reach = pass == 0 ? BERTH_REACH_LOAD : BERTH_REACH_FACTS;
+        for (guint i = 0; i < plan->n_filters; i++) {
+            if (berth_rules[plan->filters[i]]->reach == reach) {
+                ranked->filters[ranked->n_filters++] = plan->filters[i];
+            }
+        }
+    }
     for (guint i = 0; i < plan->n_filters; i++) {
-        gboolean fleet = berth_rules[plan->filters[i]]->reach == BERTH_REACH_FLEET;
-        BerthPlan *to = fleet ? fleet_rules : ranked;
-        to->filters[to->n_filters++] = plan->filters[i];
+        if (berth_rules[plan->filters[i]]->reach == BERTH_REACH_FLEET) {
+            fleet_rules->filters[fleet_rules->n_filters++] = plan->filters[i];
+        }
     }
     for (guint i = 0; i < plan->n_scores; i++) {
         if (berth_rules[plan->scores[i]]->reach == BERTH_REACH_FLEET) {

@@ -11,7 +11,7 @@
  *
  * Invariant: typical kinds, values and V change only in berth_mix_refresh, so scores between two
  * refreshes can be kept. Start at berth_room_value. */
-#include "sched/mix.h"
+#include "sched/mix-typical.h"
 
 #include <math.h>
 
@@ -25,42 +25,15 @@
  * expected before the fleet is full. */
 #define SCARCE 4.0
 #define SCARCE_SHARE 10.0
+/* A fleet of so many hosts keeps its values while none drifts by more than this share: working out
+ * every kept rank anew is dear there, and its mix is steady. */
+#define LARGE_FLEET 2048
+#define LARGE_FLEET_DRIFT 0.25
+#define LARGE_FLEET_TYPICAL 32
 /* Worth of device slices against that of whole requests, and the rate at which hope for a slice that
  * fills a remainder fades. */
 #define SLICE_WORTH 2.2
 #define SLICE_HOPE 0.01
-#define SLICE_STEP 10
-
-typedef struct {
-    gint64 cpu, mem;
-    guint32 cells;
-    guint32 count, millis;
-    guint32 families; /* bits of the device families allowed, 0 = no device */
-    gboolean confined;
-    guint64 seen;
-    gboolean frequent; /* one of FGD's */
-    double weight;     /* share of all that was asked for */
-} Kind;
-
-struct BerthMix {
-    guint64 seen;
-    guint64 learned_at; /* seen when the typical kinds were chosen */
-    guint64 weighed_at; /* version of the snapshot when they were weighed */
-    gboolean frozen;
-    guint n_kinds;
-    Kind kinds[BERTH_MIX_KINDS_MAX];
-    guint n, n_plain;                    /* typical kinds: those without device come first */
-    guint first_one, first_two;          /* within the plain ones: host-wide, one cell, two cells */
-    Kind typical[BERTH_MIX_TYPICAL_MAX]; /* as they were when chosen */
-    double share[BERTH_MIX_TYPICAL_MAX]; /* frequency, sums to 1 */
-    double value[BERTH_MIX_TYPICAL_MAX];
-    double per_cpu[BERTH_MIX_TYPICAL_MAX], per_mem[BERTH_MIX_TYPICAL_MAX];
-    double millis[BERTH_MIX_TYPICAL_MAX];
-    double slices[BERTH_MIX_TYPICAL_MAX], whole[BERTH_MIX_TYPICAL_MAX];
-    gint32 families[BERTH_MIX_TYPICAL_MAX];
-    double slice_worth[1000 / SLICE_STEP + 1];
-    double mean_cpu, mean_mem, mean_millis;
-};
 
 BerthMix *
 berth_mix_new(void)
@@ -136,7 +109,7 @@ berth_mix_observe(BerthMix *mix, const BerthAsk *ask)
     if (mix->frozen) {
         return;
     }
-    Kind kind = {
+    BerthMixKind kind = {
         .cpu = ask->cpu_millis, .mem = rounded(ask->memory_mib), .cells = berth_ask_cells(ask)};
     if (ask->request->n_devices > 0 && ask->request->devices[0].millis > 0) {
         kind.count = ask->request->devices[0].count;
@@ -146,7 +119,7 @@ berth_mix_observe(BerthMix *mix, const BerthAsk *ask)
     }
     mix->seen++;
     for (guint i = 0; i < mix->n_kinds; i++) {
-        Kind *known = &mix->kinds[i];
+        BerthMixKind *known = &mix->kinds[i];
         if (known->cpu == kind.cpu && known->mem == kind.mem && known->cells == kind.cells &&
             known->count == kind.count && known->millis == kind.millis &&
             known->families == kind.families) {
@@ -167,17 +140,17 @@ berth_mix_observe(BerthMix *mix, const BerthAsk *ask)
 static int
 compare_frequency(gconstpointer a, gconstpointer b)
 {
-    const Kind *x = a, *y = b;
+    const BerthMixKind *x = a, *y = b;
     if (x->seen != y->seen) {
         return x->seen < y->seen ? 1 : -1;
     }
-    return memcmp(x, y, G_STRUCT_OFFSET(Kind, seen));
+    return memcmp(x, y, G_STRUCT_OFFSET(BerthMixKind, seen));
 }
 
 static int
 compare_weight(gconstpointer a, gconstpointer b)
 {
-    const Kind *x = a, *y = b;
+    const BerthMixKind *x = a, *y = b;
     return x->weight != y->weight ? (x->weight < y->weight ? 1 : -1) : compare_frequency(a, b);
 }
 
@@ -188,31 +161,31 @@ weigh_kinds(BerthMix *mix)
     double cpu = 0, mem = 0, slots = 0;
     guint64 covered = 0;
     for (guint i = 0; i < mix->n_kinds; i++) {
-        const Kind *kind = &mix->kinds[i];
+        const BerthMixKind *kind = &mix->kinds[i];
         cpu += (double)kind->seen * kind->cpu;
         mem += (double)kind->seen * kind->mem;
         slots += (double)kind->seen * kind->count * kind->millis;
     }
-    qsort(mix->kinds, mix->n_kinds, sizeof(Kind), compare_frequency);
+    qsort(mix->kinds, mix->n_kinds, sizeof(BerthMixKind), compare_frequency);
     for (guint i = 0; i < mix->n_kinds; i++) {
-        Kind *kind = &mix->kinds[i];
+        BerthMixKind *kind = &mix->kinds[i];
         double asked = kind->cpu / MAX(1, cpu) + kind->mem / MAX(1, mem) +
                        (double)kind->count * kind->millis / MAX(1, slots);
         kind->weight = kind->seen * asked / (slots > 0 ? 3 : 2);
         kind->frequent = covered < COVER_FRAGMENT * mix->seen;
         covered += kind->seen;
     }
-    qsort(mix->kinds, mix->n_kinds, sizeof(Kind), compare_weight);
+    qsort(mix->kinds, mix->n_kinds, sizeof(BerthMixKind), compare_weight);
 }
 
 static guint
-section_of(const Kind *kind)
+section_of(const BerthMixKind *kind)
 {
     return kind->families != 0 ? 3 : kind->cells;
 }
 
 static void
-set_typical(BerthMix *mix, guint at, const Kind *kind)
+set_typical(BerthMix *mix, guint at, const BerthMixKind *kind)
 {
     guint parts = MAX(1, kind->cells);
     mix->per_cpu[at] = kind->cpu <= 0 ? 1e6 : (double)parts / kind->cpu;
@@ -223,15 +196,28 @@ set_typical(BerthMix *mix, guint at, const Kind *kind)
     mix->whole[at] = kind->millis >= 1000 ? 1.0 / kind->count : 0;
 }
 
+/* A kind that is worth nothing and never fits, to fill up a section. */
+static void
+set_nothing(BerthMix *mix, guint at)
+{
+    BerthMixKind nothing = {0};
+    set_typical(mix, at, &nothing);
+    mix->per_cpu[at] = mix->per_mem[at] = 0;
+    mix->typical[at] = nothing;
+    mix->share[at] = 0;
+    mix->value[at] = 0;
+}
+
 /* Chooses the commonest kinds, without devices first, so that sums run over plain stretches. */
 static void
-choose_typical(BerthMix *mix)
+choose_typical(BerthMix *mix, gboolean large)
 {
+    guint most = large ? LARGE_FLEET_TYPICAL : BERTH_MIX_TYPICAL_MAX - 4 * BERTH_MIX_LANES;
     double weight = 0;
     guint64 covered = 0;
     guint chosen = 0;
     weigh_kinds(mix);
-    while (chosen < mix->n_kinds && chosen < BERTH_MIX_TYPICAL_MAX && weight < COVER) {
+    while (chosen < mix->n_kinds && chosen < most && weight < COVER) {
         weight += mix->kinds[chosen].weight;
         covered += mix->kinds[chosen++].seen;
     }
@@ -247,6 +233,9 @@ choose_typical(BerthMix *mix)
                 mix->typical[mix->n++] = mix->kinds[i];
             }
         }
+        while (mix->n % BERTH_MIX_LANES != 0) {
+            set_nothing(mix, mix->n++);
+        }
     }
 }
 
@@ -255,7 +244,7 @@ set_means(BerthMix *mix)
 {
     mix->mean_cpu = mix->mean_mem = mix->mean_millis = 0;
     for (guint t = 0; t < mix->n; t++) {
-        const Kind *kind = &mix->typical[t];
+        const BerthMixKind *kind = &mix->typical[t];
         mix->mean_cpu += mix->share[t] * kind->cpu;
         mix->mean_mem += mix->share[t] * kind->mem;
         mix->mean_millis += (double)mix->share[t] * kind->count * kind->millis;
@@ -267,11 +256,11 @@ set_means(BerthMix *mix)
 static void
 set_slice_worth(BerthMix *mix)
 {
-    double rate[1000 / SLICE_STEP + 1] = {0};
-    guint steps = 1000 / SLICE_STEP;
+    double rate[1000 / BERTH_MIX_SLICE_STEP + 1] = {0};
+    guint steps = 1000 / BERTH_MIX_SLICE_STEP;
     for (guint t = mix->n_plain; t < mix->n; t++) {
         if (mix->typical[t].count == 1) {
-            guint need = (guint)(mix->millis[t] + SLICE_STEP - 1) / SLICE_STEP;
+            guint need = (guint)(mix->millis[t] + BERTH_MIX_SLICE_STEP - 1) / BERTH_MIX_SLICE_STEP;
             rate[MIN(need, steps)] += mix->share[t];
         }
     }
@@ -279,184 +268,11 @@ set_slice_worth(BerthMix *mix)
     for (guint r = 1; r <= steps; r++) {
         double worth = 0, total = 0;
         for (guint m = 1; m <= r; m++) {
-            worth += rate[m] * (m * SLICE_STEP + mix->slice_worth[r - m]);
+            worth += rate[m] * (m * BERTH_MIX_SLICE_STEP + mix->slice_worth[r - m]);
             total += rate[m];
         }
         mix->slice_worth[r] = total <= 0 ? 0 : worth / (total + (double)SLICE_HOPE);
     }
-}
-
-/**
- * berth_room_read:
- * @room: (out): the free state of @host
- */
-void
-berth_room_read(BerthRoom *room, const BerthSnapshot *s, guint32 host)
-{
-    room->cpu = s->cpu_free[host];
-    room->mem = s->mem_free[host];
-    room->n_cells = s->n_cells[host];
-    room->n_slots = 0;
-    const BerthCell *cells = berth_cells(s, host);
-    for (guint i = 0; i < room->n_cells; i++) {
-        room->cell_cpu[i] = cells[i].cpu_free;
-        room->cell_mem[i] = cells[i].mem_free;
-    }
-    const BerthSlot *slots = berth_slots(s, host);
-    for (guint i = 0; i < s->n_slots[host]; i++) {
-        double left = 1000 - slots[i].used;
-        guint32 family = 1u << slots[i].family;
-        guint k = 0;
-        while (k < room->n_slots && (room->free[k] != left || room->family[k] != family)) {
-            k++;
-        }
-        if (k == BERTH_DEVICES_MAX || left <= 0) {
-            continue;
-        }
-        if (k == room->n_slots) {
-            room->free[k] = left;
-            room->family[k] = family;
-            room->same[room->n_slots++] = 0;
-        }
-        room->same[k] += 1;
-    }
-}
-
-static void
-place_slot(BerthRoom *room, double left, guint32 family, double millis)
-{
-    for (guint k = 0; k < room->n_slots; k++) {
-        if (room->free[k] == left && room->family[k] == family) {
-            room->same[k] -= 1;
-            break;
-        }
-    }
-    if (left - millis > 0 && room->n_slots < BERTH_DEVICES_MAX) {
-        room->free[room->n_slots] = left - millis;
-        room->family[room->n_slots] = family;
-        room->same[room->n_slots++] = 1;
-    }
-}
-
-/**
- * berth_room_place:
- *
- * Takes what the request would take there out of @room.
- */
-void
-berth_room_place(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *placement)
-{
-    double cpu = berth_ask_cpu_on(ask, placement->host), mem = ask->memory_mib;
-    double parts = placement->cells[1] == BERTH_CELL_NONE ? 1 : 2;
-    room->cpu -= cpu;
-    room->mem -= mem;
-    for (guint i = 0; i < 2 && placement->cells[i] != BERTH_CELL_NONE; i++) {
-        room->cell_cpu[placement->cells[i]] -= cpu / parts;
-        room->cell_mem[placement->cells[i]] -= mem / parts;
-    }
-    guint at = 0;
-    for (guint need = 0; need < ask->request->n_devices; need++) {
-        for (guint k = 0; k < ask->request->devices[need].count && at < placement->n_devices;
-             k++, at++) {
-            const BerthSlot *slot =
-                &berth_slots(ask->snapshot, placement->host)[placement->devices[at]];
-            place_slot(room, 1000 - slot->used, 1u << slot->family,
-                       ask->request->devices[need].millis);
-        }
-    }
-}
-
-/* How many of each kind fit in the host as a whole. */
-static void
-count_hostwide(const BerthMix *mix, const BerthRoom *room, guint first, guint end, double *counts)
-{
-    double cpu = MAX(0, room->cpu), mem = MAX(0, room->mem);
-    for (guint t = first; t < end; t++) {
-        double by_cpu = cpu * mix->per_cpu[t], by_mem = mem * mix->per_mem[t];
-        counts[t] = by_cpu < by_mem ? by_cpu : by_mem;
-    }
-}
-
-/* How many of each kind fit in single cells, or halves in pairs of different cells. */
-static void
-count_in_cells(const BerthMix *mix, const BerthRoom *room, double *counts)
-{
-    guint first = mix->first_one, end = mix->n_plain;
-    double most[BERTH_MIX_TYPICAL_MAX];
-    for (guint t = first; t < end; t++) {
-        counts[t] = most[t] = 0;
-    }
-    for (guint c = 0; c < room->n_cells; c++) {
-        double cpu = MAX(0, room->cell_cpu[c]), mem = MAX(0, room->cell_mem[c]);
-        for (guint t = first; t < end; t++) {
-            double by_cpu = cpu * mix->per_cpu[t], by_mem = mem * mix->per_mem[t];
-            double n = (double)(gint32)((by_cpu < by_mem ? by_cpu : by_mem) + 1e-6);
-            counts[t] += n;
-            most[t] = n > most[t] ? n : most[t];
-        }
-    }
-    for (guint t = mix->first_two; t < end; t++) {
-        double others = counts[t] - most[t];
-        counts[t] = others < counts[t] / 2 ? others : (double)(gint32)(counts[t] / 2);
-    }
-}
-
-/* How many of each kind with devices fit: by devices, CPU and memory together; less than one is none. */
-static void
-count_devices(const BerthMix *mix, const BerthRoom *room, double *counts)
-{
-    double slots[BERTH_MIX_TYPICAL_MAX];
-    guint first = mix->n_plain, end = mix->n;
-    for (guint t = first; t < end; t++) {
-        slots[t] = 0;
-    }
-    for (guint k = 0; k < room->n_slots; k++) {
-        double left = room->free[k], same = room->same[k];
-        gint32 family = room->family[k];
-        for (guint t = first; t < end; t++) {
-            double n = left * mix->slices[t] + mix->whole[t];
-            gboolean fits = (mix->families[t] & family) != 0 && left >= mix->millis[t];
-            slots[t] += fits ? n * same : 0.0;
-        }
-    }
-    count_hostwide(mix, room, first, end, counts);
-    for (guint t = first; t < end; t++) {
-        double n = slots[t] < counts[t] ? slots[t] : counts[t];
-        counts[t] = slots[t] >= 0.9999 && counts[t] >= 1.0 ? n : 0.0;
-    }
-}
-
-static void
-count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
-{
-    count_hostwide(mix, room, 0, mix->first_one, counts);
-    count_in_cells(mix, room, counts);
-    if (room->n_slots > 0) {
-        count_devices(mix, room, counts);
-    } else {
-        memset(counts + mix->n_plain, 0, (mix->n - mix->n_plain) * sizeof(double));
-    }
-}
-
-/**
- * berth_room_value:
- *
- * Returns: what the free state is worth to the mix
- */
-double
-berth_room_value(const BerthMix *mix, const BerthRoom *room)
-{
-    double counts[BERTH_MIX_TYPICAL_MAX];
-    double worth = 0;
-    count_room(mix, room, counts);
-    for (guint t = 0; t < mix->n; t++) {
-        worth += counts[t] * mix->value[t];
-    }
-    double slices = 0;
-    for (guint k = 0; k < room->n_slots; k++) {
-        slices += room->same[k] * mix->slice_worth[(guint)room->free[k] / SLICE_STEP];
-    }
-    return worth + slices;
 }
 
 /**
@@ -478,41 +294,6 @@ berth_mix_scale(const BerthMix *mix, const BerthAsk *ask)
     return 1000 * MAX(1, size);
 }
 
-/**
- * berth_room_fragmented:
- *
- * Returns: thousandths of devices that a typical request, on average, could not use there (FGD)
- */
-double
-berth_room_fragmented(const BerthMix *mix, const BerthRoom *room)
-{
-    double fragmented = 0, covered = 0, total = 0;
-    for (guint k = 0; k < room->n_slots; k++) {
-        total += room->free[k] * room->same[k];
-    }
-    for (guint t = 0; t < mix->n; t++) {
-        double usable = 0, n = 0;
-        if (!mix->typical[t].frequent) {
-            continue;
-        }
-        for (guint k = 0; k < room->n_slots && mix->families[t] != 0; k++) {
-            if (room->free[k] >= mix->millis[t]) {
-                n += room->same[k];
-                usable += room->free[k] * room->same[k];
-            }
-            if ((mix->families[t] & (gint32)room->family[k]) == 0) {
-                n = 0;
-                break;
-            }
-        }
-        gboolean fits =
-            n >= MAX(1, mix->typical[t].count) && room->cpu * mix->per_cpu[t] >= 0.99999;
-        fragmented += mix->share[t] * (fits ? total - usable : total);
-        covered += mix->share[t];
-    }
-    return covered <= 0 ? 0 : fragmented / covered;
-}
-
 typedef struct {
     double cpu_cap, mem_cap, slot_cap;
     double cpu_free, slot_free;
@@ -530,7 +311,7 @@ sum_fleet(const BerthMix *mix, const BerthSnapshot *s, Fleet *fleet)
         BerthRoom room;
         double counts[BERTH_MIX_TYPICAL_MAX];
         berth_room_read(&room, s, host);
-        count_room(mix, &room, counts);
+        berth_mix_count_room(mix, &room, counts);
         for (guint t = 0; t < mix->n; t++) {
             fleet->counts[t] += counts[t];
         }
@@ -550,7 +331,7 @@ expected_requests(const BerthMix *mix, const Fleet *fleet)
 {
     double cpu = 0, slots = 0;
     for (guint t = 0; t < mix->n; t++) {
-        const Kind *kind = &mix->typical[t];
+        const BerthMixKind *kind = &mix->typical[t];
         cpu += mix->share[t] * kind->cpu;
         slots += (double)mix->share[t] * kind->count * kind->millis;
     }
@@ -560,7 +341,7 @@ expected_requests(const BerthMix *mix, const Fleet *fleet)
 }
 
 static double
-size_of(const Kind *kind, const Fleet *fleet)
+size_of(const BerthMixKind *kind, const Fleet *fleet)
 {
     double cpu = fleet->cpu_cap <= 0 ? 0 : kind->cpu / fleet->cpu_cap;
     double mem = fleet->mem_cap <= 0 ? 0 : kind->mem / fleet->mem_cap;
@@ -577,35 +358,38 @@ in_steps(double value)
 }
 
 static gboolean
-set_values(BerthMix *mix, const BerthSnapshot *s)
+set_values(BerthMix *mix, const BerthSnapshot *s, gboolean learned)
 {
     Fleet fleet;
-    double plain = 0, weighed = 0;
+    double weighed = 0;
     double raw[BERTH_MIX_TYPICAL_MAX];
     gboolean changed = FALSE;
     sum_fleet(mix, s, &fleet);
     double expected = expected_requests(mix, &fleet);
     for (guint t = 0; t < mix->n; t++) {
-        const Kind *kind = &mix->typical[t];
+        const BerthMixKind *kind = &mix->typical[t];
         double scarce = SCARCE + (kind->confined ? SCARCE_SHARE * mix->share[t] * expected : 0);
         double worth = mix->share[t] * size_of(kind, &fleet);
         raw[t] = worth * (PLENTY + exp(-fleet.counts[t] / scarce));
-        plain += worth;
         weighed += raw[t];
     }
     /* sums to 1000 whatever the fleet, so that slices keep their weight against it */
+    double tolerance = s->hosts > LARGE_FLEET ? LARGE_FLEET_DRIFT : 0;
     for (guint t = 0; t < mix->n && weighed > 0; t++) {
-        double value = in_steps(1000 * raw[t] / weighed);
-        changed |= value != mix->value[t];
-        mix->value[t] = value;
+        raw[t] = in_steps(1000 * raw[t] / weighed);
+        changed |= fabs(raw[t] - mix->value[t]) > tolerance * mix->value[t];
     }
-    return changed;
+    for (guint t = 0; t < mix->n && (changed || learned) && weighed > 0; t++) {
+        mix->value[t] = raw[t];
+    }
+    return changed || learned;
 }
 
 static gboolean
-is_due(const BerthMix *mix)
+is_due(const BerthMix *mix, const BerthSnapshot *s)
 {
-    guint64 step = mix->learned_at < 8192 ? MAX(1, mix->learned_at) : 8192;
+    guint64 step = MAX(1, mix->learned_at);
+    step = s->hosts > LARGE_FLEET ? step : MIN(step, 8192);
     return mix->seen >= 16 && mix->seen - mix->learned_at >= step;
 }
 
@@ -621,20 +405,24 @@ is_due(const BerthMix *mix)
 gboolean
 berth_mix_refresh(BerthMix *mix, const BerthSnapshot *s)
 {
-    guint64 wait = s->hosts <= 2048 ? s->hosts / 4 : 4 * (guint64)s->hosts;
-    gboolean learn = is_due(mix) && !(mix->frozen && mix->learned_at > 0);
+    guint64 wait = s->hosts <= LARGE_FLEET ? s->hosts / 4 : 4 * (guint64)s->hosts;
+    gboolean learn = is_due(mix, s) && !(mix->frozen && mix->learned_at > 0);
     if (!learn && (mix->n == 0 || s->version - mix->weighed_at < MAX(1, wait))) {
         return FALSE;
     }
     mix->weighed_at = s->version;
     if (learn) {
         mix->learned_at = mix->seen;
-        choose_typical(mix);
+        choose_typical(mix, s->hosts > LARGE_FLEET);
         set_means(mix);
         set_slice_worth(mix);
-        for (guint i = 0; i <= 1000 / SLICE_STEP; i++) {
+        for (guint i = 0; i <= 1000 / BERTH_MIX_SLICE_STEP; i++) {
             mix->slice_worth[i] *= SLICE_WORTH;
         }
     }
-    return set_values(mix, s) || learn;
+    gboolean changed = set_values(mix, s, learn);
+    for (guint32 host = 0; changed && host < s->end; host++) {
+        s->worth[host] = NAN;
+    }
+    return changed;
 }

@@ -2,6 +2,8 @@
  * answer. Start at berth_place_cells and berth_place_devices. */
 #include "sched/place.h"
 
+#include <string.h>
+
 /**
  * berth_place_pages_free:
  * @cell: one cell, or BERTH_CELL_NONE for all of the host
@@ -41,12 +43,25 @@ berth_place_cell_admits(const BerthAsk *ask, guint32 host, guint cell, guint par
            berth_place_pages_free(ask, host, cell) >= (ask->pages + parts - 1) / parts;
 }
 
+/* Whether an earlier cell is as free as this one, so that choosing between them is idle. */
+static gboolean
+has_equal_before(const BerthAsk *ask, guint32 host, guint cell)
+{
+    const BerthCell *cells = berth_cells(ask->snapshot, host);
+    for (guint c = 0; c < cell && ask->pages == 0; c++) {
+        if (memcmp(&cells[c], &cells[cell], sizeof(BerthCell)) == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 static guint
 add_single_cells(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
 {
     guint n = 0;
     for (guint c = 0; c < ask->snapshot->n_cells[host]; c++) {
-        if (berth_place_cell_admits(ask, host, c, 1)) {
+        if (berth_place_cell_admits(ask, host, c, 1) && !has_equal_before(ask, host, c)) {
             pairs[n++] = (BerthCellPair){{c, BERTH_CELL_NONE}};
         }
     }

@@ -1,4 +1,6 @@
 /* Prefers the placing that costs the least room for the requests that usually come; see mix.c. */
+#include <math.h>
+
 #include "sched/mix.h"
 #include "sched/rules.h"
 
@@ -11,12 +13,15 @@ asked(const BerthAsk *ask)
 static gint64
 score(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
 {
+    const BerthSnapshot *s = ask->snapshot;
     BerthRoom room;
-    berth_room_read(&room, ask->snapshot, host);
-    double before = berth_room_value(ask->snapshot->mix, &room);
+    berth_room_read(&room, s, host);
+    if (isnan(s->worth[host])) {
+        s->worth[host] = berth_room_value(s->mix, &room);
+    }
     berth_room_place(&room, ask, placement);
-    double cost = before - berth_room_value(ask->snapshot->mix, &room);
-    double scale = berth_mix_scale(ask->snapshot->mix, ask);
+    double cost = s->worth[host] - berth_room_value(s->mix, &room);
+    double scale = berth_mix_scale(s->mix, ask);
     return (gint64)(BERTH_SCORE_MAX * (scale / (scale + MAX(0, cost))));
 }
 

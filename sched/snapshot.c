@@ -4,6 +4,8 @@
  * One thread at a time. Start at berth_snapshot_put_host; charges are in charge.c. */
 #include "sched/snapshot.h"
 
+#include <math.h>
+
 #include "base/error.h"
 #include "sched/fleet.h"
 #include "sched/index.h"
@@ -46,7 +48,7 @@ free_columns(BerthSnapshot *s)
                           s->rack,       s->cpu_cap, s->cpu_free,    s->mem_cap,
                           s->mem_free,   s->cpu_pct, s->charge_head, s->charge_count,
                           s->cell_first, s->n_cells, s->stock_first, s->n_stocks,
-                          s->slot_first, s->n_slots, s->images};
+                          s->slot_first, s->n_slots, s->images,      s->worth};
     for (guint i = 0; i < G_N_ELEMENTS(columns); i++) {
         g_free(columns[i]);
     }
@@ -122,6 +124,7 @@ grow_columns(BerthSnapshot *s)
     GROW(slot_first);
     GROW(n_slots);
     GROW(images);
+    GROW(worth);
     s->room = room;
 }
 
@@ -130,6 +133,7 @@ void
 berth_snapshot_touch(BerthSnapshot *s, guint32 host)
 {
     s->version++;
+    s->worth[host] = NAN;
     if (s->index != NULL) {
         berth_index_note_change(s->index, host);
     }
@@ -408,7 +412,7 @@ berth_snapshot_bytes(const BerthSnapshot *s)
 {
     gsize columns = sizeof(BerthSymbol) * 3 + sizeof(guint32) * 4 + sizeof(gint32) * 4 +
                     sizeof(guint16) * 2 + sizeof(guint8) * 3 + sizeof(guint32) * 2 +
-                    sizeof(gpointer);
+                    sizeof(gpointer) + sizeof(double);
     gsize runs = s->cells.items->len * sizeof(BerthCell) +
                  s->stocks.items->len * sizeof(BerthStock) +
                  s->slots.items->len * sizeof(BerthSlot);

@@ -1,0 +1,46 @@
+/* The inside of a mix: typical kinds as arrays that sums run over. For mix.c and room.c only. */
+#pragma once
+
+#include "sched/mix.h"
+
+G_BEGIN_DECLS
+
+/* Slices of devices are told apart in steps of so many thousandths. */
+#define BERTH_MIX_SLICE_STEP 10
+/* Sections of the typical arrays begin at multiples of this; kinds of no value fill the gaps. */
+#define BERTH_MIX_LANES 4
+
+typedef struct {
+    gint64 cpu, mem;
+    guint32 cells;
+    guint32 count, millis;
+    guint32 families; /* bits of the device families allowed, 0 = no device */
+    gboolean confined;
+    guint64 seen;
+    gboolean frequent; /* one of FGD's */
+    double weight;     /* share of all that was asked for */
+} BerthMixKind;
+
+struct BerthMix {
+    guint64 seen;
+    guint64 learned_at; /* seen when the typical kinds were chosen */
+    guint64 weighed_at; /* version of the snapshot when they were weighed */
+    gboolean frozen;
+    guint n_kinds;
+    BerthMixKind kinds[BERTH_MIX_KINDS_MAX];
+    guint n, n_plain;           /* typical kinds: those without device come first */
+    guint first_one, first_two; /* within the plain ones: host-wide, one cell, two cells */
+    BerthMixKind typical[BERTH_MIX_TYPICAL_MAX]; /* as they were when chosen */
+    double share[BERTH_MIX_TYPICAL_MAX];         /* frequency, sums to 1 */
+    double value[BERTH_MIX_TYPICAL_MAX];
+    double per_cpu[BERTH_MIX_TYPICAL_MAX], per_mem[BERTH_MIX_TYPICAL_MAX];
+    double millis[BERTH_MIX_TYPICAL_MAX];
+    double slices[BERTH_MIX_TYPICAL_MAX], whole[BERTH_MIX_TYPICAL_MAX];
+    gint64 families[BERTH_MIX_TYPICAL_MAX];
+    double slice_worth[1000 / BERTH_MIX_SLICE_STEP + 1];
+    double mean_cpu, mean_mem, mean_millis;
+};
+
+void berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts);
+
+G_END_DECLS
