@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/random.h"
+#include "images/sha256.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -40,7 +41,7 @@ struct BerthBlobWriter {
     gboolean known; /* the digest is expected; the file is kept for resuming */
     BerthDigest expected;
     guint64 size_max, offset;
-    GChecksum *checksum; /* owned; of the first offset bytes */
+    BerthSha256 *checksum; /* owned; of the first offset bytes */
     gboolean finished;
     gconstpointer owner; /* only compared */
 };
@@ -496,7 +497,7 @@ resume(BerthBlobWriter *writer, GError **error)
         if (got == 0) {
             return TRUE;
         }
-        g_checksum_update(writer->checksum, chunk, got);
+        berth_sha256_update(writer->checksum, chunk, (gsize)got);
         writer->offset += (guint64)got;
         if (writer->offset > writer->size_max) {
             return berth_blob_writer_restart(writer, error);
@@ -535,7 +536,7 @@ berth_blob_writer_new(BerthBlobs *blobs, const BerthDigest *expected, guint64 si
     g_autoptr(BerthBlobWriter) writer = g_new0(BerthBlobWriter, 1);
     writer->blobs = berth_blobs_ref(blobs);
     writer->size_max = size_max;
-    writer->checksum = g_checksum_new(G_CHECKSUM_SHA256);
+    writer->checksum = berth_sha256_new();
     writer->known = expected != NULL;
     if (expected != NULL) {
         writer->expected = *expected;
@@ -582,7 +583,7 @@ berth_blob_writer_restart(BerthBlobWriter *writer, GError **error)
         return FALSE;
     }
     writer->offset = 0;
-    g_checksum_reset(writer->checksum);
+    berth_sha256_reset(writer->checksum);
     return TRUE;
 }
 
@@ -604,7 +605,7 @@ berth_blob_writer_append(BerthBlobWriter *writer, const void *data, gsize size, 
                                    "a blob for the cache '%s': ", writer->blobs->folder);
         return FALSE;
     }
-    g_checksum_update(writer->checksum, data, (gssize)size);
+    berth_sha256_update(writer->checksum, data, size);
     writer->offset += size;
     return TRUE;
 }
@@ -625,8 +626,7 @@ berth_blob_writer_finish(BerthBlobWriter *writer, guint64 expected_size, BerthDi
                          guint64 *size, GError **error)
 {
     BerthDigest found;
-    g_autoptr(GChecksum) copy = g_checksum_copy(writer->checksum);
-    g_strlcpy(found.hex, g_checksum_get_string(copy), sizeof found.hex);
+    berth_sha256_peek(writer->checksum, &found);
     if (expected_size != G_MAXUINT64 && writer->offset != expected_size) {
         berth_error_set(error, BERTH_ERROR_CORRUPT,
                         "the blob has %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT
@@ -671,7 +671,7 @@ berth_blob_writer_free(BerthBlobWriter *writer)
         g_hash_table_remove(writer->blobs->writing, writer->expected.hex);
     }
     berth_fd_clear(&writer->fd);
-    g_checksum_free(writer->checksum);
+    berth_sha256_free(writer->checksum);
     g_free(writer->path);
     berth_blobs_unref(writer->blobs);
     g_free(writer);

@@ -8,6 +8,7 @@
 #include "images/inflate.h"
 
 #include "base/error.h"
+#include "images/sha256.h"
 
 #include <archive.h>
 #include <errno.h>
@@ -23,7 +24,7 @@ struct BerthInflate {
     BerthInflateBudget *budget; /* borrowed from the caller */
     Packing packing;
     guint64 consumed, produced;
-    GChecksum *checksum; /* owned; of the produced bytes */
+    BerthSha256 *checksum; /* owned; of the produced bytes; NULL: not wanted */
     guint8 input[INPUT_SIZE];
     gsize input_start, input_end;
     gboolean input_over, over;
@@ -112,7 +113,7 @@ berth_inflate_new(int fd, BerthInflateBudget *budget, GError **error)
     g_autoptr(BerthInflate) inflate = g_new0(BerthInflate, 1);
     inflate->fd = fd;
     inflate->budget = budget;
-    inflate->checksum = g_checksum_new(G_CHECKSUM_SHA256);
+    inflate->checksum = budget->without_digest ? NULL : berth_sha256_new();
     if (!fill_input(inflate, error)) {
         return NULL;
     }
@@ -276,7 +277,9 @@ berth_inflate_read(BerthInflate *inflate, void *data, gsize size, GError **error
         if (!charge(inflate, (gsize)got, error)) {
             return -1;
         }
-        g_checksum_update(inflate->checksum, data, got);
+        if (inflate->checksum != NULL) {
+            berth_sha256_update(inflate->checksum, data, (gsize)got);
+        }
     }
     return got;
 }
@@ -300,12 +303,11 @@ berth_inflate_consumed(const BerthInflate *inflate)
     return inflate->consumed;
 }
 
-/** Sets @digest to the sha256 of all that was read so far. */
+/** Sets @digest to the sha256 of all that was read so far; not for a stream without digest. */
 void
 berth_inflate_digest(const BerthInflate *inflate, BerthDigest *digest)
 {
-    g_autoptr(GChecksum) copy = g_checksum_copy(inflate->checksum);
-    g_strlcpy(digest->hex, g_checksum_get_string(copy), sizeof digest->hex);
+    berth_sha256_peek(inflate->checksum, digest);
 }
 
 void
@@ -315,7 +317,7 @@ berth_inflate_free(BerthInflate *inflate)
         return;
     }
     close(inflate->fd);
-    g_checksum_free(inflate->checksum);
+    berth_sha256_free(inflate->checksum);
     g_clear_object(&inflate->gzip);
     if (inflate->zstd != NULL) {
         archive_read_free(inflate->zstd);

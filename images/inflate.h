@@ -16,6 +16,7 @@ typedef struct {
     guint64 bytes_left;        /* counts down */
     guint ratio_max;           /* unpacked for one packed byte, beyond BERTH_INFLATE_FREE */
     gint64 deadline_us;        /* monotonic; 0: none */
+    gboolean without_digest;   /* nobody will ask for it */
     GCancellable *cancellable; /* borrowed; may be NULL */
 } BerthInflateBudget;
 

@@ -243,8 +243,10 @@ read_archive(gpointer user_data, void *data, gsize size, GError **error)
 static gboolean
 read_tar(Load *load, int fd, GError **error)
 {
-    BerthInflateBudget budget = {
-        .bytes_left = load->size_max, .ratio_max = RATIO_MAX, .cancellable = load->cancellable};
+    BerthInflateBudget budget = {.bytes_left = load->size_max,
+                                 .ratio_max = RATIO_MAX,
+                                 .without_digest = TRUE,
+                                 .cancellable = load->cancellable};
     int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (own < 0) {
         berth_error_set_errno(error, errno, "can't read the archive");

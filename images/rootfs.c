@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "images/inflate.h"
 #include "images/layers.h"
+#include "images/sha256.h"
 #include "images/squash.h"
 
 #include <errno.h>
@@ -422,19 +423,19 @@ digest_file(Conversion *conversion, const char *path, BerthDigest *digest, guint
 {
     g_auto(BerthFd) fd =
         openat(berth_blobs_folder_fd(conversion->blobs), path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
+    g_autoptr(BerthSha256) checksum = berth_sha256_new();
     guint8 chunk[65536];
     gssize got = fd < 0 ? -1 : 1;
     *size = 0;
     while (fd >= 0 && (got = read(fd, chunk, sizeof chunk)) > 0) {
-        g_checksum_update(checksum, chunk, got);
+        berth_sha256_update(checksum, chunk, (gsize)got);
         *size += (guint64)got;
     }
     if (got < 0) {
         berth_error_set_errno(error, errno, "can't read the new squashfs");
         return FALSE;
     }
-    g_strlcpy(digest->hex, g_checksum_get_string(checksum), sizeof digest->hex);
+    berth_sha256_peek(checksum, digest);
     return TRUE;
 }
 
@@ -518,6 +519,7 @@ run_passes(Conversion *conversion, BerthDigest *squashfs, guint64 *size, GError 
         return FALSE;
     }
     conversion->inflate.bytes_left = conversion->budget.content_max;
+    conversion->inflate.without_digest = TRUE;
     gboolean ok = write_squashfs(conversion, name, squashfs, size, error);
     berth_blobs_release(conversion->blobs, room);
     return ok;
