@@ -24,12 +24,12 @@ outcome_of(const json_t *before, const json_t *after)
     if (before == NULL) {
         return "created";
     }
-    gint64 old = berth_json_integer(json_object_get(before, "metadata"), "revision", 0);
-    gint64 new = berth_json_integer(json_object_get(after, "metadata"), "revision", 0);
     gboolean same = json_equal(json_object_get(before, "spec"), json_object_get(after, "spec")) &&
                     json_equal(berth_json_at(before, "/metadata/labels"),
-                               berth_json_at(after, "/metadata/labels"));
-    return old == new || same ? "unchanged" : "changed";
+                               berth_json_at(after, "/metadata/labels")) &&
+                    json_equal(berth_json_at(before, "/metadata/annotations"),
+                               berth_json_at(after, "/metadata/annotations"));
+    return same ? "unchanged" : "changed";
 }
 
 /* The object at @path; NULL without @error when there is none. */
@@ -145,6 +145,16 @@ put_difference(const char *path, const json_t *before, const json_t *after)
     if (json_equal(before, after)) {
         return 0;
     }
+    if (json_is_array(before) && json_is_array(after)) {
+        guint differences = 0;
+        gsize size = MAX(json_array_size(before), json_array_size(after));
+        for (gsize i = 0; i < size; i++) {
+            g_autofree char *place = g_strdup_printf("%s[%zu]", path, i);
+            differences +=
+                put_difference(place, json_array_get(before, i), json_array_get(after, i));
+        }
+        return differences;
+    }
     if (!json_is_object(before) || !json_is_object(after)) {
         g_autofree char *one = before != NULL ? berth_json_format(before) : g_strdup("-");
         g_autofree char *two = after != NULL ? berth_json_format(after) : g_strdup("-");
@@ -169,12 +179,53 @@ put_difference(const char *path, const json_t *before, const json_t *after)
     return count;
 }
 
+typedef struct {
+    json_t *answers;
+    GHashTable *new_projects; /* set of names that the plan would create */
+} Plan;
+
+static const char *
+project_of(BerthSession *session, const json_t *document)
+{
+    const char *project = json_string_value(berth_json_at(document, "/metadata/project"));
+    return project != NULL ? project : session->settings->project;
+}
+
+static void
+put_plan(BerthSession *session, const json_t *before, const json_t *after)
+{
+    const char *outcome = before == NULL ? "created" : outcome_of(before, after);
+    berth_session_say(session, "%s '%s' would be %s", berth_json_string(after, "kind"),
+                      berth_json_name(after), outcome);
+    const char *host = json_string_value(berth_json_at(after, "/status/host"));
+    if (host != NULL && before == NULL) {
+        berth_session_say(session, "    on host '%s'", host);
+    }
+    if (before != NULL) {
+        put_difference("labels", berth_json_at(before, "/metadata/labels"),
+                       berth_json_at(after, "/metadata/labels"));
+        put_difference("spec", json_object_get(before, "spec"), json_object_get(after, "spec"));
+    }
+}
+
 static gboolean
-plan_one(BerthSession *session, const json_t *document, json_t *answers, GError **error)
+plan_one(BerthSession *session, const json_t *document, Plan *plan, GError **error)
 {
     g_autofree char *path = berth_document_path(session, document, error);
     g_autoptr(json_t) before = NULL;
-    if (path == NULL || !get_present(session, path, &before, error)) {
+    if (path == NULL) {
+        return FALSE;
+    }
+    if (strstr(path, "/projects/") != NULL &&
+        g_hash_table_contains(plan->new_projects, project_of(session, document))) {
+        /* The server can't be asked about an object of a project that is not there yet. */
+        json_array_append(plan->answers, (json_t *)document);
+        if (!berth_session_wants_value(session)) {
+            put_plan(session, NULL, document);
+        }
+        return TRUE;
+    }
+    if (!get_present(session, path, &before, error)) {
         return FALSE;
     }
     g_autofree char *target = g_strconcat(path, "?dry_run=1", NULL);
@@ -184,19 +235,12 @@ plan_one(BerthSession *session, const json_t *document, json_t *answers, GError 
     if (reply == NULL) {
         return FALSE;
     }
-    json_array_append(answers, reply->body);
-    if (berth_session_wants_value(session)) {
-        return TRUE;
+    json_array_append(plan->answers, reply->body);
+    if (before == NULL && berth_json_kind(document) == &berth_kind_project) {
+        g_hash_table_add(plan->new_projects, g_strdup(berth_json_name(document)));
     }
-    berth_session_say(session, "%s '%s' would be %s", berth_json_string(reply->body, "kind"),
-                      berth_json_name(reply->body), outcome_of(before, reply->body));
-    const char *host = json_string_value(berth_json_at(reply->body, "/status/host"));
-    if (host != NULL && before == NULL) {
-        berth_session_say(session, "    on host '%s'", host);
-    }
-    if (before != NULL) {
-        put_difference("spec", json_object_get(before, "spec"),
-                       json_object_get(reply->body, "spec"));
+    if (!berth_session_wants_value(session)) {
+        put_plan(session, before, reply->body);
     }
     return TRUE;
 }
@@ -206,13 +250,15 @@ run_plan(BerthSession *session, const BerthArgs *args, GError **error)
 {
     g_autoptr(json_t) documents = read_all(args, error);
     g_autoptr(json_t) answers = json_array();
+    g_autoptr(GHashTable) projects = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    Plan plan = {answers, projects};
     gsize i;
     json_t *document;
     if (documents == NULL) {
         return BERTH_FAILED;
     }
     json_array_foreach (documents, i, document) {
-        if (!plan_one(session, document, answers, error)) {
+        if (!plan_one(session, document, &plan, error)) {
             return BERTH_FAILED;
         }
     }

@@ -170,6 +170,35 @@ put_reason(BerthSession *session, const json_t *why)
     }
 }
 
+/* Per host the rule that refused it, or what the choice was made by. */
+static void
+put_placement(BerthSession *session, const json_t *placement)
+{
+    static const BerthColumn refusals[] = {{"Host", "/host"},
+                                           {"Refused by", "/code"},
+                                           {"For", "/dimension"},
+                                           {"Needs", "/need"},
+                                           {"Has", "/have"},
+                                           {"Short by", "/short_by"},
+                                           {NULL}};
+    static const BerthColumn parts[] = {
+        {"Score part", "/code"}, {"Weight", "/weight"}, {"Score", "/score"}, {NULL}};
+    const char *summary = berth_json_string(placement, "summary");
+    if (summary != NULL) {
+        berth_session_say(session, "placement: %s", summary);
+    }
+    const json_t *refused = json_object_get(placement, "refusals");
+    const json_t *score = berth_json_at(placement, "/winner/parts");
+    if (json_array_size(refused) > 0) {
+        g_autofree char *text = berth_print_objects(refused, refusals, FALSE, session->now_us);
+        printf("\n%s", text);
+    }
+    if (json_array_size(score) > 0) {
+        g_autofree char *text = berth_print_objects(score, parts, FALSE, session->now_us);
+        printf("\n%s", text);
+    }
+}
+
 static int
 run_why(BerthSession *session, const BerthArgs *args, GError **error)
 {
@@ -188,12 +217,7 @@ run_why(BerthSession *session, const BerthArgs *args, GError **error)
         return BERTH_EXIT_OK;
     }
     put_reason(session, why);
-    const json_t *placement = json_object_get(why, "placement");
-    if (placement != NULL) {
-        g_autofree char *text = berth_print_value(placement, BERTH_OUTPUT_YAML);
-        printf("\n");
-        berth_session_put(session, text);
-    }
+    put_placement(session, json_object_get(why, "placement"));
     return BERTH_EXIT_OK;
 }
 

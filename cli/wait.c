@@ -32,7 +32,7 @@ code_of_reason(const char *code)
             return i;
         }
     }
-    return BERTH_ERROR_UNAVAILABLE;
+    return BERTH_ERROR_INTERNAL; /* exit code 1: failed, and no code says more */
 }
 
 /** Sets @error from the reason in @object's status; @what begins the message. */
@@ -179,9 +179,11 @@ on_change(const char *type, const json_t *object, gpointer user_data, GError **e
     }
     show_progress(wait);
     if (g_get_monotonic_time() > wait->deadline_us) {
+        const char *why = json_string_value(berth_json_at(wait->last, "/status/reason/message"));
         berth_error_set_at(error, BERTH_ERROR_TIMEOUT, NULL, "it goes on; berth get shows how far",
-                           "'%s' is still %s after %" G_GINT64_FORMAT " s", wait->name,
-                           berth_json_phase(wait->last), wait->timeout_s);
+                           "'%s' is still %s after %" G_GINT64_FORMAT " s%s%s", wait->name,
+                           berth_json_phase(wait->last), wait->timeout_s, why != NULL ? ": " : "",
+                           why != NULL ? why : "");
         return FALSE;
     }
     return TRUE;
@@ -298,7 +300,11 @@ is_settled(const json_t *object, gpointer user_data, GError **error)
     if (!is_observed(object)) {
         return FALSE;
     }
-    if (strcmp(phase, "Failed") == 0 || strcmp(phase, "Unreachable") == 0) {
+    /* A host that can't be reached is tried again for ever; who adds it wants to know the first answer. */
+    gboolean stuck = strcmp(phase, "Unreachable") == 0 ||
+                     (kind == &berth_kind_host && strcmp(phase, "Connecting") == 0 &&
+                      berth_json_at(object, "/status/reason/code") != NULL);
+    if (strcmp(phase, "Failed") == 0 || stuck) {
         g_autofree char *what = g_strdup_printf("%s '%s'", kind->name, berth_json_name(object));
         berth_set_reason(error, object, what);
         return TRUE;
