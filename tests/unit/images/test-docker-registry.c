@@ -20,7 +20,7 @@ typedef struct {
     char *folder, *base, *reference;
     guint16 port;
     GPid pid;
-    gboolean guarded;
+    gboolean guarded, secure;
     BerthBlobs *blobs;
 } Fixture;
 
@@ -56,10 +56,15 @@ start_registry(Fixture *fixture)
             ? g_strdup_printf("auth:\n  htpasswd:\n    realm: test\n    path: %s/htpasswd\n",
                               fixture->folder)
             : g_strdup("");
+    g_autofree char *tls =
+        fixture->secure
+            ? g_strdup_printf("  tls:\n    certificate: %s/cert.pem\n    key: %s/key.pem\n",
+                              fixture->folder, fixture->folder)
+            : g_strdup("");
     g_autofree char *config = g_strdup_printf(
         "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: %s/data\n"
-        "http:\n  addr: 127.0.0.1:%u\n%s",
-        fixture->folder, fixture->port, auth);
+        "http:\n  addr: 127.0.0.1:%u\n%s%s",
+        fixture->folder, fixture->port, tls, auth);
     write_text(fixture, "config.yml", config);
     write_text(fixture, "htpasswd", HTPASSWD);
     g_autofree char *path = g_build_filename(fixture->folder, "config.yml", NULL);
@@ -78,21 +83,39 @@ start_registry(Fixture *fixture)
 }
 
 static void
-set_up(Fixture *fixture, gconstpointer guarded)
+make_certificate(const Fixture *fixture)
 {
+    g_autofree char *key = g_build_filename(fixture->folder, "key.pem", NULL);
+    g_autofree char *certificate = g_build_filename(fixture->folder, "cert.pem", NULL);
+    const char *argv[] = {
+        "openssl", "req", "-x509", "-newkey",   "rsa:2048", "-nodes",
+        "-days",   "2",   "-subj", "/CN=test",  "-addext",  "subjectAltName=IP:127.0.0.1",
+        "-keyout", key,   "-out",  certificate, NULL};
+    g_autofree char *output = scratch_run(argv);
+}
+
+static void
+set_up(Fixture *fixture, gconstpointer kind)
+{
+    g_autofree char *openssl = g_find_program_in_path("openssl");
     g_autofree char *program = g_find_program_in_path("docker-registry");
     g_autofree char *curl = g_find_program_in_path("curl");
     memset(fixture, 0, sizeof *fixture);
     fixture->folder = scratch_folder();
-    fixture->guarded = guarded != NULL;
+    fixture->guarded = g_strcmp0(kind, "guarded") == 0;
+    fixture->secure = g_strcmp0(kind, "secure") == 0;
     fixture->port = free_port();
-    fixture->base = g_strdup_printf("http://127.0.0.1:%u", fixture->port);
+    fixture->base =
+        g_strdup_printf("%s://127.0.0.1:%u", fixture->secure ? "https" : "http", fixture->port);
     fixture->reference = g_strdup_printf("127.0.0.1:%u/team/app:1", fixture->port);
     g_autofree char *cache = g_build_filename(fixture->folder, "cache", NULL);
     g_autoptr(GError) error = NULL;
     fixture->blobs = berth_blobs_open(cache, NULL, &error);
     g_assert_no_error(error);
-    if (program != NULL && curl != NULL) {
+    if (program != NULL && curl != NULL && (openssl != NULL || !fixture->secure)) {
+        if (fixture->secure) {
+            make_certificate(fixture);
+        }
         start_registry(fixture);
     }
 }
@@ -124,15 +147,15 @@ static void
 push_blob(const Fixture *fixture, const char *file, const char *hex)
 {
     g_autofree char *start = g_strconcat(fixture->base, "/v2/team/app/blobs/uploads/", NULL);
-    const char *post[] = {"curl", "-sf", "-u",        USERPWD, "-X",
-                          "POST", "-o",  "/dev/null", "-w",    "%header{location}",
+    const char *post[] = {"curl", "-skf", "-u",        USERPWD, "-X",
+                          "POST", "-o",   "/dev/null", "-w",    "%header{location}",
                           start,  NULL};
     g_autofree char *location = scratch_run(post);
     g_autofree char *place = g_strconcat(location, strchr(location, '?') == NULL ? "?" : "&",
                                          "digest=sha256:", hex, NULL);
     g_autofree char *body = g_strconcat("@", file, NULL);
     const char *put[] = {"curl",
-                         "-sf",
+                         "-skf",
                          "-u",
                          USERPWD,
                          "-X",
@@ -163,7 +186,7 @@ push_manifest(const Fixture *fixture, const char *text, const char *type, const 
     g_autofree char *place = g_strconcat(fixture->base, "/v2/team/app/manifests/", tag, NULL);
     g_autofree char *header = g_strconcat("Content-Type: ", type, NULL);
     g_assert_true(g_file_set_contents(path, text, -1, NULL));
-    const char *put[] = {"curl", "-sf",           "-u", USERPWD, "-X", "PUT", "-H",
+    const char *put[] = {"curl", "-skf",          "-u", USERPWD, "-X", "PUT", "-H",
                          header, "--data-binary", body, place,   NULL};
     g_autofree char *output = scratch_run(put);
 }
@@ -271,6 +294,32 @@ test_guarded_registry(Fixture *fixture, gconstpointer data)
     berth_image_result_free(image);
 }
 
+/* A mirror over https, whose certificate only the given authority vouches for. The registry itself does
+ * not exist (.invalid, RFC 6761). */
+static void
+test_mirror(Fixture *fixture, gconstpointer data)
+{
+    if (not_installed() || scratch_program_missing("openssl")) {
+        return;
+    }
+    push_image(fixture);
+    g_autofree char *ca = g_build_filename(fixture->folder, "cert.pem", NULL);
+    g_autofree char *mirror = g_strconcat("nowhere.invalid=", fixture->base, NULL);
+    const char *const mirrors[] = {mirror, NULL};
+    BerthImageOptions options = {
+        .registry = {.mirrors = mirrors, .ca_file = ca, .connect_timeout_ms = 3000}};
+    g_autoptr(GError) error = NULL;
+    BerthImageResult *image = NULL;
+    berth_image_pull(fixture->blobs, "nowhere.invalid/team/app:1", &options, NULL, &image, &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(image->reference, ==, "nowhere.invalid/team/app:1");
+    berth_image_result_free(image);
+    options.registry.ca_file = NULL;
+    g_assert_false(berth_image_pull(fixture->blobs, "nowhere.invalid/team/app:1", &options, NULL,
+                                    &image, &error));
+    g_assert_true(berth_error_is_retryable(error));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -279,5 +328,7 @@ main(int argc, char **argv)
                set_up, test_open_registry, tear_down);
     g_test_add("/images/docker-registry/asks-for-a-password", Fixture, "guarded", set_up,
                test_guarded_registry, tear_down);
+    g_test_add("/images/docker-registry/serves-as-a-mirror-over-https", Fixture, "secure", set_up,
+               test_mirror, tear_down);
     return g_test_run();
 }

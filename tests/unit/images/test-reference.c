@@ -123,7 +123,8 @@ test_random(void)
             g_assert_nonnull(again);
             g_autofree char *twice = berth_reference_format(again);
             g_assert_cmpstr(once, ==, twice);
-            g_assert_null(strstr(once, ".."));
+            g_assert_null(strstr(reference->repository, ".."));
+            g_assert_null(strstr(reference->registry, ".."));
             g_assert_null(strpbrk(once, "\\%\n ~\xff"));
         }
     }
