@@ -79,7 +79,7 @@ berth_evaluate_scores(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
         if (scored != NULL && scored->n_parts < BERTH_SCORE_PARTS_MAX) {
             scored->parts[scored->n_parts++] =
                 (BerthScorePart){berth_rules[plan->scores[i]]->code,
-                                 part / (BERTH_SCORE_MAX / 1000), plan->weights[i]};
+                                 part * 1000 / BERTH_SCORE_MAX, plan->weights[i]};
         }
     }
     return MAX(1, total);

@@ -201,6 +201,17 @@ berth_room_value(const BerthMix *mix, const BerthRoom *room)
     return (worth[0] + worth[1]) + (worth[2] + worth[3]) + slices;
 }
 
+/* Families that any typical kind uses: other devices are not what the measure is about. */
+static gint64
+wanted_families(const BerthMix *mix)
+{
+    gint64 families = 0;
+    for (guint t = mix->n_plain; t < mix->n; t++) {
+        families |= mix->families[t];
+    }
+    return families;
+}
+
 /**
  * berth_room_fragmented:
  *
@@ -210,22 +221,19 @@ double
 berth_room_fragmented(const BerthMix *mix, const BerthRoom *room)
 {
     double fragmented = 0, covered = 0, total = 0;
+    gint64 wanted = wanted_families(mix);
     for (guint k = 0; k < room->n_slots; k++) {
-        total += room->free[k] * room->same[k];
+        total += (wanted & room->family[k]) != 0 ? room->free[k] * room->same[k] : 0;
     }
     for (guint t = 0; t < mix->n; t++) {
         double usable = 0, n = 0;
         if (!mix->typical[t].frequent) {
             continue;
         }
-        for (guint k = 0; k < room->n_slots && mix->families[t] != 0; k++) {
-            if (room->free[k] >= mix->millis[t]) {
+        for (guint k = 0; k < room->n_slots; k++) {
+            if ((mix->families[t] & room->family[k]) != 0 && room->free[k] >= mix->millis[t]) {
                 n += room->same[k];
                 usable += room->free[k] * room->same[k];
-            }
-            if ((mix->families[t] & (gint64)room->family[k]) == 0) {
-                n = 0;
-                break;
             }
         }
         gboolean fits =

@@ -108,7 +108,9 @@ sim_verifier_add_host(SimVerifier *v, guint32 index, const BerthHost *host)
     h->zone = g_strdup(host->zone);
     h->cpu = host->cpu_millis;
     h->mem = host->memory_mib;
-    h->n_cells = host->n_cells;
+    h->n_cells = MAX(1, host->n_cells);
+    h->cell_cpu[0] = host->cpu_millis; /* a host without cells is one cell */
+    h->cell_mem[0] = host->memory_mib;
     for (guint i = 0; i < host->n_cells; i++) {
         h->cell_cpu[i] = host->cells[i].cpu_millis;
         h->cell_mem[i] = host->cells[i].memory_mib;

@@ -1,0 +1,141 @@
+/* Explanations name the rule, the shortage and the smallest change. */
+#include <string.h>
+
+#include "base/json.h"
+#include "fixture.h"
+#include "sched/forecast.h"
+
+static void
+test_groups_hosts_by_reason(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    for (guint i = 0; i < 3; i++) {
+        g_autofree char *name = g_strdup_printf("h%u", i);
+        fixture_add(s, name);
+    }
+    berth_snapshot_set_state(s, 2, BERTH_HOST_READY | BERTH_HOST_CORDONED);
+    BerthRequest filler = {.cpu_millis = 1000, .memory_mib = 10000};
+    berth_snapshot_charge_on(s, &filler, 0);
+    filler.memory_mib = 12000;
+    berth_snapshot_charge_on(s, &filler, 1);
+    BerthRequest r = {.cpu_millis = 1000, .memory_mib = 8000};
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_assert_false(e->fits);
+    const BerthRefusalGroup *memory = &g_array_index(e->groups, BerthRefusalGroup, 0);
+    g_assert_cmpstr(memory->code, ==, "memory");
+    g_assert_cmpuint(memory->hosts, ==, 2);
+    g_assert_cmpint(memory->least_short_by, ==, 8000 - (16384 - 10000));
+    g_assert_cmpuint(memory->nearest, ==, 0);
+    g_assert_cmpint(e->fix.kind, ==, BERTH_FIX_UNCORDON);
+    g_assert_cmpuint(e->fix.host, ==, 2);
+    g_autofree char *text = berth_explanation_summary(s, e);
+    g_assert_nonnull(strstr(text, "2 hosts: memory (short of memory by 1.6 GiB at least)"));
+    g_assert_nonnull(strstr(text, "fits if h2 is made schedulable"));
+}
+
+static void
+test_names_what_to_free(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    BerthRequest r = {.cpu_millis = 6000, .memory_mib = 1024};
+    berth_snapshot_charge_on(s, &r, 0);
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_assert_cmpint(e->fix.kind, ==, BERTH_FIX_FREE);
+    g_assert_cmpuint(e->fix.n_amounts, ==, 1);
+    g_assert_cmpstr(e->fix.amounts[0].dimension, ==, "cpu_millis");
+    g_assert_cmpint(e->fix.amounts[0].amount, ==, 4000);
+}
+
+static void
+test_names_the_wish_to_drop(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    BerthRequest db = fixture_request(), r = fixture_request();
+    BerthRelation apart = {.kind = BERTH_RELATION_APART, .group = "db"};
+    db.group = "db";
+    berth_snapshot_charge_on(s, &db, 0);
+    r.relations = &apart;
+    r.n_relations = 1;
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_assert_cmpint(e->fix.kind, ==, BERTH_FIX_DROP_RULE);
+    g_assert_cmpstr(e->fix.code, ==, "anti-affinity");
+}
+
+static void
+test_asks_for_a_host_when_nothing_less_helps(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    BerthRelation apart = {.kind = BERTH_RELATION_APART, .group = "db"};
+    BerthRequest r = {.cpu_millis = 6000, .memory_mib = 1024, .group = "db"};
+    r.relations = &apart;
+    r.n_relations = 1;
+    berth_snapshot_charge_on(s, &r, 0);
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_assert_cmpint(e->fix.kind, ==, BERTH_FIX_ADD_HOST);
+    g_assert_cmpuint(berth_snapshot_host_count(s), ==, 1);
+    berth_forecast_add_like(s, e->fix.host, "h2");
+    g_assert_true(fits(s, &r));
+}
+
+static void
+test_says_nothing_helps_when_nothing_helps(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    BerthRequest r = {.cpu_millis = 64000, .memory_mib = 1024};
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_assert_cmpint(e->fix.kind, ==, BERTH_FIX_NONE);
+}
+
+static void
+test_shows_winner_and_runner_up(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    fixture_add(s, "h2");
+    BerthRequest r = fixture_request();
+    r.image = "sha256:1";
+    berth_snapshot_set_image(s, 1, "sha256:1", TRUE);
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_assert_cmpuint(e->winner.host, ==, 1);
+    g_assert_cmpuint(e->runner_up.host, ==, 0);
+    g_assert_cmpstr(e->winner.parts[0].code, ==, "image");
+    g_assert_cmpint(e->winner.parts[0].score, ==, 1000);
+    g_assert_cmpint(e->runner_up.parts[0].score, ==, 0);
+    g_autoptr(json_t) json = berth_explain_to_json(s, e);
+    g_assert_cmpstr(json_string_value(json_object_get(json_object_get(json, "winner"), "host")), ==,
+                    "h2");
+}
+
+static void
+test_json_has_every_host_and_the_fix(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    BerthRequest r = {.cpu_millis = 1000, .memory_mib = 16385};
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_autoptr(json_t) json = berth_explain_to_json(s, e);
+    g_assert_true(json_is_false(json_object_get(json, "fits")));
+    const json_t *first = json_array_get(json_object_get(json, "refusals"), 0);
+    g_assert_cmpstr(json_string_value(json_object_get(first, "host")), ==, "h1");
+    g_assert_cmpint(json_integer_value(json_object_get(first, "short_by")), ==, 1);
+    g_assert_nonnull(json_object_get(json_object_get(json, "fix"), "kind"));
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+#define ADD(path, function) g_test_add_func("/sched/explain/" path, function)
+    ADD("groups-hosts-by-reason", test_groups_hosts_by_reason);
+    ADD("names-what-to-free", test_names_what_to_free);
+    ADD("names-the-wish-to-drop", test_names_the_wish_to_drop);
+    ADD("asks-for-a-host-when-nothing-less-helps", test_asks_for_a_host_when_nothing_less_helps);
+    ADD("says-nothing-helps-when-nothing-helps", test_says_nothing_helps_when_nothing_helps);
+    ADD("shows-winner-and-runner-up", test_shows_winner_and_runner_up);
+    ADD("json-has-every-host-and-the-fix", test_json_has_every_host_and_the_fix);
+    return g_test_run();
+}

@@ -1,0 +1,200 @@
+/* Each score prefers what it says it prefers. */
+#include "fixture.h"
+#include "sched/forecast.h"
+
+static guint32
+add_plain(BerthSnapshot *s, const char *name, gint64 vcpus, gint64 gib)
+{
+    BerthHost host = {.name = name,
+                      .cpu_millis = vcpus * 1000,
+                      .memory_mib = gib * 1024,
+                      .state = BERTH_HOST_READY};
+    guint32 index = BERTH_HOST_NONE;
+    berth_snapshot_put_host(s, &host, &index, NULL);
+    return index;
+}
+
+static guint32
+pick_with(BerthSnapshot *s, const BerthRequest *r, const char *policy)
+{
+    BerthDecision decision;
+    g_assert_true(berth_pick(s, r, berth_policy_find(policy), &decision));
+    return decision.placement.host;
+}
+
+static void
+test_room_keeps_the_big_hole_whole(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 big = add_plain(s, "big", 16, 32), small = add_plain(s, "small", 10, 20);
+    BerthRequest large = {.cpu_millis = 16000, .memory_mib = 32768, .numa = BERTH_NUMA_ONE};
+    BerthRequest tiny = {.cpu_millis = 2000, .memory_mib = 4096, .numa = BERTH_NUMA_ONE};
+    for (guint i = 0; i < 10; i++) {
+        berth_snapshot_observe(s, &large);
+        berth_snapshot_observe(s, &tiny);
+    }
+    g_assert_cmpuint(big, <, small); /* so that first fit would take the big one */
+    g_assert_cmpuint(pick_with(s, &tiny, "default"), ==, small);
+    g_assert_cmpuint(pick_with(s, &tiny, "first-fit"), ==, big);
+}
+
+static void
+test_room_fills_devices_before_it_breaks_a_whole_one(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    guint32 h2 = fixture_add(s, "h2");
+    BerthDeviceNeed slice = {"gpu", NULL, 0, 1, 500}, whole = {"gpu", NULL, 0, 1, 1000};
+    BerthRequest part = fixture_request(), all = fixture_request();
+    part.devices = &slice;
+    part.n_devices = 1;
+    all.devices = &whole;
+    all.n_devices = 1;
+    for (guint i = 0; i < 10; i++) {
+        berth_snapshot_observe(s, &part);
+        berth_snapshot_observe(s, &all);
+    }
+    berth_snapshot_charge_on(s, &part, h2);
+    BerthDecision decision;
+    g_assert_true(berth_pick(s, &part, NULL, &decision));
+    g_assert_cmpuint(decision.placement.host, ==, h2);
+    g_assert_cmpuint(decision.placement.devices[0], ==, 0);
+}
+
+static void
+test_image_prefers_hosts_that_have_it(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    add_plain(s, "h1", 8, 16);
+    guint32 h2 = add_plain(s, "h2", 8, 16);
+    BerthRequest r = fixture_request();
+    r.image = "sha256:1";
+    berth_snapshot_set_image(s, h2, "sha256:1", TRUE);
+    g_assert_cmpuint(pick_with(s, &r, "default"), ==, h2);
+    berth_snapshot_set_image(s, h2, "sha256:1", FALSE);
+    g_assert_cmpuint(pick_with(s, &r, "default"), ==, 0);
+}
+
+static void
+test_avoid_prefers_hosts_without_the_taint(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    BerthTaint taint = {"old", NULL, BERTH_TAINT_AVOID};
+    BerthHost host = fixture_host("h1");
+    host.taints = &taint;
+    host.n_taints = 1;
+    berth_snapshot_put_host(s, &host, NULL, NULL);
+    guint32 h2 = fixture_add(s, "h2");
+    BerthRequest r = fixture_request();
+    g_assert_cmpuint(pick_with(s, &r, "default"), ==, h2);
+}
+
+static void
+test_wish_prefers_what_is_wanted(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    add_plain(s, "h1", 8, 16);
+    BerthHost host = fixture_host("h2");
+    guint32 h2 = BERTH_HOST_NONE;
+    berth_snapshot_put_host(s, &host, &h2, NULL);
+    BerthExpression wanted = {"disk", BERTH_OPERATOR_EXISTS, NULL, 0, 10};
+    BerthRequest r = fixture_request();
+    r.selectors = &wanted;
+    r.n_selectors = 1;
+    g_assert_cmpuint(pick_with(s, &r, "default"), ==, h2);
+    BerthRelation near = {.kind = BERTH_RELATION_TOGETHER, .group = "db", .weight = 100};
+    BerthRequest db = fixture_request();
+    db.group = "db";
+    berth_snapshot_charge_on(s, &db, 0);
+    r.relations = &near;
+    r.n_relations = 1;
+    g_assert_cmpuint(pick_with(s, &r, "default"), ==, 0);
+}
+
+static void
+test_best_fit_fills_the_fullest(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    add_plain(s, "h1", 8, 16);
+    guint32 h2 = add_plain(s, "h2", 8, 16);
+    BerthRequest r = fixture_request();
+    berth_snapshot_charge_on(s, &r, h2);
+    g_assert_cmpuint(pick_with(s, &r, "best-fit"), ==, h2);
+}
+
+static void
+test_balance_fit_evens_out_cells(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    guint32 h2 = fixture_add(s, "h2");
+    BerthRequest r = fixture_request();
+    r.numa = BERTH_NUMA_ONE;
+    berth_snapshot_charge_on(s, &r, h2);
+    BerthDecision decision;
+    g_assert_true(berth_pick(s, &r, berth_policy_find("balance-fit"), &decision));
+    g_assert_cmpuint(decision.placement.host, ==, h2);
+    g_assert_cmpuint(decision.placement.cells[0], ==, 1);
+}
+
+static void
+test_dot_product_spares_what_points_the_same_way(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h1 = add_plain(s, "h1", 8, 16), h2 = add_plain(s, "h2", 8, 16);
+    BerthRequest cpu = {.cpu_millis = 4000, .memory_mib = 1024};
+    berth_snapshot_charge_on(s, &cpu, h2);
+    g_assert_cmpuint(pick_with(s, &cpu, "dot-product"), ==, h2);
+    g_assert_cmpuint(h1, <, h2);
+}
+
+static void
+test_fgd_leaves_devices_usable(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    guint32 h2 = fixture_add(s, "h2");
+    BerthDeviceNeed slice = {"gpu", NULL, 0, 1, 500}, whole = {"gpu", NULL, 0, 1, 1000};
+    BerthRequest part = fixture_request(), all = fixture_request();
+    part.devices = &slice;
+    all.devices = &whole;
+    part.n_devices = all.n_devices = 1;
+    for (guint i = 0; i < 10; i++) {
+        berth_snapshot_observe(s, &part);
+        berth_snapshot_observe(s, &all);
+    }
+    berth_snapshot_charge_on(s, &part, h2);
+    g_assert_cmpuint(pick_with(s, &part, "fgd"), ==, h2);
+}
+
+static void
+test_every_policy_has_a_name_and_decides(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    BerthRequest r = fixture_request();
+    for (guint i = 0; berth_policy_names()[i] != NULL; i++) {
+        g_assert_cmpuint(pick_with(s, &r, berth_policy_names()[i]), ==, 0);
+    }
+    g_assert_null(berth_policy_find("best"));
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+#define ADD(path, function) g_test_add_func("/sched/score/" path, function)
+    ADD("room/keeps-the-big-hole-whole", test_room_keeps_the_big_hole_whole);
+    ADD("room/fills-a-device-before-it-breaks-a-whole-one",
+        test_room_fills_devices_before_it_breaks_a_whole_one);
+    ADD("image/prefers-hosts-that-have-it", test_image_prefers_hosts_that_have_it);
+    ADD("avoid/prefers-hosts-without-the-taint", test_avoid_prefers_hosts_without_the_taint);
+    ADD("wish/prefers-what-is-wanted", test_wish_prefers_what_is_wanted);
+    ADD("best-fit/fills-the-fullest", test_best_fit_fills_the_fullest);
+    ADD("balance-fit/evens-out-cells", test_balance_fit_evens_out_cells);
+    ADD("dot-product/spares-what-points-the-same-way",
+        test_dot_product_spares_what_points_the_same_way);
+    ADD("fgd/leaves-devices-usable", test_fgd_leaves_devices_usable);
+    ADD("policy/every-one-has-a-name-and-decides", test_every_policy_has_a_name_and_decides);
+    return g_test_run();
+}
