@@ -417,6 +417,7 @@ act_remove(BerthWorkloadRun *run, BerthObject *object)
 {
     BerthControl *control = run->controller->control;
     BerthTransaction *transaction = berth_transaction_new();
+    berth_workload_reserve(run, object, BERTH_HOST_DHCP_RELEASE);
     berth_addresses_release(control->catalog, object, transaction);
     berth_catalog_add_delete(transaction, object);
     berth_catalog_submit(control->catalog, transaction, on_removed,

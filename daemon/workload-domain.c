@@ -175,6 +175,48 @@ fill_build(Build *build, BerthControl *control, BerthFleetHost *host, BerthObjec
     build->plan.nic_count = build->nics->len;
 }
 
+/* ---- addresses of VMs ---- */
+
+static void
+on_reserved(BerthHostReply *reply, const GError *error, gpointer data)
+{
+    g_autoptr(BerthPending) pending = data;
+    if (error != NULL) {
+        g_warning("DHCP reservation of %s (%s): %s", pending->text, pending->uid, error->message);
+    }
+}
+
+/**
+ * berth_workload_reserve:
+ * @verb: BERTH_HOST_DHCP_RESERVE or _RELEASE
+ *
+ * Tells libvirt's DHCP servers which address a VM's cards have (or had). A VM without one gets another
+ * address and runs all the same, so a failure is logged and not waited for.
+ */
+void
+berth_workload_reserve(BerthWorkloadRun *run, BerthObject *object, BerthHostVerb verb)
+{
+    const GPtrArray *cards = berth_workload_status_of(object)->networks;
+    BerthFleetHost *host = berth_workload_run_host(run, object);
+    if (object->kind != &berth_kind_vm || host == NULL || !host->connected) {
+        return;
+    }
+    for (guint i = 0; cards != NULL && i < cards->len; i++) {
+        const BerthNicStatus *card = cards->pdata[i];
+        const BerthNetworkSpec *network = berth_addresses_network(run->controller->control->catalog,
+                                                                  object->project, card->network);
+        if (card->ip == NULL || network == NULL || network->libvirt == NULL) {
+            continue;
+        }
+        BerthHostCall call = {.verb = verb,
+                              .network = network->libvirt,
+                              .mac = card->mac,
+                              .ip = card->ip,
+                              .name = object->name};
+        berth_workload_submit(run, object, &call, on_reserved, card->ip);
+    }
+}
+
 static void
 on_defined(BerthHostReply *reply, const GError *error, gpointer data)
 {
@@ -196,6 +238,7 @@ berth_workload_act_define(BerthWorkloadRun *run, BerthObject *object)
     BerthControl *control = run->controller->control;
     g_auto(Build) build = {0};
     fill_build(&build, control, berth_workload_run_host(run, object), object);
+    berth_workload_reserve(run, object, BERTH_HOST_DHCP_RESERVE);
     run->define_began_us = berth_clock_monotonic_us(control->clock);
     BerthHostCall call = {.verb = BERTH_HOST_DOMAIN_DEFINE, .plan = &build.plan};
     berth_workload_submit(run, object, &call, on_defined, NULL);

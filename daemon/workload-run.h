@@ -89,6 +89,8 @@ char *berth_workload_disk_volume(const BerthObject *object, const BerthDiskSpec 
 char *berth_workload_image_serial(const char *disk_digest);
 char *berth_workload_domain_name(const BerthObject *object);
 
+void berth_workload_reserve(BerthWorkloadRun *run, BerthObject *object, BerthHostVerb verb);
+
 void berth_workload_act_stage(BerthWorkloadRun *run, BerthObject *object);
 void berth_workload_act_make_disks(BerthWorkloadRun *run, BerthObject *object);
 void berth_workload_act_delete_disks(BerthWorkloadRun *run, BerthObject *object);
