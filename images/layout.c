@@ -174,6 +174,19 @@ take_document(BerthTar *tar, const BerthTarEntry *entry, char **data, gsize *siz
     return TRUE;
 }
 
+/* What every archive has and no image needs. */
+static gboolean
+is_ballast(const char *name)
+{
+    static const char *const ends[] = {"oci-layout", "repositories", "/VERSION", "/json"};
+    for (guint i = 0; i < G_N_ELEMENTS(ends); i++) {
+        if (g_str_has_suffix(name, ends[i])) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 static gboolean
 take_file(Load *load, BerthTar *tar, const BerthTarEntry *entry, const char *name, GError **error)
 {
@@ -182,6 +195,9 @@ take_file(Load *load, BerthTar *tar, const BerthTarEntry *entry, const char *nam
     }
     if (strcmp(name, "manifest.json") == 0) {
         return take_document(tar, entry, &load->docker, &load->docker_size, error);
+    }
+    if (is_ballast(name)) {
+        return TRUE;
     }
     g_autofree File *file = g_new0(File, 1);
     if (!import_file(load, name, entry->size, read_entry, tar, file, error)) {
