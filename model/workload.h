@@ -150,7 +150,7 @@ extern const BerthSchema berth_placement_schema, berth_nic_schema;
          .type = BERTH_FIELD_ENUM,                                                                 \
          .offset = offsetof(owner, workload.restart),                                              \
          .choices = berth_restart_names,                                                           \
-         .doc = "Whether it is started again after a container of it ended or it crashed."},           \
+         .doc = "Whether it is started again after a container of it ended or it crashed."},       \
         {.name = "priority",                                                                       \
          .type = BERTH_FIELD_INT,                                                                  \
          .offset = offsetof(owner, workload.priority),                                             \

@@ -78,8 +78,8 @@ berth_evaluate_scores(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
         total += part * plan->weights[i];
         if (scored != NULL && scored->n_parts < BERTH_SCORE_PARTS_MAX) {
             scored->parts[scored->n_parts++] =
-                (BerthScorePart){berth_rules[plan->scores[i]]->code,
-                                 part * 1000 / BERTH_SCORE_MAX, plan->weights[i]};
+                (BerthScorePart){berth_rules[plan->scores[i]]->code, part * 1000 / BERTH_SCORE_MAX,
+                                 plan->weights[i]};
         }
     }
     return MAX(1, total);
