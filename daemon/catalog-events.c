@@ -12,6 +12,9 @@
 /* Events over the limit before they are thinned out, so that it does not happen at each one. */
 #define EVENTS_SLACK 64
 #define MESSAGE_MAX 4096
+/* A retry with an Idempotency-Key comes within a day. */
+#define REQUEST_KEY_DAYS 1
+#define REQUEST_KEYS_MAX 10000
 #define DELETES_PER_TRANSACTION 64
 
 /* What is known of one Event, maybe more than was written. */
@@ -241,6 +244,9 @@ berth_catalog_record_event(BerthCatalog *catalog, const BerthObject *object, con
 static const char *
 ended_at(const BerthObject *object)
 {
+    if (object->kind == &berth_kind_request_key) {
+        return object->created;
+    }
     if (object->kind == &berth_kind_event) {
         const BerthEventSpec *spec = object->spec_data;
         return spec->last != NULL ? spec->last : object->created;
@@ -321,6 +327,7 @@ berth_catalog_retain(BerthCatalog *catalog)
                 settings->task_retention_days);
     retain_kind(catalog, &berth_kind_event, settings->event_retention_count,
                 settings->event_retention_days);
+    retain_kind(catalog, &berth_kind_request_key, REQUEST_KEYS_MAX, REQUEST_KEY_DAYS);
     gint64 horizon = catalog->revision - settings->revision_retention;
     if (horizon > catalog->store->ops->oldest(catalog->store)) {
         catalog->store->ops->compact(catalog->store, horizon);
