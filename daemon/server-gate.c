@@ -95,6 +95,15 @@ peek(Connection *connection)
     }
 }
 
+/* Looks once more before @connection is given up. Returns: whether it left the gate, or is gone. */
+gboolean
+gate_look(Connection *connection)
+{
+    BerthServer *server = connection->server;
+    peek(connection);
+    return !g_hash_table_contains(server->connections, connection) || connection->handed_over;
+}
+
 static void
 notice_hangup(Connection *connection, guint32 events)
 {

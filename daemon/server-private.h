@@ -110,6 +110,7 @@ gboolean connection_hand_over(Connection *connection);
 gboolean gate_init(BerthServer *server, GError **error);
 void gate_clear(BerthServer *server);
 gboolean gate_add(Connection *connection);
+gboolean gate_look(Connection *connection);
 void gate_refuse(int fd, guint status, const char *code, const char *detail, gboolean retry);
 
 struct MHD_Daemon *request_start_daemon(BerthServer *server, gboolean tls,

@@ -413,7 +413,8 @@ read_pem(const BerthConfig *config, Pem *pem, GError **error)
                                error));
 }
 
-/* libmicrohttpd copies what the PEM texts say. @config: NULL without TLS. */
+/* On unix sockets libmicrohttpd would log at each answer that it can't set TCP options.
+ * It copies what the PEM texts say. @config: NULL without TLS. */
 struct MHD_Daemon *
 request_start_daemon(BerthServer *server, gboolean tls, const BerthConfig *config, GError **error)
 {
@@ -431,7 +432,7 @@ request_start_daemon(BerthServer *server, gboolean tls, const BerthConfig *confi
     };
     struct MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
-            MHD_USE_ERROR_LOG | (tls ? MHD_USE_TLS : 0),
+            (tls ? MHD_USE_TLS | MHD_USE_ERROR_LOG : 0),
         0, NULL, NULL, handle_access, server, MHD_OPTION_EXTERNAL_LOGGER, log_line, NULL,
         MHD_OPTION_URI_LOG_CALLBACK, begin_request, server, MHD_OPTION_UNESCAPE_CALLBACK,
         keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, complete_request, server,

@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -209,7 +210,12 @@ sweep(gpointer data)
         }
     }
     for (guint i = 0; i < late->len; i++) {
-        expire(late->pdata[i]);
+        Connection *connection = late->pdata[i];
+        /* A head that came in time may wait for us, not for its client. */
+        if (!connection->handed_over && gate_look(connection)) {
+            continue;
+        }
+        expire(connection);
     }
     if (g_hash_table_size(server->connections) > 0) {
         return G_SOURCE_CONTINUE;
@@ -609,7 +615,21 @@ take_limits(BerthServer *server, const BerthServerLimits *limits)
     };
 }
 
-/** Returns: (transfer full): a server without listeners yet. @clock: borrowed. */
+/* The usual soft limit of 1,024 descriptors is below our own caps. */
+static void
+raise_descriptor_limit(guint wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        limit.rlim_cur = MIN(limit.rlim_max, wanted);
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/**
+ * Returns: (transfer full): a server without listeners yet. @clock: borrowed. Raises the process's
+ * limit of open descriptors as far as its own cap of connections needs.
+ */
 BerthServer *
 berth_server_new(const BerthServerOps *ops, gpointer data, BerthClock *clock,
                  const BerthServerLimits *limits, GError **error)
@@ -619,6 +639,7 @@ berth_server_new(const BerthServerOps *ops, gpointer data, BerthClock *clock,
     server->data = data;
     server->clock = clock;
     take_limits(server, limits);
+    raise_descriptor_limit(2 * server->limits.connections);
     server->listeners = g_ptr_array_new_with_free_func(free_listener);
     server->connections = g_hash_table_new_full(NULL, NULL, free_connection, NULL);
     server->by_fd = g_hash_table_new(NULL, NULL);

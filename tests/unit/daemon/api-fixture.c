@@ -149,7 +149,6 @@ serve(const ApiFixture *api)
         .why = answer_why, .exec_open = open_echo, .image_content = answer_content};
     berth_log_set_level(BERTH_LOG_ERROR);
     signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
     BerthStore *store = berth_store_sqlite_open(database, &error);
     g_assert_no_error(error);
     BerthCatalog *catalog =
