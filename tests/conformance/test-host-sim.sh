@@ -1,2 +1,3 @@
 #!/bin/sh
+# The host conformance suite against simulated hosts.
 exec "$(dirname "$0")/run-host" sim
