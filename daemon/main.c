@@ -70,30 +70,63 @@ on_domain(BerthFleetHost *host, const char *uuid, gpointer data)
 
 /* ---- composition ------------------------------------------------------------------------------- */
 
-/* The fleet's id is made once and kept in the state folder; it is what marks domains as ours. */
+/* Puts the fleet's id into the store. When that fails, the next start does it again from the file. */
 static gboolean
-read_fleet_id(Daemon *daemon, GError **error)
+mark_fleet(Daemon *daemon, GError **error)
 {
-    g_autofree char *path = g_build_filename(daemon->config->state, "fleet-id", NULL);
-    g_autofree char *text = NULL;
+    g_autofree char *now = berth_time_format(berth_clock_wall_us(berth_clock_system()));
+    json_t *spec = json_pack("{s:s}", "made_by", PACKAGE_VERSION);
+    g_autoptr(BerthObject) mark =
+        berth_object_make(&berth_kind_fleet_mark, "", "fleet", spec, now, error);
+    json_decref(spec);
+    if (mark == NULL) {
+        return FALSE;
+    }
+    berth_object_set_identity(mark, daemon->fleet_id, now);
+    berth_catalog_put_body(daemon->catalog, mark, BERTH_STORE_ABSENT, NULL, NULL);
+    return TRUE;
+}
+
+static gboolean
+read_fleet_file(const char *path, char **id, GError **error)
+{
     g_autoptr(GError) absent = NULL;
-    if (berth_fd_read_file(AT_FDCWD, path, 64, &text, NULL, &absent)) {
-        daemon->fleet_id = g_strdup(g_strchomp(text));
-    } else if (g_error_matches(absent, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
-        daemon->fleet_id = berth_uid_new();
-        if (!berth_fd_write_file(AT_FDCWD, path, daemon->fleet_id, strlen(daemon->fleet_id), 0600,
-                                 error)) {
-            return FALSE;
+    g_autofree char *text = NULL;
+    if (!berth_fd_read_file(AT_FDCWD, path, 64, &text, NULL, &absent)) {
+        if (g_error_matches(absent, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
+            return TRUE;
         }
-    } else {
         g_propagate_error(error, g_steal_pointer(&absent));
         return FALSE;
     }
-    if (!g_uuid_string_is_valid(daemon->fleet_id)) {
+    if (!g_uuid_string_is_valid(g_strchomp(text))) {
         berth_error_set(error, BERTH_ERROR_CORRUPT, "'%s' does not hold a fleet id", path);
         return FALSE;
     }
+    *id = g_steal_pointer(&text);
     return TRUE;
+}
+
+/* The fleet's id is made once; it is what marks domains as ours. The store has it, so that it is in every
+ * backup; the file beside it is for scripts. */
+static gboolean
+find_fleet_id(Daemon *daemon, GError **error)
+{
+    g_autofree char *path = g_build_filename(daemon->config->state, "fleet-id", NULL);
+    g_autofree char *written = NULL;
+    if (!read_fleet_file(path, &written, error)) {
+        return FALSE;
+    }
+    BerthObject *mark = berth_catalog_get(daemon->catalog, &berth_kind_fleet_mark, NULL, "fleet");
+    daemon->fleet_id = mark != NULL      ? g_strdup(mark->uid)
+                       : written != NULL ? g_strdup(written)
+                                         : berth_uid_new();
+    if (mark == NULL && !mark_fleet(daemon, error)) {
+        return FALSE;
+    }
+    return g_strcmp0(written, daemon->fleet_id) == 0 ||
+           berth_fd_write_file(AT_FDCWD, path, daemon->fleet_id, strlen(daemon->fleet_id), 0600,
+                               error);
 }
 
 static gboolean
@@ -106,12 +139,12 @@ open_state(Daemon *daemon, GError **error)
     }
     g_autofree char *path = g_build_filename(daemon->config->state, "berth.db", NULL);
     daemon->store = berth_store_sqlite_open(path, error);
-    if (daemon->store == NULL || !read_fleet_id(daemon, error)) {
+    if (daemon->store == NULL) {
         return FALSE;
     }
     daemon->catalog =
         berth_catalog_new(daemon->store, berth_clock_system(), berth_random_system(), error);
-    return daemon->catalog != NULL;
+    return daemon->catalog != NULL && find_fleet_id(daemon, error);
 }
 
 static void

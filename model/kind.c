@@ -16,6 +16,7 @@ const BerthKind *const berth_kinds[] = {
     &berth_kind_settings,
     &berth_kind_address,
     &berth_kind_request_key,
+    &berth_kind_fleet_mark,
     NULL,
 };
 

@@ -183,6 +183,11 @@ typedef struct {
     char *fingerprint, *target_uid, *target_path;
 } BerthRequestKeySpec;
 
+/* ---- FleetMark: hidden; its one object is called "fleet" ---- */
+typedef struct {
+    char *made_by;
+} BerthFleetMarkSpec;
+
 /* ---- Address: hidden; name is "<network>.<ip with - for . and :>" ---- */
 typedef struct {
     char *network, *ip, *mac, *owner_uid;

@@ -1,0 +1,109 @@
+#!/bin/bash
+# berthd dies, is replaced, is restored: guests go on, nothing is lost, doubled or orphaned.
+# shellcheck source=tests/integration/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+start_daemon
+up_hosts 1 16:24000
+load_hello
+
+# ---- kill -9 while a pod writes
+LIMIT=90 berth run -d --name writer hello sh -c 'i=0; while :; do i=$((i+1)); echo n $i; usleep 20000; done' >/dev/null
+wait_for 60 phase_is pod writer Running || bail "no pod: $(field pod writer .status)"
+pid=$(qemu_pid 1 "$(domain_of pod writer)")
+[ -n "$pid" ]
+ok "a pod writes lines, its QEMU is found"
+highest() { berth logs --tail 1 writer 2>/dev/null | awk '{ print $2 + 0 }'; }
+grows_beyond() { [ "$(highest)" -gt "$1" ]; }
+for round in 1 2 3; do
+    wait_for 30 grows_beyond "$(highest)"
+    before=$(highest)
+    kill_daemon
+    start_daemon
+    wait_for 30 phase_is pod writer Running
+    ok "round $round: running again in the list after kill -9" "$(field pod writer .status)"
+    wait_for 30 grows_beyond "$((before + 20))"
+    ok "round $round: its log goes on" "before $before, now $(highest)"
+done
+is "$(qemu_pid 1 "$(domain_of pod writer)")" "$pid" "the same QEMU all the time"
+is "$(field pod writer '.status.restarts // 0')" 0 "no restart is counted"
+berth logs writer 2>/dev/null >"$work/out"
+awk '$1 != "n" || $2 != NR { print "line " NR ": " $0; exit 1 }' "$work/out" >"$work/err"
+ok "the log has every line once, in order" "$(cat "$work/err"; wc -l <"$work/out")"
+is "$(berth exec writer echo inside 2>&1)" inside "exec works after it"
+
+# ---- replaced by a newer build
+stop_daemon
+start_daemon
+wait_for 30 phase_is pod writer Running
+is "$(qemu_pid 1 "$(domain_of pod writer)")" "$pid" "replaced in order: the same QEMU"
+is "$(berth exec writer echo inside 2>&1)" inside "and exec works"
+
+# ---- two on one state folder
+timeout 20 "$build/berthd" --state "$state" --socket "$work/second.sock" --guest-os "$build/guest-os" >"$work/out" 2>&1
+status=$?
+[ "$status" -ne 0 ] && [ "$status" -ne 124 ]
+ok "a second berthd on the state folder refuses" "status $status"
+contains "$(cat "$work/out")" 'another berthd' "and says why"
+is "$(berth exec writer echo inside 2>&1)" inside "the first one goes on"
+
+# ---- a second socket: nobody takes a living daemon's socket away
+timeout 20 "$build/berthd" --state "$work/other" --socket "$BERTH_SOCKET" --guest-os "$build/guest-os" >"$work/out" 2>&1
+status=$?
+[ "$status" -ne 0 ] && [ "$status" -ne 124 ]
+ok "another berthd on the same socket refuses" "status $status: $(tail -n 3 "$work/out")"
+berth get pod writer >/dev/null
+ok "the first one still answers there"
+
+# ---- kill -9 in the middle of a create, and of a delete
+cat >"$work/pod.json" <<'JSON'
+{"kind": "Pod", "metadata": {"name": "NAME"}, "power": "on",
+ "spec": {"restart": "Always", "memory_mib": 128, "stop_timeout_s": 1,
+          "containers": [{"name": "main", "image": "hello", "args": ["sh", "-c", "echo up; sleep 600"]}]}}
+JSON
+one_domain() { [ "$(domains 1 | grep -c "^default\.$1-")" = "$2" ]; }
+i=0
+for point in Pending Preparing Starting Running 5ms 60ms 200ms 500ms; do
+    i=$((i + 1))
+    sed "s/NAME/cut$i/" "$work/pod.json" | berth apply -f - >/dev/null 2>"$work/err" || { cat "$work/err"; }
+    case $point in
+    *ms) read -rt "0.$(printf %03d "${point%ms}")" -u 9 ;;
+    *) wait_for 30 phase_is pod "cut$i" "$point|Running" ;;
+    esac
+    at=$(field pod "cut$i" .status.phase)
+    kill_daemon
+    start_daemon
+    wait_for 60 phase_is pod "cut$i" Running
+    ok "killed at $point ($at): it runs in the end" "$(field pod "cut$i" .status)"
+    one_domain "cut$i" 1
+    ok "killed at $point: exactly one domain" "$(domains 1)"
+done
+is "$(berth get pods -o name | grep -c cut)" "$i" "one record each"
+is "$(berth exec cut1 echo inside 2>&1)" inside "one of them can be spoken to"
+for n in $(seq "$i"); do
+    LIMIT=20 berth delete pod "cut$n" --wait=0 >/dev/null 2>&1
+    [ $((n % 3)) -ne 0 ] || { kill_daemon && start_daemon; }
+done
+none_left() { [ -z "$(berth get pods -o name | grep cut)" ] && ! domains 1 | grep -q cut; }
+wait_for 60 none_left
+ok "killed in deletes: no record and no domain is left" "$(berth get pods; domains 1)"
+
+# ---- backup and restore
+berth backup "$work/backup" >/dev/null
+ok "a backup is made"
+list=$(berth get pods,hosts,images -o name 2>/dev/null || { berth get pods -o name; berth get hosts -o name; berth get images -o name; })
+stop_daemon
+"$build/berthd" --state "$work/new" --restore "$work/backup" >"$work/out" 2>&1
+ok "it is restored into an empty folder" "$(cat "$work/out")"
+start_daemon "$work/new"
+is "$(berth get pods,hosts,images -o name 2>/dev/null || { berth get pods -o name; berth get hosts -o name; berth get images -o name; })" \
+    "$list" "everything is there"
+wait_for 30 phase_is pod writer Running
+ok "the pod runs in its list" "$(field pod writer .status)"
+is "$(qemu_pid 1 "$(domain_of pod writer)")" "$pid" "its guest was not touched"
+is "$(berth exec writer echo inside 2>&1)" inside "and can be spoken to"
+is "$(field host h1 '.status.foreign | length')" 0 "no guest of ours counts as foreign"
+LIMIT=60 berth delete pod writer --wait=50 >/dev/null
+ok "delete works"
+is "$(domains 1)" "" "no domain is left"
+done_testing

@@ -1,0 +1,212 @@
+# Shared by the integration tests: a berthd of their own, real libvirt hosts, waiting, TAP, the end.
+#
+# Everything is below one temporary folder. Invariant: a test leaves no process, domain, network or file
+# behind, however it ends: guests die with their host's pid namespace (tests/hosts/fleet).
+# Needs root, a built tree (BERTH_BUILD, without it build/), guest OS and images of that build.
+# shellcheck shell=bash
+
+set -u
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+root=$(readlink -f "$here/../..")
+build=${BERTH_BUILD:-$root/build}
+fleet=$root/tests/hosts/fleet
+test_number=0 test_failed=0 daemon_pid='' started_us=0
+unset BERTH_CONTEXT BERTH_PROJECT BERTH_CONNECT BERTH_TOKEN
+
+skip_all() {
+    echo "1..0 # SKIP $1"
+    exit 77
+}
+
+[ "$(id -u)" -eq 0 ] || skip_all "needs root for network namespaces and libvirtd"
+command -v libvirtd >/dev/null || skip_all "libvirtd is not installed"
+command -v jq >/dev/null || skip_all "jq is not installed"
+for needed in berthd berth guest-os/initramfs hello-image/hello-image.tar; do
+    [ -e "$build/$needed" ] || skip_all "$build/$needed is missing: make guest-os hello-image"
+done
+
+# A short path: the sockets below it must fit into 108 bytes.
+work=$(mktemp -d /var/tmp/berth-it.XXXXXX) || exit 2
+chmod 711 "$work"
+state=$work/state
+log=$work/berthd.log
+export BERTH_SOCKET=$work/berthd.sock BERTH_FLEET_DIR=$work/fleet HOME=$work
+# What cannot be closed blocks a read for as long as we like: a pause without a process.
+mkfifo "$work/never" && exec 9<>"$work/never"
+
+# ---- the end -------------------------------------------------------------------------------------
+
+finish() {
+    local status=$?
+    trap - EXIT INT TERM
+    local pid
+    for pid in $(jobs -p); do
+        [ "$pid" = "$daemon_pid" ] || kill "$pid" 2>/dev/null
+    done
+    kill_daemon
+    if [ -e "$BERTH_FLEET_DIR/count" ]; then
+        "$fleet" down || test_failed=1
+    fi
+    if [ "$test_failed" -ne 0 ] && [ -s "$log" ]; then
+        echo "# the last lines of berthd:"
+        tail -n "${BERTH_LOG_LINES:-25}" "$log" | sed 's/^/#   /'
+    fi
+    if [ -n "${BERTH_KEEP:-}" ]; then
+        echo "# kept: $work"
+    else
+        rm -rf "$work"
+    fi
+    [ "$status" -ne 0 ] || status=$test_failed
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+done_testing() {
+    echo "1..$test_number"
+    exit "$test_failed"
+}
+
+bail() {
+    test_failed=1
+    echo "Bail out! $*"
+    exit 1
+}
+
+# ---- TAP -----------------------------------------------------------------------------------------
+
+now_ms() { echo "$((${EPOCHREALTIME/./} / 1000))"; }
+
+# Reports the status of the command before it: `command; ok NAME`.
+ok() {
+    local status=$?
+    test_number=$((test_number + 1))
+    if [ "$status" -eq 0 ]; then
+        echo "ok $test_number - $1"
+    else
+        echo "not ok $test_number - $1"
+        test_failed=1
+        [ $# -lt 2 ] || printf '%s\n' "$2" | head -n 30 | sed 's/^/# /'
+    fi
+    return 0
+}
+
+is() { # GOT WANTED NAME
+    [ "$1" = "$2" ]
+    ok "$3" "got:    $1
+wanted: $2"
+}
+
+contains() { # TEXT EXPRESSION NAME
+    grep -qE -- "$2" <<<"$1"
+    ok "$3" "no '$2' in: $1"
+}
+
+note() { printf '# %s\n' "$*"; }
+
+# ---- waiting -------------------------------------------------------------------------------------
+
+# Polls a condition: `wait_for SECONDS COMMAND…`; the time that it took is in $waited_ms.
+wait_for() {
+    local start limit
+    start=$(now_ms)
+    limit=$((start + $1 * 1000))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        waited_ms=$(($(now_ms) - start))
+        [ "$(now_ms)" -lt "$limit" ] || return 1
+        read -rt 0.1 -u 9
+    done
+    waited_ms=$(($(now_ms) - start))
+}
+
+# ---- the daemon and the command --------------------------------------------------------------------
+
+berth() { timeout -k 5 "${LIMIT:-60}" "$build/berth" "$@"; }
+
+answers() { berth raw GET /readyz; }
+
+start_daemon() { # [STATE-FOLDER]
+    # BERTH_UNDER="gdb -batch -ex run -ex bt -args", for example
+    # shellcheck disable=SC2086
+    ${BERTH_UNDER:-} "$build/berthd" --state "${1:-$state}" --socket "$BERTH_SOCKET" --guest-os "$build/guest-os" \
+        --log-level "${BERTH_LOG:-info}" >>"$log" 2>&1 </dev/null 9>&- &
+    daemon_pid=$!
+    wait_for 30 answers || bail "berthd does not answer: $(tail -n 3 "$log")"
+}
+
+stop_daemon() { # as a service manager would
+    kill -TERM "$daemon_pid" 2>/dev/null
+    timeout 20 tail --pid="$daemon_pid" -f /dev/null || bail "berthd does not end on SIGTERM"
+    wait "$daemon_pid" 2>/dev/null
+    daemon_pid=
+}
+
+kill_daemon() { # as nobody should
+    [ -n "$daemon_pid" ] || return 0
+    kill -9 "$daemon_pid" 2>/dev/null
+    wait "$daemon_pid" 2>/dev/null
+    daemon_pid=
+}
+
+# A member of an object: `field pod web .status.phase`.
+field() { berth get "$1" "$2" -o json 2>/dev/null | jq -r "$3"; }
+
+phase_is() { # KIND NAME EXPRESSION
+    [[ $(field "$1" "$2" .status.phase) =~ ^($3)$ ]]
+}
+
+is_gone() { # KIND NAME
+    ! berth get "$1" "$2"
+}
+
+# ---- hosts -----------------------------------------------------------------------------------------
+
+# `up_hosts 3 2:1000 4:2000 …`: real hosts h1, h2, … of at most VCPUS:MIB, known to Berth and prepared.
+up_hosts() {
+    local count=$1 i size
+    shift
+    timeout 120 "$fleet" up "$count" >"$work/uris" || bail "no test hosts"
+    for i in $(seq "$count"); do
+        size=${1:-0:0}
+        [ $# -eq 0 ] || shift
+        berth apply -f - >/dev/null <<YAML || bail "host h$i can't be added"
+kind: Host
+metadata: {name: h$i}
+spec:
+  uri: $("$fleet" uri "$i")
+  acceleration: tcg
+  reserve: {vcpus: 0, memory_mib: 0}
+  limit: {vcpus: ${size%%:*}, memory_mib: ${size##*:}}
+YAML
+    done
+    for i in $(seq "$count"); do
+        wait_for 60 phase_is host "h$i" 'Unprepared|Ready' || bail "host h$i does not connect: $(field host "h$i" .status)"
+        LIMIT=120 berth host prepare "h$i" --wait=110 >/dev/null || bail "host h$i can't be prepared"
+    done
+}
+
+load_hello() {
+    berth image load "$build/hello-image/hello-image.tar" --name hello >/dev/null || bail "the image can't be loaded"
+}
+
+on() { # NUMBER VIRSH-ARGUMENTS: virsh, as an admin would use it beside Berth
+    timeout 30 virsh -q -c "$("$fleet" uri "$1")" "${@:2}"
+}
+
+domains() { on "$1" list --all --name | grep . | sort; }
+
+# The QEMU process of a workload's domain on host NUMBER, as seen from the machine.
+qemu_pid() { # NUMBER DOMAIN-NAME
+    pgrep -f -- "-name guest=$2," | while read -r pid; do
+        grep -qs "$BERTH_FLEET_DIR/h$1/" "/proc/$pid/mountinfo" && echo "$pid"
+    done
+}
+
+domain_of() { field "$1" "$2" .status.domain.name; }
+
+volumes() { # NUMBER: those in Berth's pool that are neither guest OS nor images
+    local pool
+    pool=$(on "$1" pool-list --name | grep -m 1 ^berth)
+    on "$1" vol-list "$pool" | awk '{print $1}' | grep . | sort
+}
