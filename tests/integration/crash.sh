@@ -57,7 +57,7 @@ ok "the first one still answers there"
 
 # ---- kill -9 in the middle of a create, and of a delete
 cat >"$work/pod.json" <<'JSON'
-{"kind": "Pod", "metadata": {"name": "NAME"}, "power": "on",
+{"kind": "Pod", "metadata": {"name": "NAME"},
  "spec": {"restart": "Always", "memory_mib": 128, "stop_timeout_s": 1,
           "containers": [{"name": "main", "image": "hello", "args": ["sh", "-c", "echo up; sleep 600"]}]}}
 JSON
