@@ -33,9 +33,11 @@ struct BerthReassign {
 
     double minus_log[BERTH_REASSIGN_LOGS];
     double scale; /* mean cost of one resource of one process */
+    double hot;   /* first start temperature in units of @scale */
     double temperature, floor, cooling;
     guint64 step; /* within the round */
     guint round;
+    guint eject_share; /* of all draws, in 65536ths */
     double round_steps;
 
     guint32 *best; /* [processes] */

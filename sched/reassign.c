@@ -3,7 +3,7 @@
  * randomness of its own. Start at berth_reassign_run.
  *
  * A round cools from a start temperature to its floor over a number of steps. The first is hot and
- * short, so that a good answer is there soon; each later one starts from the best assignment, warmer
+ * short enough to end within seconds; each later one starts from the best assignment, warmer
  * or cooler in turn, and is longer. Nothing depends on time, so the moves are the same for a seed and
  * whoever stops earlier has just seen fewer of them.
  *
@@ -17,28 +17,36 @@
 
 /* Steps between two looks at temperature and round. */
 #define BEAT 1024
-/* Steps of the first round, and growth from round to round. */
-#define ROUND_STEPS 8000000.0
-#define ROUND_STEPS_PER_PROCESS 300.0
-#define ROUND_GROWTH 1.3
+/* Steps of the first round, and growth from round to round. Instances of up to SMALL processes, whose
+ * steps are quicker, get the second number on top; larger ones less of it. */
+#define ROUND_STEPS 25000000.0
+#define ROUND_STEPS_SMALL 35000000.0
+#define SMALL 2000.0
+#define ROUND_GROWTH 1.5
+/* Processes on a machine up to which it is like packing a few large things; with more of them it is
+ * calmer from the start. */
+#define SPARSE_CREW 20.0
 /* Temperatures in units of the scale. Below BEND only moving costs are still decided, faster. */
 #define HOT 10.0
-#define BEND 3e-3
+#define HOT_LEAST 0.3
+#define BEND 0.015
 #define FLOOR 1e-5
 #define BEND_HASTE 4.0
 /* A process takes part once its size is this share of the temperature. */
 #define PART 0.3
-/* Shares of the kinds of moves, in 256ths. */
-#define SHARE_EJECT 13
-#define SHARE_SHIFT 122
-#define SHARE_SWAP 61
+/* Shares of the kinds of moves, in 65536ths. Ejections look at all of a machine, so they are made less
+ * often the more processes it has. */
+#define SHARE_EJECT 3300
+#define SHARE_SHIFT 31200
+#define SHARE_SWAP 15600
 
-/* Start temperatures of the rounds after the first. */
-static const double reheats[] = {1, 1, 3, 1, 1, 10};
+/* Start temperatures of the rounds after the first, in units of the first one's. */
+static const double reheats[] = {0.1, 0.1, 0.3, 0.1, 0.1, 1};
 
 static void
 start_round(BerthReassign *x, double start)
 {
+    /* Every start is above the bend: reheats are at least a tenth of HOT_LEAST. */
     double decades = log(start / BEND) + log(BEND / FLOOR) / BEND_HASTE;
     x->temperature = start * x->scale;
     x->floor = FLOOR * x->scale;
@@ -57,7 +65,7 @@ next_round(BerthReassign *x)
     }
     x->n_changed = 0;
     x->round_steps *= ROUND_GROWTH;
-    start_round(x, reheats[x->round++ % G_N_ELEMENTS(reheats)]);
+    start_round(x, x->hot * reheats[x->round++ % G_N_ELEMENTS(reheats)]);
 }
 
 /* Cools by one beat. Fewer active processes need fewer steps. */
@@ -95,15 +103,15 @@ try_move(BerthReassign *x)
 {
     guint64 bits = roll(x);
     double limit = x->temperature * x->minus_log[bits >> 52];
-    guint kind = (bits >> 32) & 255;
-    if (kind < SHARE_EJECT) {
-        return berth_reassign_try_eject(x, limit);
-    }
-    if (kind < SHARE_EJECT + SHARE_SHIFT) {
+    guint kind = (bits >> 32) & 65535;
+    if (kind < SHARE_SHIFT) {
         return berth_reassign_try_shift(x, limit);
     }
-    if (kind < SHARE_EJECT + SHARE_SHIFT + SHARE_SWAP) {
+    if (kind < SHARE_SHIFT + SHARE_SWAP) {
         return berth_reassign_try_swap(x, limit);
+    }
+    if (kind < SHARE_SHIFT + SHARE_SWAP + x->eject_share) {
+        return berth_reassign_try_eject(x, limit);
     }
     return berth_reassign_try_exchange(x, limit);
 }
@@ -156,8 +164,12 @@ berth_reassign_new(const BerthReassignModel *model, const guint32 *home, guint64
     x->changed = g_new(guint32, model->processes);
     x->is_changed = g_new0(guint8, model->processes);
     berth_reassign_targets_init(x);
-    x->round_steps = ROUND_STEPS + ROUND_STEPS_PER_PROCESS * model->processes;
-    start_round(x, HOT);
+    double crew = (double)model->processes / MAX(1, model->machines);
+    double sparse = MIN(1, SPARSE_CREW / MAX(1, crew));
+    x->hot = MAX(HOT_LEAST, HOT * sparse);
+    x->eject_share = (guint)(SHARE_EJECT * sparse);
+    x->round_steps = ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / MAX(1, model->processes));
+    start_round(x, x->hot);
     return x;
 }
 
