@@ -28,9 +28,11 @@
 #include <sys/stat.h>
 
 static const BerthHostDriver drivers[] = {
-    {"qemu", berth_host_libvirt_new},
 #ifdef BERTH_WITH_SIMHOST
+    {"qemu", berth_host_libvirt_faulty_new},
     {"sim", berth_host_sim_new},
+#else
+    {"qemu", berth_host_libvirt_new},
 #endif
     {NULL, NULL},
 };
