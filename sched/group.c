@@ -1,0 +1,118 @@
+/* All-or-none groups, and batches. A batch is placed largest first: what is hard to place sees the
+ * fleet before what fits anywhere has broken its holes. Decisions come back in the caller's order. */
+#include "sched/group.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched/fleet.h"
+
+typedef struct {
+    guint at;
+    gint priority;
+    double size;
+} Turn;
+
+/* Share of the fleet's CPU or memory, whichever is more, plus its devices. */
+static double
+size_of(const BerthRequest *r, double cpu, double mem)
+{
+    double devices = 0;
+    for (guint i = 0; i < r->n_devices; i++) {
+        devices += (double)r->devices[i].count * r->devices[i].millis;
+    }
+    return MAX(r->cpu_millis / cpu, (r->memory_mib + r->overhead_mib) / mem) + devices * 16 / cpu;
+}
+
+static int
+compare_turns(gconstpointer a, gconstpointer b)
+{
+    const Turn *x = a, *y = b;
+    if (x->priority != y->priority) {
+        return x->priority < y->priority ? 1 : -1;
+    }
+    if (x->size != y->size) {
+        return x->size < y->size ? 1 : -1;
+    }
+    return x->at < y->at ? -1 : 1;
+}
+
+static Turn *
+make_turns(const BerthSnapshot *s, const BerthRequest *requests, guint n)
+{
+    double cpu = 1, mem = 1;
+    for (guint32 h = 0; h < s->end; h++) {
+        cpu += s->name[h] != 0 ? s->cpu_cap[h] : 0;
+        mem += s->name[h] != 0 ? s->mem_cap[h] : 0;
+    }
+    Turn *turns = g_new(Turn, n);
+    for (guint i = 0; i < n; i++) {
+        turns[i] = (Turn){i, requests[i].priority, size_of(&requests[i], cpu, mem)};
+    }
+    qsort(turns, n, sizeof(Turn), compare_turns);
+    return turns;
+}
+
+/* Places in the order of turns and charges; stops at the first refusal when @all. */
+static guint
+place_in_turn(BerthSnapshot *s, const BerthRequest *requests, guint n, const BerthPolicy *policy,
+              BerthDecision *decisions, guint32 *charges, gboolean all)
+{
+    g_autofree Turn *turns = make_turns(s, requests, n);
+    guint placed = 0;
+    memset(decisions, 0, n * sizeof(*decisions));
+    for (guint i = 0; i < n; i++) {
+        guint at = turns[i].at;
+        charges[at] = BERTH_CHARGE_NONE;
+        if (berth_pick_and_charge(s, &requests[at], policy, &decisions[at], &charges[at])) {
+            placed++;
+        } else if (all) {
+            for (i++; i < n; i++) {
+                charges[turns[i].at] = BERTH_CHARGE_NONE;
+            }
+            break;
+        }
+    }
+    return placed;
+}
+
+/**
+ * berth_pick_group:
+ * @requests: workloads that make sense only together
+ * @decisions: (out) (array length=n): where each goes
+ *
+ * Places and charges all of them, or none: on refusal the ledger is as it was.
+ *
+ * Returns: whether all have a place
+ */
+gboolean
+berth_pick_group(BerthSnapshot *s, const BerthRequest *requests, guint n, const BerthPolicy *policy,
+                 BerthDecision *decisions)
+{
+    g_autofree guint32 *charges = g_new(guint32, n + 1);
+    if (place_in_turn(s, requests, n, policy, decisions, charges, TRUE) == n) {
+        return TRUE;
+    }
+    for (guint i = 0; i < n; i++) {
+        if (charges[i] != BERTH_CHARGE_NONE) {
+            berth_snapshot_release_charge(s, charges[i]);
+        }
+        decisions[i].placed = FALSE;
+    }
+    return FALSE;
+}
+
+/**
+ * berth_pick_batch:
+ *
+ * Places and charges as many as fit, highest priority first and the largest first among equals.
+ *
+ * Returns: how many have a place
+ */
+guint
+berth_pick_batch(BerthSnapshot *s, const BerthRequest *requests, guint n, const BerthPolicy *policy,
+                 BerthDecision *decisions)
+{
+    g_autofree guint32 *charges = g_new(guint32, n + 1);
+    return place_in_turn(s, requests, n, policy, decisions, charges, FALSE);
+}

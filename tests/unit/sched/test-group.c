@@ -1,0 +1,97 @@
+/* Groups are all or none, batches put the largest first, preemption harms least. */
+#include "fixture.h"
+#include "sched/group.h"
+
+static guint32
+add_plain(BerthSnapshot *s, const char *name, gint64 vcpus)
+{
+    BerthHost host = {
+        .name = name, .cpu_millis = vcpus * 1000, .memory_mib = 65536, .state = BERTH_HOST_READY};
+    guint32 index = BERTH_HOST_NONE;
+    berth_snapshot_put_host(s, &host, &index, NULL);
+    return index;
+}
+
+static void
+test_group_is_all_or_none(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    add_plain(s, "h1", 4);
+    add_plain(s, "h2", 4);
+    BerthRelation apart = {.kind = BERTH_RELATION_APART, .group = "db"};
+    BerthRequest member = {.cpu_millis = 1000,
+                           .memory_mib = 1024,
+                           .group = "db",
+                           .relations = &apart,
+                           .n_relations = 1};
+    BerthRequest three[] = {member, member, member};
+    BerthDecision decisions[3];
+    g_assert_false(berth_pick_group(s, three, 3, NULL, decisions));
+    for (guint32 h = 0; h < 2; h++) {
+        BerthUsage usage;
+        berth_snapshot_host_usage(s, h, &usage);
+        g_assert_cmpuint(usage.workloads, ==, 0);
+    }
+    g_assert_true(berth_pick_group(s, three, 2, NULL, decisions));
+    g_assert_cmpuint(decisions[0].placement.host, !=, decisions[1].placement.host);
+}
+
+static void
+test_batch_places_more_than_one_by_one(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    add_plain(s, "h1", 4);
+    add_plain(s, "h2", 4);
+    BerthRequest small = {.cpu_millis = 1000, .memory_mib = 1024};
+    BerthRequest large = {.cpu_millis = 4000, .memory_mib = 1024};
+    BerthRequest batch[] = {small, small, small, small, large};
+    batch[0].host = "h1";
+    BerthDecision decisions[5];
+    g_assert_cmpuint(berth_pick_batch(s, batch, 5, NULL, decisions), >=, 4);
+    g_assert_true(decisions[4].placed);
+}
+
+static guint32
+run(BerthSnapshot *s, const char *uid, gint64 vcpus, gint priority, gboolean preemptible,
+    guint32 host)
+{
+    BerthRequest r = {.uid = uid,
+                      .cpu_millis = vcpus * 1000,
+                      .memory_mib = 1024,
+                      .priority = priority,
+                      .preemptible = preemptible};
+    return berth_snapshot_charge_on(s, &r, host);
+}
+
+static void
+test_preemption_harms_least(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h1 = add_plain(s, "h1", 4), h2 = add_plain(s, "h2", 4);
+    run(s, "a", 4, 3, TRUE, h1);
+    run(s, "b", 1, 5, FALSE, h2);
+    guint32 c = run(s, "c", 2, 1, TRUE, h2);
+    run(s, "d", 1, 2, TRUE, h2);
+    BerthRequest r = {.cpu_millis = 2000, .memory_mib = 1024, .priority = 10};
+    BerthPreemption p;
+    g_assert_false(fits(s, &r));
+    g_assert_true(berth_preempt_plan(s, &r, NULL, &p));
+    g_assert_cmpuint(p.n_victims, ==, 1);
+    g_assert_cmpuint(p.victims[0], ==, c);
+    g_assert_cmpuint(p.decision.placement.host, ==, h2);
+    berth_preemption_clear(&p);
+    r.priority = 1;
+    g_assert_false(berth_preempt_plan(s, &r, NULL, &p));
+    berth_preemption_clear(&p);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/sched/group/is-all-or-none", test_group_is_all_or_none);
+    g_test_add_func("/sched/batch/places-the-largest-first",
+                    test_batch_places_more_than_one_by_one);
+    g_test_add_func("/sched/preempt/harms-least", test_preemption_harms_least);
+    return g_test_run();
+}
