@@ -77,29 +77,34 @@ bail() {
 
 now_ms() { echo "$((${EPOCHREALTIME/./} / 1000))"; }
 
-# Reports the status of the command before it: `command; ok NAME`.
-ok() {
-    local status=$?
+report() { # STATUS NAME TEXT
     test_number=$((test_number + 1))
-    if [ "$status" -eq 0 ]; then
-        echo "ok $test_number - $1"
-    else
-        echo "not ok $test_number - $1"
-        test_failed=1
-        [ $# -lt 2 ] || printf '%s\n' "$2" | head -n 30 | sed 's/^/# /'
+    if [ "$1" -eq 0 ]; then
+        echo "ok $test_number - $2"
+        return
     fi
-    return 0
+    echo "not ok $test_number - $2"
+    test_failed=1
+    printf '%s\n' "$3" | head -n 30 | sed 's/^/# /'
+}
+
+# Reports the status of the command before it: `command; ok NAME 'COMMAND THAT SHOWS WHY NOT'`. No $(…)
+# may stand in its arguments: it would change that status.
+ok() {
+    local status=$? text=''
+    [ "$status" -eq 0 ] || [ $# -lt 2 ] || text=$(eval "$2" 2>&1)
+    report "$status" "$1" "$text"
 }
 
 is() { # GOT WANTED NAME
     [ "$1" = "$2" ]
-    ok "$3" "got:    $1
+    report $? "$3" "got:    $1
 wanted: $2"
 }
 
 contains() { # TEXT EXPRESSION NAME
     grep -qE -- "$2" <<<"$1"
-    ok "$3" "no '$2' in: $1"
+    report $? "$3" "no '$2' in: $1"
 }
 
 note() { printf '# %s\n' "$*"; }
@@ -204,6 +209,20 @@ qemu_pid() { # NUMBER DOMAIN-NAME
 }
 
 domain_of() { field "$1" "$2" .status.domain.name; }
+
+count_of() { berth get "$1" -o json | jq "[.[] | select($2)] | length"; }
+
+count_is() { [ "$(count_of "$1" "$2")" -eq "$3" ]; }
+
+delete_all() { # SECONDS: every pod and VM
+    local kind names
+    for kind in pod vm; do
+        names=$(berth get $kind -o json | jq -r '.[].metadata.name')
+        # shellcheck disable=SC2086
+        [ -z "$names" ] || berth delete $kind $names --wait=0 >/dev/null || return 1
+    done
+    wait_for "$1" count_is pods true 0 && wait_for "$1" count_is vms true 0
+}
 
 volumes() { # NUMBER: those in Berth's pool that are neither guest OS nor images
     local pool
