@@ -101,16 +101,27 @@ static const BerthField status_fields[] = {
 static const BerthSchema status_schema =
     BERTH_SCHEMA("HostStatus", BerthHostStatus, status_fields, "What was seen of the host.");
 
+/* Transport, then user, host and port; libvirt's query parameters can name programs and files to use, so
+ * of these only the path of a socket is let through. "sim:" is known to daemons built for tests alone. */
+static gboolean
+is_host_uri(const char *uri)
+{
+    return g_regex_match_simple(
+        "^(qemu(\\+(unix|ssh|tls|tcp))?://"
+        "([A-Za-z0-9._-]+@)?([A-Za-z0-9.-]+|\\[[0-9a-fA-F:]+\\])?(:[0-9]{1,5})?"
+        "/(system|session)(\\?socket=/[A-Za-z0-9._/-]+)?|sim:///[A-Za-z0-9._/-]+#[A-Za-z0-9-]+)$",
+        uri, G_REGEX_DOLLAR_ENDONLY, 0);
+}
+
 static gboolean
 validate(const BerthObject *object, GError **error)
 {
     const BerthHostSpec *host = object->spec_data;
-    /* The daemon knows which of these it has a driver for; "sim:" only when it was built for tests. */
-    if (!g_str_has_prefix(host->uri, "qemu") && !g_str_has_prefix(host->uri, "test") &&
-        !g_str_has_prefix(host->uri, "sim:")) {
+    if (!is_host_uri(host->uri)) {
         g_autofree char *quoted = berth_quote(host->uri);
         berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/uri",
-                           "try qemu:///system or qemu+ssh://USER@HOST/system",
+                           "try qemu:///system or qemu+ssh://USER@HOST/system; parameters behind ? "
+                           "are refused",
                            "%s is no address of a QEMU host", quoted);
         return FALSE;
     }
