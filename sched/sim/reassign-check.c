@@ -56,11 +56,18 @@ check_capacity(const Check *c, GError **error)
     return TRUE;
 }
 
+/* Keys are a service above an area of 32 bits; GLib's own hash of 64-bit numbers drops the upper half. */
+static guint
+hash_key(gconstpointer key)
+{
+    return (guint)(*(const guint64 *)key * G_GUINT64_CONSTANT(0x9E3779B97F4A7C15) >> 32);
+}
+
 /* Conflict (1.2.2). */
 static gboolean
 check_conflict(const Check *c, GError **error)
 {
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(hash_key, g_int64_equal, g_free, NULL);
     for (guint32 p = 0; p < c->m->processes; p++) {
         gint64 key = (gint64)c->m->service[p] << 32 | c->at[p];
         if (!g_hash_table_add(seen, g_memdup2(&key, sizeof key))) {
@@ -76,7 +83,7 @@ check_conflict(const Check *c, GError **error)
 static GHashTable *
 areas_in_use(const Check *c, const guint32 *area)
 {
-    GHashTable *used = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    GHashTable *used = g_hash_table_new_full(hash_key, g_int64_equal, g_free, NULL);
     for (guint32 p = 0; p < c->m->processes; p++) {
         gint64 key = (gint64)c->m->service[p] << 32 | area[c->at[p]];
         g_hash_table_add(used, g_memdup2(&key, sizeof key));
