@@ -173,13 +173,29 @@ expire(Connection *connection)
     }
 }
 
+static int
+unread_bytes(const Connection *connection)
+{
+    int unread = 0;
+    return ioctl(connection->fd, FIONREAD, &unread) == 0 ? unread : 0;
+}
+
+/* Bytes that came and were not read yet wait for us, not for the client. (The gate only peeks, so what it holds
+ * says nothing; see gate_look().) */
+static gboolean
+is_late(const Connection *connection, gint64 now)
+{
+    gboolean incoming = connection->phase == PHASE_HEAD || connection->phase == PHASE_BODY;
+    return now >= deadline_of(connection) &&
+           !(connection->handed_over && incoming && unread_bytes(connection) > 0);
+}
+
 /* Whether the client left, or ended its side in the middle of a body. The gate's edges alone don't tell:
  * one may have come before the phase in which it matters. */
 static gboolean
 has_left(const Connection *connection, gint64 now)
 {
     struct pollfd poller = {connection->fd, POLLRDHUP, 0};
-    int unread = 0;
     if (!connection->handed_over || connection->phase == PHASE_ANSWER ||
         connection->phase == PHASE_UPGRADED || poll(&poller, 1, 0) != 1) {
         return FALSE;
@@ -188,7 +204,7 @@ has_left(const Connection *connection, gint64 now)
         return TRUE;
     }
     return connection->phase == PHASE_BODY && now - connection->since_us > G_USEC_PER_SEC / 2 &&
-           ioctl(connection->fd, FIONREAD, &unread) == 0 && unread == 0;
+           unread_bytes(connection) == 0;
 }
 
 /* Once a second while there are connections. */
@@ -203,7 +219,7 @@ sweep(gpointer data)
     g_hash_table_iter_init(&iter, server->connections);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         Connection *connection = key;
-        if (now >= deadline_of(connection) || has_left(connection, now)) {
+        if (is_late(connection, now) || has_left(connection, now)) {
             g_ptr_array_add(late, connection);
         } else if (connection->phase == PHASE_STREAM && connection->request != NULL) {
             request_sweep(connection->request, now);
