@@ -528,6 +528,7 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
     }
 }
 
+/** Connects to every recorded host and follows Host objects from now on. */
 BerthHostController *
 berth_host_controller_new(BerthControl *control)
 {

@@ -355,6 +355,7 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer data)
     }
 }
 
+/** Goes on with every unfinished Task and follows Tasks from now on. */
 BerthTaskController *
 berth_task_controller_new(BerthControl *control)
 {

@@ -708,6 +708,7 @@ berth_workload_controller_power_cycle(BerthWorkloadController *controller, const
     berth_queue_add(controller->queue, uid);
 }
 
+/** Returns: whether a reboot of @uid has not switched it off yet. */
 gboolean
 berth_workload_controller_is_cycling(BerthWorkloadController *controller, const char *uid)
 {
@@ -715,6 +716,7 @@ berth_workload_controller_is_cycling(BerthWorkloadController *controller, const 
     return run != NULL && run->power_cycle;
 }
 
+/** Returns: how many workloads wait to be looked at. */
 guint
 berth_workload_controller_queue_length(BerthWorkloadController *controller)
 {
@@ -754,6 +756,7 @@ look_at_start(BerthWorkloadController *controller, BerthObject *object, gconstpo
     berth_queue_add(controller->queue, object->uid);
 }
 
+/** Looks at every workload once and follows VMs and pods from now on. */
 BerthWorkloadController *
 berth_workload_controller_new(BerthControl *control)
 {

@@ -78,12 +78,14 @@ berth_fleet_free(BerthFleet *fleet)
     g_free(fleet);
 }
 
+/** Returns: the id that marks domains as ours, borrowed. */
 const char *
 berth_fleet_id(const BerthFleet *fleet)
 {
     return fleet->id;
 }
 
+/** Returns: the name of Berth's pool on every host, borrowed. */
 const char *
 berth_fleet_pool(const BerthFleet *fleet)
 {

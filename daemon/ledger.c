@@ -19,6 +19,7 @@ struct BerthFleetLedger {
     GHashTable *capacities; /* host -> BerthCapacity*, for display */
 };
 
+/** Returns: (transfer full): a ledger without hosts. */
 BerthFleetLedger *
 berth_ledger_new(void)
 {

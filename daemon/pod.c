@@ -483,6 +483,7 @@ berth_pod_run_stop(BerthPodRun *run, guint timeout_ms)
     berth_link_shutdown(run->link, timeout_ms);
 }
 
+/** Sends @signum to a container's main process. */
 void
 berth_pod_run_signal(BerthPodRun *run, guint container, int signum)
 {
@@ -611,6 +612,7 @@ berth_pod_session_free(BerthPodSession *session)
     g_free(session);
 }
 
+/** @size bytes of @stream were passed on: the guest may send as many more. */
 void
 berth_pod_session_ack(BerthPodSession *session, BerthLinkStream stream, gsize size)
 {
@@ -628,6 +630,7 @@ berth_pod_session_stdin(BerthPodSession *session, const void *data, gsize size)
                : berth_link_stdin(session->run->link, session->process, data, size);
 }
 
+/** Closes the process's input after what was sent. */
 void
 berth_pod_session_stdin_eof(BerthPodSession *session)
 {
@@ -636,6 +639,7 @@ berth_pod_session_stdin_eof(BerthPodSession *session)
     }
 }
 
+/** Tells the TTY its new size. */
 void
 berth_pod_session_resize(BerthPodSession *session, guint rows, guint columns)
 {
@@ -644,6 +648,7 @@ berth_pod_session_resize(BerthPodSession *session, guint rows, guint columns)
     }
 }
 
+/** Sends @signum to the process. */
 void
 berth_pod_session_signal(BerthPodSession *session, int signum)
 {

@@ -42,6 +42,7 @@ free_upload(gpointer data)
     g_free(upload);
 }
 
+/** @fleet and @random: borrowed, outlive the stage. */
 BerthStage *
 berth_stage_new(BerthFleet *fleet, BerthRandom *random)
 {

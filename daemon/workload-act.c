@@ -14,6 +14,7 @@
 
 #define CALL_S 60
 
+/** Returns: (transfer full): a note of what is asked for @object, to be found again by the answer. */
 BerthPending *
 berth_pending_new(BerthWorkloadRun *run, BerthObject *object, const char *text)
 {
@@ -36,12 +37,14 @@ berth_pending_free(BerthPending *pending)
     g_free(pending);
 }
 
+/** Returns: (nullable): the run that waits for this answer; NULL when its workload is gone. */
 BerthWorkloadRun *
 berth_pending_run(const BerthPending *pending)
 {
     return g_hash_table_lookup(pending->controller->runs, pending->uid);
 }
 
+/** Returns: (nullable): the host that was asked, while it is in the fleet. */
 BerthFleetHost *
 berth_pending_host(const BerthPending *pending)
 {
@@ -66,6 +69,7 @@ berth_workload_finish_soon(BerthWorkloadRun *run, BerthObject *object)
     g_idle_add_full(G_PRIORITY_DEFAULT, done_later, berth_pending_new(run, object, NULL), NULL);
 }
 
+/** Ends the action under way with @error (transfer full). */
 void
 berth_workload_fail(BerthWorkloadRun *run, GError *error)
 {
@@ -73,6 +77,7 @@ berth_workload_fail(BerthWorkloadRun *run, GError *error)
     g_clear_error(&error);
 }
 
+/** Makes @call on @object's host; @done gets a BerthPending and frees it. @text: kept for the answer. */
 void
 berth_workload_submit(BerthWorkloadRun *run, BerthObject *object, const BerthHostCall *call,
                       BerthHostDone done, const char *text)
@@ -186,6 +191,7 @@ park(BerthWorkloadRun *run, BerthObject *object, json_t *why, const GError *refu
     json_decref(status);
 }
 
+/** Returns: (transfer full): what libvirt shows: "<project>.<name>-<uid8>". */
 char *
 berth_workload_domain_name(const BerthObject *object)
 {

@@ -38,6 +38,7 @@ berth_workload_images(BerthObject *object)
     return g_strv_builder_end(builder);
 }
 
+/** Returns: (nullable): @digest without its "sha256:", borrowed. */
 const char *
 berth_digest_hex(const char *digest)
 {
@@ -45,6 +46,7 @@ berth_digest_hex(const char *digest)
                                                                  : digest;
 }
 
+/** Returns: (nullable): status of the Image @reference, borrowed. */
 const BerthImageStatus *
 berth_workload_image(BerthControl *control, const char *reference)
 {
@@ -62,6 +64,7 @@ berth_workload_image_digest(BerthControl *control, BerthObject *object)
     return image != NULL ? image->digest : NULL;
 }
 
+/** Returns: (nullable): the recorded digest of a VM's seed, borrowed. */
 const char *
 berth_workload_seed_digest(BerthObject *object)
 {
@@ -127,6 +130,7 @@ stage_guest_os(BerthWorkloadRun *run, BerthObject *object, BerthFleetHost *host)
     return FALSE;
 }
 
+/** Brings the first file that is missing on the host there; called again until none is. */
 void
 berth_workload_act_stage(BerthWorkloadRun *run, BerthObject *object)
 {
@@ -162,12 +166,14 @@ berth_workload_act_stage(BerthWorkloadRun *run, BerthObject *object)
 
 /* ---- disks of VMs ------------------------------------------------------------------------------ */
 
+/** Returns: (transfer full): the name of the volume that is @disk of this VM. */
 char *
 berth_workload_disk_volume(const BerthObject *object, const BerthDiskSpec *disk)
 {
     return g_strdup_printf("%s-%s.qcow2", object->uid, disk->name);
 }
 
+/** Returns: whether the VM has anything to tell cloud-init. */
 gboolean
 berth_workload_wants_seed(const BerthObject *object)
 {
@@ -286,6 +292,7 @@ build_seed(BerthObject *object, char **sha256, GError **error)
     return iso;
 }
 
+/** Returns: (transfer full): where the seed of @uid is kept here. */
 char *
 berth_workload_seed_path(BerthControl *control, const char *uid)
 {
@@ -320,6 +327,7 @@ make_seed(BerthWorkloadRun *run, BerthObject *object)
     json_decref(status);
 }
 
+/** Makes the first of its own volumes that is missing; called again until none is. */
 void
 berth_workload_act_make_disks(BerthWorkloadRun *run, BerthObject *object)
 {

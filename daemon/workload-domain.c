@@ -232,6 +232,7 @@ on_defined(BerthHostReply *reply, const GError *error, gpointer data)
     }
 }
 
+/** Defines the domain; the same again changes nothing. */
 void
 berth_workload_act_define(BerthWorkloadRun *run, BerthObject *object)
 {

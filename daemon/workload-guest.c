@@ -206,6 +206,7 @@ configure(BerthLink *link, gpointer data, GError **error)
     return berth_link_configure(link, &config, error);
 }
 
+/** Opens the link to a pod whose domain is on. */
 void
 berth_workload_act_call_guest(BerthWorkloadRun *run, BerthObject *object)
 {
@@ -237,6 +238,7 @@ berth_workload_act_call_guest(BerthWorkloadRun *run, BerthObject *object)
     berth_workload_finish_soon(run, object);
 }
 
+/** Starts the containers whose time has come. */
 void
 berth_workload_act_start_containers(BerthWorkloadRun *run, BerthObject *object)
 {
