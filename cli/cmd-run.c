@@ -194,13 +194,20 @@ container_of(const json_t *pod)
     return berth_json_at(pod, "/status/containers/0");
 }
 
+/* "Failed": it could not be started. */
+static gboolean
+is_container_over(const json_t *pod)
+{
+    const char *state = berth_json_string(container_of(pod), "state");
+    return g_strcmp0(state, "Exited") == 0 || g_strcmp0(state, "Failed") == 0;
+}
+
 static gboolean
 has_ended(const json_t *pod)
 {
     const char *phase = berth_json_phase(pod);
-    return g_strcmp0(berth_json_string(container_of(pod), "state"), "Exited") == 0 ||
-           strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0 ||
-           strcmp(phase, "Stopped") == 0;
+    return is_container_over(pod) || strcmp(phase, "Succeeded") == 0 ||
+           strcmp(phase, "Failed") == 0 || strcmp(phase, "Stopped") == 0;
 }
 
 /* What is only a step on the way; any other reason of a pod without a host means that it can't be placed. */
@@ -217,8 +224,9 @@ static gboolean
 has_started(const json_t *pod, gpointer user_data, GError **error)
 {
     const char *phase = berth_json_phase(pod);
-    if (pod == NULL || strcmp(phase, "Running") == 0 || has_ended(pod) ||
-        g_strcmp0(berth_json_string(container_of(pod), "state"), "Running") == 0) {
+    const char *state = berth_json_string(container_of(pod), "state");
+    gboolean runs = state != NULL ? strcmp(state, "Running") == 0 : strcmp(phase, "Running") == 0;
+    if (pod == NULL || runs || has_ended(pod)) {
         return TRUE;
     }
     if (strcmp(phase, "Pending") == 0 && !is_on_its_way(pod)) {
@@ -266,8 +274,7 @@ static int
 exit_code_in(const json_t *pod, GError **error)
 {
     const json_t *code = json_object_get(container_of(pod), "exit_code");
-    if (json_is_integer(code) &&
-        g_strcmp0(berth_json_string(container_of(pod), "state"), "Exited") == 0) {
+    if (json_is_integer(code) && is_container_over(pod)) {
         return (int)(json_integer_value(code) & 0xff);
     }
     g_autofree char *what = g_strdup_printf("pod '%s' did not run", berth_json_name(pod));
@@ -275,7 +282,30 @@ exit_code_in(const json_t *pod, GError **error)
     return BERTH_FAILED;
 }
 
-/* A container that could not be executed has no exit code but docker's; its output says why. */
+/* Says why a container could not be started: its program could not say anything. The pod may be on its way
+ * out already, then there is nothing to be said. */
+static void
+explain_start(BerthSession *session, const json_t *pod, int code)
+{
+    if (code < BERTH_EXIT_RUN_FAILED || code > BERTH_EXIT_NO_COMMAND) {
+        return;
+    }
+    g_autofree char *path = berth_json_url(pod, "");
+    g_autoptr(json_t) now = berth_client_get(session->client, path, NULL);
+    const char *why = json_string_value(berth_json_at(now, "/status/reason/message"));
+    if (g_strcmp0(berth_json_string(container_of(now), "state"), "Failed") != 0) {
+        return;
+    }
+    if (why == NULL) {
+        why = code == BERTH_EXIT_NO_COMMAND       ? "there is no such program in the image"
+              : code == BERTH_EXIT_NOT_EXECUTABLE ? "its program cannot be executed"
+                                                  : "the runtime in the guest failed";
+    }
+    g_autoptr(GError) problem = NULL;
+    berth_error_set(&problem, BERTH_ERROR_INVALID, "the container could not be started: %s", why);
+    berth_print_error(problem);
+}
+
 static int
 finish(BerthSession *session, const json_t *pod, GError **error)
 {
@@ -321,6 +351,7 @@ run_foreground(BerthSession *session, const BerthArgs *args, const json_t *pod, 
     g_autoptr(GError) problem = NULL;
     int code = attach(session, args, started, &problem);
     if (code != BERTH_FAILED) {
+        explain_start(session, started, code);
         return code;
     }
     /* It ended between the two, and its guest with it: the record has the code. */

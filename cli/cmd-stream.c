@@ -14,6 +14,8 @@
 #include "cli/wait.h"
 #include "model/kinds.h"
 
+#define COMMAND_WIDTH 30
+
 /* ---- ps ---- */
 
 /* docker's words for how a container is. */
@@ -62,8 +64,19 @@ status_of_container(const json_t *pod, const char *name)
     return NULL;
 }
 
+/* A command line is as long as it likes; a table is not. */
+static char *
+shorten(const char *line)
+{
+    if (g_utf8_strlen(line, -1) <= COMMAND_WIDTH) {
+        return g_strdup(line);
+    }
+    g_autofree char *start = g_utf8_substring(line, 0, COMMAND_WIDTH - 1);
+    return g_strconcat(start, "…", NULL);
+}
+
 static void
-add_containers(BerthTable *table, const json_t *pod, gboolean all, gint64 now_us)
+add_containers(BerthTable *table, const json_t *pod, gboolean all, gboolean wide, gint64 now_us)
 {
     gsize i;
     json_t *spec;
@@ -77,8 +90,9 @@ add_containers(BerthTable *table, const json_t *pod, gboolean all, gint64 now_us
         g_autofree char *shown = container_state(pod, status, now_us);
         g_autofree char *command = join_words(json_object_get(spec, "command"));
         g_autofree char *words = join_words(json_object_get(spec, "args"));
-        g_autofree char *line =
+        g_autofree char *whole =
             g_strdup_printf("%s%s%s", command, *command != '\0' ? " " : "", words);
+        g_autofree char *line = wide ? g_strdup(whole) : shorten(whole);
         g_autofree char *age =
             berth_format_age(json_string_value(berth_json_at(pod, "/metadata/created")), now_us);
         const char *cells[] = {berth_json_name(pod),
@@ -116,7 +130,7 @@ run_ps(BerthSession *session, const BerthArgs *args, GError **error)
     json_array_foreach (pods, i, pod) {
         if (all || !is_at_rest(pod)) {
             json_array_append(chosen, pod);
-            add_containers(table, pod, all, session->now_us);
+            add_containers(table, pod, all, session->output == BERTH_OUTPUT_WIDE, session->now_us);
         }
     }
     if (session->output == BERTH_OUTPUT_TABLE || session->output == BERTH_OUTPUT_WIDE) {
@@ -131,7 +145,7 @@ run_ps(BerthSession *session, const BerthArgs *args, GError **error)
 /* ---- exec, attach, console ---- */
 
 static int
-run_remote(BerthSession *session, const BerthRemotePlan *plan, const char *name, GError **error)
+run_remote(BerthSession *session, const BerthRemotePlan *plan, GError **error)
 {
     int code = 0;
     switch (berth_remote_run(session, plan, &code, error)) {
@@ -141,7 +155,12 @@ run_remote(BerthSession *session, const BerthRemotePlan *plan, const char *name,
         fprintf(stderr, "\n");
         return BERTH_EXIT_OK;
     default:
-        return BERTH_FAILED;
+        if (code == 0) {
+            return BERTH_FAILED;
+        }
+        berth_print_error(*error);
+        g_clear_error(error);
+        return code;
     }
 }
 
@@ -191,7 +210,7 @@ run_exec(BerthSession *session, const BerthArgs *args, GError **error)
                                   .with_stdin = with_stdin,
                                   .tty = tty,
                                   .forward_signals = TRUE};
-    return run_remote(session, &plan, berth_json_name(pod), error);
+    return run_remote(session, &plan, error);
 }
 
 static int
@@ -216,7 +235,7 @@ run_attach(BerthSession *session, const BerthArgs *args, GError **error)
                                   .tty = tty,
                                   .forward_signals = !berth_args_has(args, "no-signals"),
                                   .detach = BERTH_DETACH_DOCKER};
-    return run_remote(session, &plan, berth_json_name(pod), error);
+    return run_remote(session, &plan, error);
 }
 
 static int
@@ -237,7 +256,7 @@ run_console(BerthSession *session, const BerthArgs *args, GError **error)
     }
     const BerthRemotePlan plan = {
         .path = path, .start = start, .with_stdin = TRUE, .tty = tty, .detach = BERTH_DETACH_VIRSH};
-    return run_remote(session, &plan, berth_json_name(object), error);
+    return run_remote(session, &plan, error);
 }
 
 /* ---- logs ---- */

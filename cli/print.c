@@ -152,7 +152,7 @@ berth_print_value(const json_t *value, BerthOutput output)
     if (output == BERTH_OUTPUT_YAML) {
         return berth_yaml_format(value);
     }
-    char *dumped = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    char *dumped = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     g_autofree char *text = g_strconcat(dumped, "\n", NULL);
     free(dumped);
     return berth_escape_json(text);

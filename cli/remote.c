@@ -64,6 +64,7 @@ on_control(const char *type, const json_t *message, gpointer user_data)
         remote->exit_code = (int)(berth_json_integer(message, "code", 0) & 0xff);
     } else if (strcmp(type, "error") == 0) {
         remote->ended = TRUE;
+        remote->exit_code = (int)(berth_json_integer(message, "exit", 0) & 0xff);
         if (remote->error == NULL) {
             berth_problem_set(&remote->error, 500, message, NULL);
         }
@@ -426,7 +427,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Remote, remote_clear)
 
 /**
  * berth_remote_run:
- * @exit_code: (out): what the process ended with, 128+n for signal n
+ * @exit_code: (out): what the process ended with, 128+n for signal n; with BERTH_REMOTE_FAILED what a
+ *     shell would end with (126, 127), 0 when that is not known
  *
  * Connects the streams until the process ends, the user detaches, or the connection breaks. Output is
  * passed on as it is: it is the program's, and a terminal on the other end needs it so.

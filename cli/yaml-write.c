@@ -183,7 +183,7 @@ write_value(GString *out, const json_t *value, guint indent, gboolean after_dash
         return;
     }
     g_autofree char *text = NULL;
-    char *dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
     text = g_strdup(dumped);
     free(dumped);
     g_string_append(out, text);

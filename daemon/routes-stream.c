@@ -120,9 +120,9 @@ finish(Session *session, json_t *last)
 static void
 peer_finished(BerthStreamPeer *peer, int exit_code, const GError *error)
 {
-    finish((Session *)peer, error != NULL
-                                ? error_message(error)
-                                : json_pack("{s:s, s:i}", "type", "exit", "code", exit_code));
+    json_t *last = error != NULL ? error_message(error) : json_pack("{s:s}", "type", "exit");
+    json_object_set_new(last, error != NULL ? "exit" : "code", json_integer(exit_code));
+    finish((Session *)peer, last);
 }
 
 static const BerthStreamPeerOps peer_ops = {

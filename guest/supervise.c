@@ -350,7 +350,7 @@ read_reason(const char *log_file, char *text, size_t size)
 static int
 failure_code(const char *reason)
 {
-    if (strstr(reason, "executable file") == NULL && strstr(reason, "exec ") == NULL) {
+    if (strstr(reason, "executable") == NULL && strstr(reason, "exec ") == NULL) {
         return 125;
     }
     return strstr(reason, "not found") != NULL || strstr(reason, "No such file") != NULL ? 127

@@ -9,8 +9,9 @@
  *       client: start {command[], env[], workdir, user, container, tty, stdin, columns, rows, resume,
  *                      history}, must be the first message (command only for exec);
  *               resize {columns, rows}; signal {name: "TERM"}; eof (of stdin)
- *       server: started {id}; exit {code} (128+n for signal n) and error {code, detail, hint} end the
- *               stream: the server closes the WebSocket after them
+ *       server: started {id}; exit {code} (128+n for signal n) and error {code, detail, hint, exit}
+ *               end the stream: the server closes the WebSocket after them; exit of an error is
+ *               what a shell would end with (127: no such program)
  *       both:   credit {bytes}: the sender of this can take so many more bytes of channels 0-2
  *
  * Flow control: at the beginning each side may send BERTH_STREAM_WINDOW bytes of data; from then on as many as
