@@ -10,7 +10,7 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 root=$(readlink -f "$here/../..")
 build=${BERTH_BUILD:-$root/build}
 fleet=$root/tests/hosts/fleet
-test_number=0 test_failed=0 daemon_pid='' started_us=0
+test_number=0 test_failed=0 daemon_pid=''
 unset BERTH_CONTEXT BERTH_PROJECT BERTH_CONNECT BERTH_TOKEN
 
 skip_all() {

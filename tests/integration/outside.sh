@@ -84,7 +84,7 @@ if [ -e "$build/hello-vm/hello-vm.qcow2" ]; then
 fi
 
 # ---- libvirtd dies
-pod=$(qemu_pid 1 "$(domain_of pod cut)")
+pid=$(qemu_pid 1 "$(domain_of pod cut)")
 libvirtd=$("$fleet" pid 1 libvirtd)
 kill -9 "$libvirtd"
 unreachable() { [ "$(field host h1 .status.phase)" = Unreachable ]; }
