@@ -332,6 +332,7 @@ write_timing(BerthWorkloadRun *run, json_t *status)
         return;
     }
     gint64 ready_us = berth_pod_run_ready_us(run->pod);
+    gint64 configured_us = berth_pod_run_configured_us(run->pod);
     gint64 byte_us = berth_pod_run_first_byte_us(run->pod);
     json_t *timing = json_object();
     set_ms(timing, "place", run->asked_us, run->placed_us);
@@ -339,7 +340,8 @@ write_timing(BerthWorkloadRun *run, json_t *status)
     set_ms(timing, "define", run->define_began_us, run->defined_us);
     set_ms(timing, "libvirt_start", run->start_began_us, run->domain_started_us);
     set_ms(timing, "boot", run->domain_started_us, ready_us);
-    set_ms(timing, "container", ready_us, byte_us);
+    set_ms(timing, "link", ready_us, configured_us);
+    set_ms(timing, "crun", configured_us, byte_us);
     set_ms(timing, "total", run->asked_us, byte_us);
     json_object_set_new(status, "timing", timing);
 }

@@ -39,7 +39,7 @@ struct BerthPodRun {
     GQueue held;   /* of Held*, in order */
     guint held_timer;
     GPtrArray *sessions; /* of BerthPodSession*, borrowed: their openers own them */
-    gint64 created_us, ready_us, first_byte_us;
+    gint64 created_us, ready_us, configured_us, first_byte_us;
     guint64 kernel_us; /* guest's own: from kernel start to PID 1 */
 };
 
@@ -249,6 +249,8 @@ on_configured(const GError *error, gpointer user_data)
         run->failure = g_strdup(error->message);
         run->lost = TRUE;
         tell(run);
+    } else if (run->configured_us == 0) {
+        run->configured_us = berth_clock_monotonic_us(run->options.clock);
     }
 }
 
@@ -561,6 +563,13 @@ gint64
 berth_pod_run_ready_us(const BerthPodRun *run)
 {
     return run->ready_us;
+}
+
+/** When the guest first took its configuration; monotonic, 0: not yet, or by an earlier daemon. */
+gint64
+berth_pod_run_configured_us(const BerthPodRun *run)
+{
+    return run->configured_us;
 }
 
 /** Returns: monotonic time of the first byte that this daemon got from a container; 0: none yet. */

@@ -49,6 +49,7 @@ void berth_pod_run_signal(BerthPodRun *run, guint container, int signum);
 json_t *berth_pod_run_containers(BerthPodRun *run);
 const char *berth_pod_run_failure(BerthPodRun *run);
 gint64 berth_pod_run_ready_us(const BerthPodRun *run);
+gint64 berth_pod_run_configured_us(const BerthPodRun *run);
 gint64 berth_pod_run_first_byte_us(const BerthPodRun *run);
 
 /* ---- execs and viewers ------------------------------------------------------------------------- */
