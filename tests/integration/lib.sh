@@ -168,6 +168,7 @@ is_gone() { # KIND NAME
 # ---- hosts -----------------------------------------------------------------------------------------
 
 # `up_hosts 3 2:1000 4:2000 …`: real hosts h1, h2, … of at most VCPUS:MIB, known to Berth and prepared.
+# CPUs are over-committed so that two real ones don't decide what fits.
 up_hosts() {
     local count=$1 i size
     shift
@@ -181,7 +182,7 @@ metadata: {name: h$i}
 spec:
   uri: $("$fleet" uri "$i")
   acceleration: tcg
-  reserve: {vcpus: 0, memory_mib: 0}
+  overcommit_cpu_percent: 5000
   limit: {vcpus: ${size%%:*}, memory_mib: ${size##*:}}
 YAML
     done
