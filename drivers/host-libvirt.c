@@ -423,7 +423,7 @@ static const BerthHostOps ops = {
  * @watch: copied
  *
  * Returns: (transfer full): a host that is not connected yet. virEventRegisterDefaultImpl() must have
- *     been called, and the default main context must run
+ *     been called, SIGPIPE be ignored, and the default main context run
  */
 BerthHost *
 berth_host_libvirt_new(const BerthHostOptions *options, const BerthHostWatch *watch,

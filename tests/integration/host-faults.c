@@ -154,7 +154,7 @@ start_domain(Peer *peer)
                             .project = (char *)"default",
                             .name = (char *)"victim"};
     const BerthDomainPlan plan = {
-        .uuid = uuid, .name = "victim", .vcpus = 1, .memory_mib = 64, .mark = &mark};
+        .uuid = uuid, .name = "victim", .vcpus = 1, .memory_mib = 64, .link = TRUE, .mark = &mark};
     Outcome outcome = {0};
     berth_host_runner_submit(peer->runner,
                              &(BerthHostCall){.verb = BERTH_HOST_DOMAIN_DEFINE, .plan = &plan}, 60,
@@ -232,6 +232,68 @@ test_what_is_done_by_hand_is_told(void)
     g_assert_cmpint(call(&first, BERTH_HOST_DOMAIN_GET).state, ==, BERTH_DOMAIN_SHUTOFF);
 }
 
+/* ---- a guest that does not read ---------------------------------------------------------------- */
+
+typedef struct {
+    guint closed;
+    int code;
+} Ear;
+
+static void
+on_received(const guint8 *data, gsize size, gpointer user_data)
+{
+}
+
+static void
+on_channel_closed(const GError *error, gpointer data)
+{
+    Ear *ear = data;
+    ear->closed++;
+    ear->code = error != NULL ? error->code : -1;
+    g_test_message("channel: %s", error != NULL ? error->message : "ended");
+}
+
+static BerthChannel *
+open_channel(Ear *ear, const char *port, gboolean force)
+{
+    static const BerthChannelWatch watch = {on_received, on_channel_closed};
+    *ear = (Ear){0, -2};
+    return berth_host_runner_channel_open(first.runner, uuid, port, force, &watch, ear);
+}
+
+/* Nothing reads the port: the firmware found no disk. The link's connection blocks; nobody else's. */
+static void
+test_a_guest_that_does_not_read_costs_only_its_lane(void)
+{
+    g_assert_cmpint(call(&first, BERTH_HOST_DOMAIN_START).code, ==, -1);
+    Ear link, console, again;
+    BerthChannel *link_channel = open_channel(&link, BERTH_LINK_PORT, FALSE);
+    BerthChannel *console_channel = open_channel(&console, NULL, FALSE);
+    char zeros[1000] = {0};
+    for (guint i = 0; i < 250; i++) {
+        g_autoptr(GBytes) bytes = g_bytes_new(zeros, sizeof zeros);
+        berth_channel_send(link_channel, bytes);
+    }
+    guint calls = 0;
+    while (link.closed == 0) {
+        gint64 begin_us = g_get_monotonic_time();
+        g_assert_cmpint(call(&first, BERTH_HOST_DOMAIN_GET).code, ==, -1);
+        g_assert_cmpint(g_get_monotonic_time() - begin_us, <, 2 * G_USEC_PER_SEC);
+        g_assert_cmpuint(++calls, <, 100000);
+    }
+    g_assert_cmpint(link.code, ==, BERTH_ERROR_TIMEOUT);
+    g_assert_cmpuint(console.closed, ==, 0);
+    berth_channel_close(link_channel);
+    /* The next one has a connection of its own; the old one may still hold the port. */
+    BerthChannel *next = open_channel(&again, BERTH_LINK_PORT, TRUE);
+    for (guint i = 0; i < 10; i++) {
+        g_assert_cmpint(call(&first, BERTH_HOST_DOMAIN_GET).code, ==, -1);
+    }
+    g_assert_cmpuint(again.closed, ==, 0);
+    berth_channel_close(next);
+    berth_channel_close(console_channel);
+}
+
 static void
 test_power_loss_of_a_host_is_noticed(void)
 {
@@ -252,6 +314,7 @@ main(int argc, char **argv)
         g_print("1..0 # SKIP run tests/integration/test-host-faults.sh\n");
         return 0;
     }
+    signal(SIGPIPE, SIG_IGN); /* libvirt writes to sockets that the other side has closed */
     virEventRegisterDefaultImpl();
     open_peer(&first, "1");
     open_peer(&second, "2");
@@ -264,6 +327,8 @@ main(int argc, char **argv)
     ADD("libvirtd-stopped-for-long-is-left-and-found-again",
         test_libvirtd_stopped_for_long_is_left_and_found_again);
     ADD("what-is-done-by-hand-is-told", test_what_is_done_by_hand_is_told);
+    ADD("a-guest-that-does-not-read-costs-only-its-lane",
+        test_a_guest_that_does_not_read_costs_only_its_lane);
     ADD("power-loss-of-a-host-is-noticed", test_power_loss_of_a_host_is_noticed);
     int failed = g_test_run();
     berth_host_runner_free(first.runner);
