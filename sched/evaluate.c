@@ -2,6 +2,8 @@
  * the host is scored and the best kept; the earliest among equals. */
 #include "sched/evaluate.h"
 
+#include <string.h>
+
 #include "sched/place.h"
 
 static void
@@ -28,10 +30,9 @@ berth_plan_init(BerthPlan *plan, const BerthAsk *ask, const BerthPolicy *policy)
     plan->n_scores = 0;
     plan->full = 0;
     add_filters(plan, ask);
-    for (guint i = 0; i < BERTH_WEIGHTS_MAX && policy->weights[i].code != NULL; i++) {
-        gint rule = berth_rules_find(policy->weights[i].code);
-        g_assert(rule >= 0 && berth_rules[rule]->score != NULL);
-        if (berth_rules[rule]->asked == NULL || berth_rules[rule]->asked(ask)) {
+    for (guint i = 0; i < BERTH_WEIGHTS_MAX && policy->weights[i].rule != NULL; i++) {
+        const BerthRule *rule = policy->weights[i].rule;
+        if (rule->asked == NULL || rule->asked(ask)) {
             plan->full += (gint64)policy->weights[i].weight * BERTH_SCORE_MAX;
             plan->scores[plan->n_scores] = rule;
             plan->weights[plan->n_scores++] = policy->weights[i].weight;
@@ -64,7 +65,7 @@ berth_evaluate_filters(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
 
 /**
  * berth_evaluate_scores:
- * @scored: (out) (optional): the parts
+ * @scored: (out): the parts
  *
  * Returns: weighted sum of the scores for that way of placing, at least 1
  */
@@ -74,15 +75,110 @@ berth_evaluate_scores(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
 {
     gint64 total = 1;
     for (guint i = 0; i < plan->n_scores; i++) {
-        gint64 part = berth_rules[plan->scores[i]]->score(ask, host, placement);
+        gint64 part = plan->scores[i]->score(ask, host, placement);
         total += part * plan->weights[i];
-        if (scored != NULL && scored->n_parts < BERTH_SCORE_PARTS_MAX) {
-            scored->parts[scored->n_parts++] =
-                (BerthScorePart){berth_rules[plan->scores[i]]->code, part * 1000 / BERTH_SCORE_MAX,
-                                 plan->weights[i]};
+        if (scored->n_parts < BERTH_SCORE_PARTS_MAX) {
+            scored->parts[scored->n_parts++] = (BerthScorePart){
+                plan->scores[i]->code, part * 1000 / BERTH_SCORE_MAX, plan->weights[i]};
         }
     }
     return MAX(1, total);
+}
+
+/* Ways are scored in portions of so many. */
+#define WAYS_MAX 32
+
+typedef struct {
+    guint n;
+    BerthPlacement ways[WAYS_MAX];
+    gint64 best;
+    BerthPlacement best_way;
+} Choice;
+
+/* Scores the collected ways and keeps the best; the earliest among equals. */
+static void
+score_portion(Choice *choice, const BerthAsk *ask, const BerthPlan *plan, guint32 host)
+{
+    gint64 totals[WAYS_MAX], parts[WAYS_MAX];
+    for (guint w = 0; w < choice->n; w++) {
+        totals[w] = 1;
+    }
+    for (guint i = 0; i < plan->n_scores; i++) {
+        const BerthRule *rule = plan->scores[i];
+        if (rule->score_ways != NULL) {
+            rule->score_ways(ask, host, choice->ways, choice->n, parts);
+        }
+        for (guint w = 0; w < choice->n; w++) {
+            gint64 part =
+                rule->score_ways != NULL ? parts[w] : rule->score(ask, host, &choice->ways[w]);
+            totals[w] += part * plan->weights[i];
+        }
+    }
+    for (guint w = 0; w < choice->n; w++) {
+        if (MAX(1, totals[w]) > choice->best) {
+            choice->best = MAX(1, totals[w]);
+            choice->best_way = choice->ways[w];
+        }
+    }
+    choice->n = 0;
+}
+
+static gboolean
+admits(const BerthAsk *ask, const BerthPlan *plan, guint32 host)
+{
+    for (guint i = 0; i < plan->n_filters; i++) {
+        const BerthRule *rule = berth_rules[plan->filters[i]];
+        if (!rule->placed && !rule->admits(ask, host, NULL)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* Without the filter the request does not bind cells or devices, and asks for no way to be found. */
+static BerthAsk
+without_waived(const BerthAsk *ask, BerthRequest *request)
+{
+    BerthAsk free_ask = *ask;
+    *request = *ask->request;
+    if (ask->waived >> berth_rules_find("numa") & 1) {
+        request->numa = BERTH_NUMA_ANY;
+    }
+    if (ask->waived >> berth_rules_find("device") & 1) {
+        request->n_devices = 0;
+    }
+    free_ask.request = request;
+    return free_ask;
+}
+
+static gint64
+choose_way(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPlacement *placement)
+{
+    BerthCellPair pairs[BERTH_PLACE_CELLS_MAX];
+    BerthDeviceSet sets[BERTH_PLACE_DEVICES_MAX];
+    guint n_pairs = berth_place_cells(ask, host, pairs);
+    guint n_sets = n_pairs == 0 ? 0 : berth_place_devices(ask, host, sets);
+    if (n_sets == 0 || !admits(ask, plan, host)) {
+        return 0;
+    }
+    guint n_devices = berth_place_device_count(ask);
+    Choice choice;
+    choice.n = 0;
+    choice.best = 0;
+    for (guint p = 0; p < n_pairs; p++) {
+        for (guint d = 0; d < n_sets; d++) {
+            BerthPlacement *way = &choice.ways[choice.n++];
+            *way = (BerthPlacement){.host = host, .n_devices = n_devices};
+            memcpy(way->cells, pairs[p].cells, sizeof(way->cells));
+            memcpy(way->devices, sets[d].slots, n_devices);
+            if (choice.n == WAYS_MAX) {
+                score_portion(&choice, ask, plan, host);
+            }
+        }
+    }
+    score_portion(&choice, ask, plan, host);
+    *placement = choice.best_way;
+    return choice.best;
 }
 
 /**
@@ -94,28 +190,15 @@ berth_evaluate_scores(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
 gint64
 berth_evaluate(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPlacement *placement)
 {
-    BerthCellPair pairs[BERTH_PLACE_CELLS_MAX];
-    BerthDeviceSet sets[BERTH_PLACE_DEVICES_MAX];
-    if (ask->snapshot->name[host] == 0 || berth_evaluate_filters(ask, plan, host, NULL) >= 0) {
+    if (ask->snapshot->name[host] == 0) {
         return 0;
     }
-    guint n_pairs = berth_place_cells(ask, host, pairs);
-    guint n_sets = berth_place_devices(ask, host, sets);
-    guint n_devices = berth_place_device_count(ask);
-    gint64 best = 0;
-    for (guint p = 0; p < n_pairs; p++) {
-        for (guint d = 0; d < n_sets; d++) {
-            BerthPlacement way = {.host = host, .n_devices = n_devices};
-            memcpy(way.cells, pairs[p].cells, sizeof(way.cells));
-            memcpy(way.devices, sets[d].slots, n_devices);
-            gint64 score = berth_evaluate_scores(ask, plan, host, &way, NULL);
-            if (score > best) {
-                best = score;
-                *placement = way;
-            }
-        }
+    if (ask->waived != 0) {
+        BerthRequest request;
+        BerthAsk free_ask = without_waived(ask, &request);
+        return choose_way(&free_ask, plan, host, placement);
     }
-    return best;
+    return choose_way(ask, plan, host, placement);
 }
 
 /**

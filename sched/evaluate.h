@@ -12,7 +12,7 @@ typedef struct {
     guint n_filters;
     guint8 filters[BERTH_RULES_MAX];
     guint n_scores;
-    guint8 scores[BERTH_WEIGHTS_MAX];
+    const BerthRule *scores[BERTH_WEIGHTS_MAX];
     gint32 weights[BERTH_WEIGHTS_MAX];
     gint64
         full; /* what a host that every score likes best would get; 0 = ranks are not asked for */

@@ -32,4 +32,5 @@ const BerthRule berth_rule_device = {
     .remedy = BERTH_REMEDY_DROP,
     .asked = asked,
     .admits = admits,
+    .placed = TRUE,
 };

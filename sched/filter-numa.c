@@ -67,4 +67,5 @@ const BerthRule berth_rule_numa = {
     .remedy = BERTH_REMEDY_DROP,
     .asked = asked,
     .admits = admits,
+    .placed = TRUE,
 };

@@ -14,6 +14,7 @@
 
 #include "sched/mix.h"
 #include "sched/relation.h"
+#include "sched/wide.h"
 
 #define BLOCK 64
 #define CLASSES_MAX 128
@@ -141,7 +142,7 @@ berth_index_bytes(const BerthIndex *index)
            (gsize)(index->ring_mask + 1) * sizeof(guint32);
 }
 
-static guint16
+BERTH_WIDE static guint16
 maximum(const guint16 *values, guint n)
 {
     guint16 best = 0;
@@ -490,7 +491,7 @@ split_plan(const BerthPlan *plan, BerthPlan *ranked, BerthPlan *fleet_rules)
         }
     }
     for (guint i = 0; i < plan->n_scores; i++) {
-        if (berth_rules[plan->scores[i]]->reach == BERTH_REACH_FLEET) {
+        if (plan->scores[i]->reach == BERTH_REACH_FLEET) {
             return FALSE;
         }
     }

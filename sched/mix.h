@@ -35,6 +35,7 @@ gboolean berth_mix_is_known(const BerthMix *mix);
 void berth_mix_freeze(BerthMix *mix);
 
 void berth_room_read(BerthRoom *room, const BerthSnapshot *snapshot, guint32 host);
+void berth_room_copy(BerthRoom *to, const BerthRoom *from);
 void berth_room_place(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *placement);
 double berth_room_value(const BerthMix *mix, const BerthRoom *room);
 double berth_mix_scale(const BerthMix *mix, const BerthAsk *ask);

@@ -2,12 +2,20 @@
  * there to compare with. */
 #include "sched/rules.h"
 
+extern const BerthRule berth_rule_avoid, berth_rule_balance_fit, berth_rule_best_fit,
+    berth_rule_dot_product, berth_rule_fgd, berth_rule_image, berth_rule_pack, berth_rule_room,
+    berth_rule_wish;
+
 static const BerthPolicy policies[] = {
     {
         .name = "default",
         .doc = "Keeps room for the requests that usually come, then packs.",
         .indexed = TRUE,
-        .weights = {{"avoid", 64}, {"wish", 16}, {"image", 1}, {"room", 32}, {"pack", 32}},
+        .weights = {{&berth_rule_avoid, 64},
+                    {&berth_rule_wish, 16},
+                    {&berth_rule_image, 1},
+                    {&berth_rule_room, 32},
+                    {&berth_rule_pack, 32}},
     },
     {
         .name = "first-fit",
@@ -16,22 +24,22 @@ static const BerthPolicy policies[] = {
     {
         .name = "best-fit",
         .doc = "The fullest host or cell with room.",
-        .weights = {{"best-fit", 1}},
+        .weights = {{&berth_rule_best_fit, 1}},
     },
     {
         .name = "balance-fit",
         .doc = "The host whose cells differ most, evened out.",
-        .weights = {{"balance-fit", 1}},
+        .weights = {{&berth_rule_balance_fit, 1}},
     },
     {
         .name = "dot-product",
         .doc = "The host whose free vector points least in the request's direction.",
-        .weights = {{"dot-product", 1}},
+        .weights = {{&berth_rule_dot_product, 1}},
     },
     {
         .name = "fgd",
         .doc = "Fragmentation gradient descent over devices.",
-        .weights = {{"fgd", 1}},
+        .weights = {{&berth_rule_fgd, 1}},
     },
 };
 

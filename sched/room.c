@@ -6,12 +6,8 @@
 
 #include <string.h>
 
-/* Wide vectors where the processor has them; sanitizers don't bear the resolver. */
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define WIDE __attribute__((optimize("O3"), target_clones("avx2", "default")))
-#else
-#define WIDE
-#endif
+#include "sched/wide.h"
+
 #define INLINE static inline __attribute__((always_inline))
 
 /**
@@ -63,6 +59,29 @@ place_slot(BerthRoom *room, double left, guint32 family, double millis)
         room->free[room->n_slots] = left - millis;
         room->family[room->n_slots] = family;
         room->same[room->n_slots++] = 1;
+    }
+}
+
+/**
+ * berth_room_copy:
+ *
+ * Copies the part that is in use.
+ */
+void
+berth_room_copy(BerthRoom *to, const BerthRoom *from)
+{
+    to->cpu = from->cpu;
+    to->mem = from->mem;
+    to->n_cells = from->n_cells;
+    to->n_slots = from->n_slots;
+    for (guint i = 0; i < from->n_cells; i++) {
+        to->cell_cpu[i] = from->cell_cpu[i];
+        to->cell_mem[i] = from->cell_mem[i];
+    }
+    for (guint i = 0; i < from->n_slots; i++) {
+        to->free[i] = from->free[i];
+        to->family[i] = from->family[i];
+        to->same[i] = from->same[i];
     }
 }
 
@@ -172,7 +191,7 @@ count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
  * berth_mix_count_room:
  * @counts: (out): how many of each typical kind fit
  */
-WIDE void
+BERTH_WIDE void
 berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
 {
     count_room(mix, room, counts);
@@ -183,7 +202,7 @@ berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
  *
  * Returns: what the free state is worth to the mix
  */
-WIDE double
+BERTH_WIDE double
 berth_room_value(const BerthMix *mix, const BerthRoom *room)
 {
     double counts[BERTH_MIX_TYPICAL_MAX];

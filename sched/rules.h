@@ -36,6 +36,8 @@ typedef enum {
  * @asked: whether the request has anything to say to this rule; NULL = always
  * @admits: whether @host may take the request; fills @refusal (may be NULL) when not. NULL = a score
  * @score: 0 .. BERTH_SCORE_MAX, higher is better, for this way of placing it there. NULL = a filter
+ * @score_ways: the same for several ways on one host, when that is cheaper; may be NULL
+ * @placed: for filters: finding a way to place within the host (place.c) answers it too
  *
  * All are pure. A refusal's dimension is borrowed: a constant, or a string of the snapshot or request.
  */
@@ -47,6 +49,9 @@ typedef struct BerthRule {
     gboolean (*asked)(const BerthAsk *ask);
     gboolean (*admits)(const BerthAsk *ask, guint32 host, BerthRefusal *refusal);
     gint64 (*score)(const BerthAsk *ask, guint32 host, const BerthPlacement *placement);
+    void (*score_ways)(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, guint n,
+                       gint64 *scores);
+    gboolean placed;
 } BerthRule;
 
 #define BERTH_RULES_MAX 64
@@ -56,7 +61,7 @@ guint berth_rules_count(void);
 gint berth_rules_find(const char *code);
 
 typedef struct {
-    const char *code;
+    const BerthRule *rule;
     gint32 weight;
 } BerthWeight;
 
