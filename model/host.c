@@ -53,7 +53,7 @@ static const BerthField spec_fields[] = {
     HOST(reserve, OBJECT, .schema = &capacity_schema,
          .doc = "What is kept for the host itself; without it what Settings say."),
     HOST(limit, OBJECT, .schema = &capacity_schema, .doc = "What Berth may use at most; 0: all."),
-    HOST(overcommit_cpu_percent, INT, .minimum = 0, .maximum = 10000, .unit = "%",
+    HOST(overcommit_cpu_percent, INT, .minimum = 0, .maximum = 1600, .unit = "%",
          .doc = "Virtual CPUs per 100 CPUs; 0: what Settings say."),
     HOST(overcommit_memory_percent, INT, .minimum = 0, .maximum = 1000, .unit = "%",
          .doc = "Guest memory per 100 MiB of memory; 0: what Settings say."),

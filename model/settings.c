@@ -17,7 +17,7 @@ static const BerthSchema reserve_schema =
 #define SETTINGS(member, kind, ...) BERTH_FIELD(BerthSettingsSpec, member, kind, __VA_ARGS__)
 
 static const BerthField spec_fields[] = {
-    SETTINGS(overcommit_cpu_percent, INT, .fallback = 400, .minimum = 10, .maximum = 10000,
+    SETTINGS(overcommit_cpu_percent, INT, .fallback = 400, .minimum = 10, .maximum = 1600,
              .unit = "%", .doc = "Virtual CPUs per 100 CPUs of a host."),
     SETTINGS(overcommit_memory_percent, INT, .fallback = 100, .minimum = 10, .maximum = 1000,
              .unit = "%", .doc = "Guest memory per 100 MiB of a host's memory."),

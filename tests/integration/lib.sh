@@ -182,7 +182,7 @@ metadata: {name: h$i}
 spec:
   uri: $("$fleet" uri "$i")
   acceleration: tcg
-  overcommit_cpu_percent: 5000
+  overcommit_cpu_percent: 1000
   limit: {vcpus: ${size%%:*}, memory_mib: ${size##*:}}
 YAML
     done
