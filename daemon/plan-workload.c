@@ -213,7 +213,8 @@ plan_running_pod(const BerthWorkloadSight *s)
     if (s->guest == BERTH_GUEST_READY) {
         return plan_ready_pod(s);
     }
-    gboolean was_up = s->phase == BERTH_PHASE_RUNNING;
+    /* Unknown was Running before its host could not be asked: its boot is long over. */
+    gboolean was_up = s->phase == BERTH_PHASE_RUNNING || s->phase == BERTH_PHASE_UNKNOWN;
     gint64 deadline_us = s->started_us + s->boot_timeout_us;
     if (s->guest == BERTH_GUEST_LOST || (!was_up && s->now_us >= deadline_us)) {
         BerthWorkloadStep again = step(BERTH_DO_CUT_POWER, BERTH_PHASE_PREPARING, "boot-timeout");

@@ -133,6 +133,12 @@ test_nothing_is_done_on_a_host_that_cannot_be_seen(void)
     sight.deleting = FALSE;
     sight.power = FALSE;
     assert_step(&sight, BERTH_DO_NOTHING, BERTH_PHASE_UNKNOWN);
+
+    /* Its host is back; the guest's greeting is still on its way, long after the boot's deadline. */
+    BerthWorkloadSight back = running_pod();
+    back.phase = BERTH_PHASE_UNKNOWN;
+    back.guest = BERTH_GUEST_UNHEARD;
+    assert_step(&back, BERTH_DO_CALL_GUEST, BERTH_PHASE_RUNNING);
 }
 
 static void
