@@ -289,9 +289,10 @@ bench_start(const char *socket, const char *host, const char *profile, int round
     gboolean ok = rig != NULL && run_rounds(rig, profile, rounds, &figures, &error);
     if (!ok) {
         g_printerr("berth-bench: %s\n", error->message);
-    } else if (json) {
+    }
+    if (figures.libvirt->len > 0 && json) {
         print_json(&figures, profile);
-    } else {
+    } else if (figures.libvirt->len > 0) {
         print_text(&figures, profile);
     }
     for (guint i = 0; i < N_PHASES; i++) {
