@@ -4,20 +4,13 @@
 #include <string.h>
 
 const BerthKind *const berth_kinds[] = {
-    &berth_kind_host,
-    &berth_kind_vm,
-    &berth_kind_pod,
-    &berth_kind_image,
-    &berth_kind_network,
-    &berth_kind_volume,
-    &berth_kind_project,
-    &berth_kind_task,
-    &berth_kind_event,
-    &berth_kind_settings,
-    &berth_kind_address,
-    &berth_kind_request_key,
-    &berth_kind_fleet_mark,
-    NULL,
+    &berth_kind_host,       &berth_kind_vm,
+    &berth_kind_pod,        &berth_kind_image,
+    &berth_kind_network,    &berth_kind_volume,
+    &berth_kind_project,    &berth_kind_task,
+    &berth_kind_event,      &berth_kind_settings,
+    &berth_kind_address,    &berth_kind_request_key,
+    &berth_kind_fleet_mark, NULL,
 };
 
 static gboolean
