@@ -403,6 +403,10 @@ on_removed(gint64 revision, const GPtrArray *changes, int failed_op, const GErro
     BerthControl *control = pending->controller->control;
     gboolean gone = error == NULL || g_error_matches(error, BERTH_ERROR, BERTH_ERROR_NOT_FOUND);
     if (gone) {
+        /* Before the host is looked at, or its figures would be of a moment ago until the next look. */
+        if (berth_ledger_release(control->ledger, pending->uid)) {
+            berth_workload_controller_capacity(pending->controller);
+        }
         berth_logs_delete(control->logs, pending->uid);
         g_autofree char *seed = berth_workload_seed_path(control, pending->uid);
         unlink(seed);

@@ -26,6 +26,8 @@ check_sums() { # NAME
     for host in h1 h2 h3; do
         charged=$({ berth get pods -o json; berth get vms -o json; } |
             jq -s --arg host $host '[.[][] | select(.status.host == $host) | .status.used_memory_mib] | add // 0')
+        charge_is() { [ "$(field host "$host" .status.used.memory_mib)" = "$charged" ]; }
+        wait_for 3 charge_is
         is "$(field host $host .status.used.memory_mib)" "$charged" "$1: $host is charged what is placed there"
     done
 }
