@@ -26,6 +26,8 @@
 /* Processes on a machine up to which it is like packing a few large things; with more of them it is
  * calmer from the start. */
 #define SPARSE_CREW 20.0
+/* Processes up to which a first round can afford to be hot. */
+#define MANY 5000.0
 /* Temperatures in units of the scale. Below BEND only moving costs are still decided, faster. */
 #define HOT 10.0
 #define HOT_LEAST 0.3
@@ -166,7 +168,8 @@ berth_reassign_new(const BerthReassignModel *model, const guint32 *home, guint64
     berth_reassign_targets_init(x);
     double crew = (double)model->processes / MAX(1, model->machines);
     double sparse = MIN(1, SPARSE_CREW / MAX(1, crew));
-    x->hot = MAX(HOT_LEAST, HOT * sparse);
+    double few = MIN(1, MANY / MAX(1, model->processes));
+    x->hot = MAX(HOT_LEAST, HOT * sparse * few);
     x->eject_share = (guint)(SHARE_EJECT * sparse);
     x->round_steps = ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / MAX(1, model->processes));
     start_round(x, x->hot);
