@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define STREAM_BLOCK (16 * 1024)
+#define THROTTLED_PER_TURN 4
 
 void
 berth_request_add_header(BerthRequest *request, const char *name, const char *value)
@@ -155,20 +156,38 @@ copy_chunk(BerthRequest *request, char *buffer, gsize room)
     return part;
 }
 
-static ssize_t
-read_stream(void *data, uint64_t position, char *buffer, size_t room)
+/* Fills @buffer as far as the source has something and the turn's budget lasts. */
+static gsize
+fill(BerthRequest *request, char *buffer, gsize room, gboolean *end)
 {
-    BerthRequest *request = data;
+    BerthServer *server = request->server;
     gsize filled = copy_chunk(request, buffer, room);
-    gboolean end = FALSE;
-    while (filled < room && !end && !request->aborted) {
-        GBytes *next = request->source->next(request->source_data, &end);
+    while (filled < room && !*end && !request->aborted && server->budget_us > 0) {
+        gint64 began = server_now(server);
+        GBytes *next = request->source->next(request->source_data, end);
+        server->budget_us -= server_now(server) - began;
         if (next == NULL) {
             break;
         }
         take_chunk(request, next);
         filled += copy_chunk(request, buffer + filled, room - filled);
     }
+    return filled;
+}
+
+static void
+suspend_stream(BerthRequest *request)
+{
+    request->suspended = TRUE;
+    MHD_suspend_connection(request->connection->mhd);
+}
+
+static ssize_t
+read_stream(void *data, uint64_t position, char *buffer, size_t room)
+{
+    BerthRequest *request = data;
+    gboolean end = FALSE;
+    gsize filled = fill(request, buffer, room, &end);
     request->chunk_stalls = filled > 0;
     if (filled > 0) {
         request->sent_us = server_now(request->server);
@@ -180,9 +199,26 @@ read_stream(void *data, uint64_t position, char *buffer, size_t room)
     if (end) {
         return MHD_CONTENT_READER_END_OF_STREAM;
     }
-    request->suspended = TRUE;
-    MHD_suspend_connection(request->connection->mhd);
+    if (request->server->budget_us <= 0 && !request->throttled) {
+        request->throttled = TRUE;
+        g_queue_push_tail(&request->server->throttled, request);
+    }
+    suspend_stream(request);
     return 0;
+}
+
+/* After a turn: the streams that waited longest go first in the next one. */
+void
+request_resume_throttled(BerthServer *server)
+{
+    for (guint i = 0; i < THROTTLED_PER_TURN; i++) {
+        BerthRequest *request = g_queue_pop_head(&server->throttled);
+        if (request == NULL) {
+            break;
+        }
+        request->throttled = FALSE;
+        request_resume(request);
+    }
 }
 
 static gboolean

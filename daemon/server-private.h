@@ -13,6 +13,9 @@
 
 #define STREAM_STALL_US (30 * G_USEC_PER_SEC)
 #define STREAM_IDLE_US (15 * G_USEC_PER_SEC)
+/* Time for making stream data in one turn of the main loop: readers that catch up with a long history share it,
+ * and everybody else waits no longer than this for each turn. */
+#define STREAM_BUDGET_US 2000
 #define ANSWER_BYTES_PER_S (16 * 1024)
 
 typedef enum {
@@ -69,6 +72,7 @@ struct BerthRequest {
     gsize chunk_sent;
     gboolean chunk_stalls; /* the reader was last called with something to send */
     gint64 sent_us;
+    gboolean throttled; /* suspended because this turn's budget was used up; in server->throttled */
 
     BerthUpgraded upgraded;
     gpointer upgraded_data;
@@ -94,6 +98,8 @@ struct BerthServer {
     GSource *gate_source;
     int spare_fd;        /* given up to accept and close one when there are no more fds */
     GSource *sweep;      /* while there are connections */
+    gint64 budget_us;    /* left in this turn for making stream data */
+    GQueue throttled;    /* of BerthRequest, borrowed: streams that wait for the next turn */
     BerthTokens *tokens; /* owned; NULL: none */
     gboolean client_certificates;
     gboolean stopping;
@@ -119,6 +125,7 @@ void request_free(BerthRequest *request);
 void request_tell_gone(BerthRequest *request);
 void request_resume(BerthRequest *request);
 enum MHD_Result request_queue(BerthRequest *request);
+void request_resume_throttled(BerthServer *server);
 void request_sweep(BerthRequest *request, gint64 now);
 
 BerthActor *tls_actor(BerthServer *server, BerthRequest *request, GError **error);

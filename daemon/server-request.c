@@ -152,6 +152,9 @@ void
 request_free(BerthRequest *request)
 {
     request_tell_gone(request);
+    if (request->throttled) {
+        g_queue_remove(&request->server->throttled, request);
+    }
     if (request->source != NULL) {
         request->source->free(request->source_data);
         request->server->figures.streams--;

@@ -552,6 +552,7 @@ berth_server_listen(BerthServer *server, const BerthConfig *config, GError **err
 
 typedef struct {
     GSource source;
+    BerthServer *server;
     struct MHD_Daemon *daemon;
     gpointer fd_tag;
 } DaemonSource;
@@ -580,8 +581,11 @@ daemon_check(GSource *source)
 static gboolean
 daemon_dispatch(GSource *source, GSourceFunc callback, gpointer data)
 {
+    BerthServer *server = ((DaemonSource *)source)->server;
     g_source_set_ready_time(source, -1);
+    server->budget_us = STREAM_BUDGET_US;
     MHD_run(((DaemonSource *)source)->daemon);
+    request_resume_throttled(server);
     return G_SOURCE_CONTINUE;
 }
 
@@ -603,6 +607,7 @@ attach_daemon(BerthServer *server, struct MHD_Daemon *daemon)
 {
     GSource *source = g_source_new(&daemon_source, sizeof(DaemonSource));
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    ((DaemonSource *)source)->server = server;
     ((DaemonSource *)source)->daemon = daemon;
     ((DaemonSource *)source)->fd_tag = g_source_add_unix_fd(source, info->epoll_fd, G_IO_IN);
     g_source_attach(source, g_main_context_get_thread_default());

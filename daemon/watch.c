@@ -10,7 +10,7 @@
 
 /* Revisions kept in memory for all watches together; readers further behind are served from the store. */
 #define RING_MAX 256
-#define STORE_BATCH 64
+#define STORE_BATCH 16
 
 typedef struct {
     BerthObject *before, *after; /* references, as in BerthCatalogChange */
