@@ -11,6 +11,7 @@ static const SimCommand commands[] = {
     {"lifetimes", "online placing of VMs that come and go; total waiting time", sim_lifetimes},
     {"gpu", "fragmentation of GPUs under arrivals", sim_gpu},
     {"topology", "racks, distinct hosts and fault domains", sim_topology},
+    {"replay", "the placements of an exported fleet again", sim_replay},
     {"throughput", "decisions a second by size of the fleet", sim_throughput},
     {"reassign", "the machine reassignment challenge", berth_sim_reassign},
 };

@@ -1,0 +1,33 @@
+/* Hosts and requests as JSON: the fleet file that a daemon exports and berth-sim replays. */
+#pragma once
+
+#include <jansson.h>
+
+#include "sched/snapshot.h"
+
+G_BEGIN_DECLS
+
+#define BERTH_FLEET_FORMAT "berth-fleet-1"
+
+/**
+ * BerthFleetFile: {"format": "berth-fleet-1", "hosts": [...], "workloads": [...]}
+ * @hosts, @requests: in the file's order; their pointers are owned by the file
+ * @placed_on: host of each request, "" when it has none
+ */
+typedef struct {
+    guint n_hosts;
+    BerthHost *hosts;
+    guint n_requests;
+    BerthRequest *requests;
+    const char **placed_on;
+    GPtrArray *arena;
+} BerthFleetFile;
+
+json_t *berth_fleet_host_to_json(const BerthHost *host);
+json_t *berth_fleet_request_to_json(const BerthRequest *request, const char *placed_on);
+json_t *berth_fleet_to_json(json_t *hosts, json_t *workloads);
+BerthFleetFile *berth_fleet_from_json(const json_t *json, GError **error);
+void berth_fleet_file_free(BerthFleetFile *file);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthFleetFile, berth_fleet_file_free)
+
+G_END_DECLS
