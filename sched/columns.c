@@ -168,6 +168,8 @@ berth_snapshot_add_host_columns(BerthSnapshot *s, guint32 at, const BerthHost *h
     gint64 mem = MAX(0, host->memory_mib - host->memory_reserve_mib - huge);
     s->cpu_cap[at] = s->cpu_free[at] = with_overcommit(cpu, host->cpu_overcommit_pct);
     s->mem_cap[at] = s->mem_free[at] = with_overcommit(mem, host->memory_overcommit_pct);
+    s->largest_cpu = MAX(s->largest_cpu, s->cpu_cap[at]);
+    s->largest_slots = MAX(s->largest_slots, host->n_devices);
     s->cpu_pct[at] = host->cpu_overcommit_pct == 0 ? 100 : host->cpu_overcommit_pct;
     s->state[at] = host->state;
     s->zone[at] = berth_symbols_intern(&s->symbols, host->zone);

@@ -127,9 +127,11 @@ struct BerthSnapshot {
     guint32 room;        /* length of the columns */
     guint hosts;
     GArray *free_hosts; /* indexes to use again */
-    guint avoided;      /* profiles with an avoiding taint */
-    guint64 facts;      /* counts changes of what hosts are */
-    guint64 version;    /* counts changes */
+    gint32 largest_cpu; /* CPU and device slots of the largest host there ever was */
+    guint largest_slots;
+    guint avoided;   /* profiles with an avoiding taint */
+    guint64 facts;   /* counts changes of what hosts are */
+    guint64 version; /* counts changes */
 
     BerthSymbol *name; /* 0 = no host here */
     guint8 *state;

@@ -1,5 +1,6 @@
 /* Baseline: least free share before placing, of the bound cells or of the host. For devices: least
- * free share of CPU and devices of the host after placing, as the openb study has it. */
+ * CPU and devices of the host after placing, each against the largest host of the fleet, as the openb
+ * study has it. */
 #include "sched/cell-share.h"
 
 static gint64
@@ -11,10 +12,13 @@ device_fit(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
     for (guint i = 0; i < s->n_slots[host]; i++) {
         left += 1000 - slots[i].used;
     }
-    double share = (double)(s->cpu_free[host] - ask->cpu_millis) / MAX(1, s->cpu_cap[host]) +
-                   (double)left / 8000;
+    for (guint i = 0; i < ask->request->n_devices; i++) {
+        left -= (gint64)ask->request->devices[i].count * ask->request->devices[i].millis;
+    }
+    double share = (double)(s->cpu_free[host] - ask->cpu_millis) / MAX(1, s->largest_cpu) +
+                   (double)left / (1000.0 * MAX(1, s->largest_slots));
     gint64 own = placement->n_devices == 0 ? 0 : 1000 - slots[placement->devices[0]].used;
-    return BERTH_SCORE_MAX * 2048LL - (gint64)(share * BERTH_SCORE_MAX) * 1024 - own;
+    return BERTH_SCORE_MAX * 4096LL - (gint64)(share * BERTH_SCORE_MAX) * 1024 - own;
 }
 
 static gint64

@@ -5,6 +5,7 @@
 
 typedef struct {
     char *name, *rack, *zone;
+    gint64 pct; /* over-commit of CPU */
     gint64 cpu, mem;
     guint n_cells;
     gint64 cell_cpu[BERTH_CELLS_MAX], cell_mem[BERTH_CELLS_MAX];
@@ -97,7 +98,8 @@ complain(SimVerifier *v, const char *format, ...)
 /**
  * sim_verifier_add_host:
  * @index: the index placements will name it by
- * @host: without over-commit, reserve or huge pages: the traces have none
+ * @host: capacity counts after reserve and over-commit; cells bear no reserve here, which only makes
+ *   the check of cells milder; huge pages count as memory
  */
 void
 sim_verifier_add_host(SimVerifier *v, guint32 index, const BerthHost *host)
@@ -106,14 +108,16 @@ sim_verifier_add_host(SimVerifier *v, guint32 index, const BerthHost *host)
     h->name = g_strdup(host->name);
     h->rack = g_strdup(host->rack);
     h->zone = g_strdup(host->zone);
-    h->cpu = host->cpu_millis;
-    h->mem = host->memory_mib;
+    h->pct = host->cpu_overcommit_pct == 0 ? 100 : host->cpu_overcommit_pct;
+    gint64 mem_pct = host->memory_overcommit_pct == 0 ? 100 : host->memory_overcommit_pct;
+    h->cpu = (host->cpu_millis - host->cpu_reserve_millis) * h->pct / 100;
+    h->mem = (host->memory_mib - host->memory_reserve_mib) * mem_pct / 100;
     h->n_cells = MAX(1, host->n_cells);
-    h->cell_cpu[0] = host->cpu_millis; /* a host without cells is one cell */
-    h->cell_mem[0] = host->memory_mib;
+    h->cell_cpu[0] = h->cpu; /* a host without cells is one cell */
+    h->cell_mem[0] = h->mem;
     for (guint i = 0; i < host->n_cells; i++) {
-        h->cell_cpu[i] = host->cells[i].cpu_millis;
-        h->cell_mem[i] = host->cells[i].memory_mib;
+        h->cell_cpu[i] = host->cells[i].cpu_millis * h->pct / 100;
+        h->cell_mem[i] = host->cells[i].memory_mib * mem_pct / 100;
     }
     h->n_devices = host->n_devices;
     h->kinds = g_new0(char *, host->n_devices + 1);
@@ -267,6 +271,9 @@ sim_verifier_place(SimVerifier *v, const BerthRequest *r, const BerthPlacement *
                  .pools = g_new0(char *, r->n_disks + 1),
                  .sizes = g_new(gint64, r->n_disks + 1),
                  .live = TRUE};
+    if (r->dedicated) {
+        book.cpu = book.cpu * ((Host *)g_ptr_array_index(v->hosts, book.host))->pct / 100;
+    }
     memcpy(book.devices, placement->devices, sizeof(book.devices));
     for (guint i = 0; i < r->n_disks; i++) {
         book.pools[i] = g_strdup(r->disks[i].key);
