@@ -191,7 +191,8 @@ berth_shell_run(const BerthArgs *globals)
     el_set(line, EL_PROMPT, prompt);
     el_set(line, EL_EDITOR, "emacs");
     el_set(line, EL_HIST, history, past);
-    el_set(line, EL_ADDFN, "berth-complete", "complete the word", on_tab);
+    /* the narrow variant would copy the names and never free them */
+    el_wset(line, EL_ADDFN, L"berth-complete", L"complete the word", on_tab);
     el_set(line, EL_BIND, "^I", "berth-complete", NULL);
     el_set(line, EL_BIND, "^R", "em-inc-search-prev", NULL);
     printf("Welcome to berth, the shell of the data-centre computer.\n\n"

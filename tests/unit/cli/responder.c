@@ -142,3 +142,15 @@ responder_free(Responder *responder)
     g_free(responder->folder);
     g_free(responder);
 }
+
+void
+responder_clear_environment(void)
+{
+    static const char *const names[] = {"BERTH_SOCKET",  "BERTH_CONNECT", "BERTH_CONTEXT",
+                                        "BERTH_PROJECT", "BERTH_CA",      "BERTH_CERTIFICATE",
+                                        "BERTH_KEY",     "BERTH_TOKEN",   "BERTH_CONFIG"};
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_unsetenv(names[i]);
+    }
+    g_setenv("XDG_CONFIG_HOME", "/nonexistent", TRUE);
+}

@@ -15,3 +15,6 @@ void responder_free(Responder *responder);
 
 void responder_write(int fd, const char *text);
 void responder_answer(int fd, int status, const char *type, const char *body);
+
+/* Forgets what the caller's environment says of daemons; before threads. */
+void responder_clear_environment(void);

@@ -337,7 +337,7 @@ test_only_sockets_and_tls_are_spoken_to(void)
 int
 main(int argc, char **argv)
 {
-    g_setenv("XDG_CONFIG_HOME", "/nonexistent", TRUE);
+    responder_clear_environment();
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cli/client/sends-what-was-asked", test_sends_what_was_asked);
     g_test_add_func("/cli/client/problems-keep-code-place-and-hint",

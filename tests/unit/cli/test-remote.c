@@ -546,7 +546,7 @@ test_the_shell_reads_completes_and_ends(void)
 int
 main(int argc, char **argv)
 {
-    g_setenv("XDG_CONFIG_HOME", "/nonexistent", TRUE);
+    responder_clear_environment();
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cli/remote/exec-keeps-streams-apart-and-the-exit-code",
                     test_exec_keeps_streams_apart_and_the_exit_code);
