@@ -10,6 +10,12 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* A group of lanes, anywhere in an array. */
+typedef double Lanes
+    __attribute__((vector_size(BERTH_MIX_LANES * sizeof(double)), aligned(8), may_alias));
+typedef gint64 Mask
+    __attribute__((vector_size(BERTH_MIX_LANES * sizeof(gint64)), aligned(8), may_alias));
+
 /**
  * berth_room_read:
  * @room: (out): the free state of @host
@@ -161,10 +167,12 @@ count_devices(const BerthMix *mix, const BerthRoom *room, double *counts)
     for (guint k = 0; k < room->n_slots; k++) {
         double left = room->free[k], same = room->same[k];
         gint64 family = room->family[k];
-        for (guint t = first; t < end; t++) {
-            double n = (left * mix->slices[t] + mix->whole[t]) * same;
-            n = left >= mix->millis[t] ? n : 0.0;
-            slots[t] += (mix->families[t] & family) != 0 ? n : 0.0;
+        for (guint t = first; t < end; t += BERTH_MIX_LANES) {
+            Lanes n =
+                (left * *(const Lanes *)&mix->slices[t] + *(const Lanes *)&mix->whole[t]) * same;
+            Mask enough = *(const Lanes *)&mix->millis[t] <= left;
+            Mask allowed = (*(const Mask *)&mix->families[t] & family) != 0;
+            *(Lanes *)&slots[t] += (Lanes)((Mask)n & enough & allowed);
         }
     }
     count_hostwide(mix, room, first, end, counts);

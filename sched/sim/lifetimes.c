@@ -3,8 +3,6 @@
  * many VMs an episode has, then every policy places those and forty more, strictly in order.
  * Lifetimes are used to release VMs and are never shown to a policy; what it knows of the request mix
  * are the arrivals before the episode and in it. Start at run_episode. */
-#include <math.h>
-
 #include "base/error.h"
 #include "sched/sim/sim.h"
 
@@ -281,7 +279,9 @@ run_size(const GArray *vms, const GArray *starts, guint hosts, const BerthPolicy
         placed += outcome.placed_first;
         cpu += outcome.cpu_pct_first;
     }
-    double wait = round(trimmed_mean(waits) * 100) / 100;
+    char text[32];
+    g_ascii_formatd(text, sizeof(text), "%.2f", trimmed_mean(waits));
+    double wait = g_ascii_strtod(text, NULL);
     sim_print(as_json, json_pack("{s:i, s:s, s:i, s:f, s:f, s:f, s:b}", "hosts", (int)hosts,
                                  "policy", name, "starts", (int)starts->len, "total_wait_trimmed_s",
                                  wait, "placed_at_first_failure", placed / MAX(1, starts->len),
