@@ -48,6 +48,9 @@ void berth_host_controller_domain_seen(BerthHostController *controller, BerthFle
 /* Ledger or counts of the host changed: record its status soon. */
 void berth_host_controller_touch(BerthHostController *controller, const char *name);
 
+void berth_host_controller_proved(BerthHostController *controller, const char *name, json_t *proof,
+                                  BerthStoreDone done, gpointer user_data);
+
 /* End of a prepare: told once on the main loop. */
 typedef void (*BerthPrepareDone)(const GError *error, gpointer user_data);
 typedef void (*BerthPrepareStep)(const char *step, int percent, gpointer user_data);

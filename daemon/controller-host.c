@@ -14,6 +14,9 @@ struct BerthHostController {
     BerthQueue *queue; /* host names whose status is to be recorded */
     guint subscription;
     GHashTable *foreign; /* "foreign/<host>/<uuid>" charged now */
+    /* Host name -> json_t*, what a preparation proved. Every record made in this life of the daemon holds
+     * it, so a record that was begun before the proof was stored cannot take it back. */
+    GHashTable *proofs;
 };
 
 /* ---- what a host has, as JSON ---------------------------------------------------------------- */
@@ -163,17 +166,16 @@ count_workloads(BerthControl *control, const char *host, json_t *status)
 }
 
 static void
-write_phase(BerthFleetHost *host, const BerthHostStatus *seen, json_t *status)
+write_phase(BerthFleetHost *host, gboolean prepared, gboolean seen, json_t *status)
 {
     if (!host->connected) {
-        gboolean before = host->inventory != NULL || seen->inventory != NULL;
+        gboolean before = host->inventory != NULL || seen;
         berth_status_set_text(status, "phase", before ? "Unreachable" : "Connecting");
         berth_status_set_reason(status, "unreachable",
                                 host->why != NULL ? host->why : "not connected yet",
                                 "check that libvirtd runs there and that the URI is right");
         return;
     }
-    gboolean prepared = seen->prepared;
     berth_status_set_text(status, "phase", prepared ? "Ready" : "Unprepared");
     g_autofree char *hint = g_strdup_printf("berth host prepare %s", host->name);
     berth_status_set_reason(status, prepared ? NULL : "unprepared",
@@ -194,18 +196,23 @@ write_usage(BerthControl *control, const char *name, json_t *status)
     }
 }
 
-static void
-record(const char *name, gpointer user_data)
+static gboolean
+put_record(BerthHostController *controller, const char *name, BerthStoreDone done,
+           gpointer user_data)
 {
-    BerthHostController *controller = user_data;
     BerthControl *control = controller->control;
     BerthObject *object = berth_catalog_get(control->catalog, &berth_kind_host, NULL, name);
     BerthFleetHost *host = berth_fleet_get(control->fleet, name);
     if (object == NULL || host == NULL) {
-        return;
+        return FALSE;
     }
     json_t *status = berth_status_copy(object);
-    write_phase(host, object->status_data, status);
+    json_t *proof = g_hash_table_lookup(controller->proofs, name);
+    if (proof != NULL) {
+        json_object_update(status, proof);
+    }
+    write_phase(host, json_is_true(json_object_get(status, "prepared")),
+                json_object_get(status, "inventory") != NULL, status);
     if (host->inventory != NULL) {
         json_object_set_new(status, "inventory",
                             write_inventory(host->inventory, berth_fleet_pool(control->fleet)));
@@ -215,8 +222,34 @@ record(const char *name, gpointer user_data)
     }
     write_usage(control, name, status);
     count_workloads(control, name, status);
-    berth_catalog_put_status(control->catalog, object, status, NULL, NULL);
+    berth_catalog_put_status(control->catalog, object, status, done, user_data);
     json_decref(status);
+    return TRUE;
+}
+
+static void
+record(const char *name, gpointer user_data)
+{
+    put_record(user_data, name, NULL, NULL);
+}
+
+/**
+ * berth_host_controller_proved:
+ * @proof: (transfer full): members of the Host's status: prepared, acceleration, …
+ * @done: told when they are stored; NOT_FOUND when the host was removed
+ *
+ * Records what a preparation found out.
+ */
+void
+berth_host_controller_proved(BerthHostController *controller, const char *name, json_t *proof,
+                             BerthStoreDone done, gpointer user_data)
+{
+    g_hash_table_replace(controller->proofs, g_strdup(name), proof);
+    if (!put_record(controller, name, done, user_data)) {
+        g_autoptr(GError) error = NULL;
+        berth_error_set(&error, BERTH_ERROR_NOT_FOUND, "host '%s' was removed", name);
+        done(0, NULL, -1, error, user_data);
+    }
 }
 
 /** Wants the status of the host @name to be recorded soon; changes within 50 ms are one record. */
@@ -488,6 +521,7 @@ forget_host(BerthHostController *controller, const char *name)
             g_hash_table_iter_remove(&iter);
         }
     }
+    g_hash_table_remove(controller->proofs, name);
     berth_fleet_remove(controller->control->fleet, name);
     berth_ledger_remove_host(controller->control->ledger, name);
 }
@@ -537,6 +571,8 @@ berth_host_controller_new(BerthControl *control)
     controller->queue = berth_queue_new(control->clock, record, controller);
     berth_queue_attach(controller->queue);
     controller->foreign = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    controller->proofs =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
     controller->subscription = berth_catalog_subscribe(control->catalog, on_changed, controller);
     control->hosts = controller;
     g_autoptr(GPtrArray) hosts = berth_catalog_list(control->catalog, &berth_kind_host, NULL);
@@ -552,5 +588,6 @@ berth_host_controller_free(BerthHostController *controller)
     berth_catalog_unsubscribe(controller->control->catalog, controller->subscription);
     berth_queue_free(controller->queue);
     g_hash_table_destroy(controller->foreign);
+    g_hash_table_destroy(controller->proofs);
     g_free(controller);
 }

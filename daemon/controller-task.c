@@ -13,9 +13,9 @@ typedef enum { TASK_GOES_ON, TASK_DONE, TASK_FAILED } Verdict;
 
 struct BerthTaskController {
     BerthControl *control;
-    BerthQueue *queue;     /* names of Tasks */
-    GHashTable *begun;     /* set of Task uid */
-    GHashTable *by_target; /* target uid -> name of its unfinished Task */
+    BerthQueue *queue;   /* names of Tasks */
+    GHashTable *begun;   /* set of Task uid */
+    GHashTable *targets; /* name of each unfinished Task -> uid of its target */
     guint subscription;
 };
 
@@ -65,7 +65,7 @@ finish(BerthTaskController *controller, BerthObject *task, const char *phase, co
     if (code == NULL) {
         json_object_set_new(status, "percent", json_integer(100));
     }
-    g_hash_table_remove(controller->by_target, ((BerthTaskSpec *)task->spec_data)->target_uid);
+    g_hash_table_remove(controller->targets, task->name);
     berth_catalog_put_status(controller->control->catalog, task, status, NULL, NULL);
     json_decref(status);
 }
@@ -327,7 +327,7 @@ look(const char *name, gpointer data)
         finish(controller, task, "Cancelled", "cancelled", "cancelled on request", NULL);
         return;
     }
-    g_hash_table_replace(controller->by_target, g_strdup(target->uid), g_strdup(name));
+    g_hash_table_replace(controller->targets, g_strdup(name), g_strdup(target->uid));
     if (g_hash_table_add(controller->begun, g_strdup(task->uid))) {
         put_step(controller, task, spec->verb, 0);
         verb->begin(controller, task, target);
@@ -344,14 +344,19 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer data)
     if (object->kind == &berth_kind_task) {
         if (after == NULL || is_finished(after)) {
             g_hash_table_remove(controller->begun, object->uid);
+            g_hash_table_remove(controller->targets, object->name);
         } else {
             berth_queue_add(controller->queue, after->name);
         }
         return;
     }
-    const char *task = g_hash_table_lookup(controller->by_target, object->uid);
-    if (task != NULL) {
-        berth_queue_add(controller->queue, task);
+    GHashTableIter iter;
+    gpointer task, target;
+    g_hash_table_iter_init(&iter, controller->targets);
+    while (g_hash_table_iter_next(&iter, &task, &target)) {
+        if (g_str_equal(target, object->uid)) {
+            berth_queue_add(controller->queue, task);
+        }
     }
 }
 
@@ -364,7 +369,7 @@ berth_task_controller_new(BerthControl *control)
     controller->queue = berth_queue_new(control->clock, look, controller);
     berth_queue_attach(controller->queue);
     controller->begun = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    controller->by_target = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    controller->targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     controller->subscription = berth_catalog_subscribe(control->catalog, on_changed, controller);
     control->tasks = controller;
     g_autoptr(GPtrArray) tasks = berth_catalog_list(control->catalog, &berth_kind_task, NULL);
@@ -382,6 +387,6 @@ berth_task_controller_free(BerthTaskController *controller)
     berth_catalog_unsubscribe(controller->control->catalog, controller->subscription);
     berth_queue_free(controller->queue);
     g_hash_table_destroy(controller->begun);
-    g_hash_table_destroy(controller->by_target);
+    g_hash_table_destroy(controller->targets);
     g_free(controller);
 }

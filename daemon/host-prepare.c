@@ -83,23 +83,12 @@ on_recorded(gint64 revision, const GPtrArray *changes, int failed_op, const GErr
 static void
 record_result(Prepare *prepare)
 {
-    BerthControl *control = prepare->control;
-    BerthObject *object =
-        berth_catalog_get(control->catalog, &berth_kind_host, NULL, prepare->host);
-    if (object == NULL) {
-        g_autoptr(GError) error = NULL;
-        berth_error_set(&error, BERTH_ERROR_NOT_FOUND, "host '%s' was removed", prepare->host);
-        finish(prepare, error);
-        return;
-    }
-    json_t *status = berth_status_copy(object);
-    json_object_set_new(status, "prepared", json_true());
-    berth_status_set_text(status, "acceleration", prepare->kvm ? "kvm" : "tcg");
-    berth_status_set_text(status, "acceleration_reason",
-                          prepare->kvm ? "a guest booted with KVM" : prepare->kvm_problem);
-    berth_status_set_text(status, "guest_os", control->guest_os->version);
-    berth_catalog_put_status(control->catalog, object, status, on_recorded, prepare);
-    json_decref(status);
+    json_t *proof = json_pack("{s:b, s:s, s:s*, s:s}", "prepared", TRUE, "acceleration",
+                              prepare->kvm ? "kvm" : "tcg", "acceleration_reason",
+                              prepare->kvm ? "a guest booted with KVM" : prepare->kvm_problem,
+                              "guest_os", prepare->control->guest_os->version);
+    berth_host_controller_proved(prepare->control->hosts, prepare->host, proof, on_recorded,
+                                 prepare);
 }
 
 /* ---- the probe --------------------------------------------------------------------------------- */

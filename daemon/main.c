@@ -261,6 +261,9 @@ decompose(Daemon *daemon)
     g_clear_pointer(&daemon->server, berth_server_free);
     g_clear_pointer(&daemon->routes, berth_routes_free);
     g_clear_pointer(&daemon->hub, berth_watch_hub_free);
+    if (daemon->catalog != NULL) {
+        berth_catalog_drain(daemon->catalog);
+    }
     g_clear_pointer(&control->tasks, berth_task_controller_free);
     g_clear_pointer(&control->hosts, berth_host_controller_free);
     g_clear_pointer(&control->workloads, berth_workload_controller_free);
