@@ -110,7 +110,7 @@ awk '$1 + 0 != NR { exit 1 }' "$work/out"
 ok "in order"
 cmp -s "$work/err" /dev/null
 ok "nothing else is said" 'head -c 300 "$work/err"'
-LIMIT=90 berth run -d --name many hello sh -c "$writer; echo end; sleep 600" >/dev/null
+LIMIT=90 berth run -d --name many hello sh -c "$writer; echo end; while :; do sleep 1; echo tick; done" >/dev/null
 timeout 300 "$build/berth" logs -f many 2>&1 | sed '/^end$/q' >"$work/out"
 is "$(wc -l <"$work/out")" "$((lines + 1))" "logs -f shows all of them"
 awk '/^end$/ { exit } $1 + 0 != NR { exit 1 }' "$work/out"
