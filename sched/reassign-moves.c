@@ -12,6 +12,8 @@
 
 /* One draw in this many proposes going home, or ignores the restriction to large processes. */
 #define SELDOM 16
+/* Machines looked at in a sweep. */
+#define IMPROVE_TARGETS 24
 /* Partners looked at in one exchange. */
 #define PARTNERS 4
 /* Processes that may leave to make room for one, and the places tried for each. */
@@ -94,6 +96,38 @@ berth_reassign_try_shift(BerthReassign *x, double limit)
     berth_reassign_state_relocate(s, p, to);
     mark_changed(x, p);
     return TRUE;
+}
+
+/**
+ * berth_reassign_improve:
+ *
+ * Takes @process to the cheapest of a few machines, when that is cheaper than where it is.
+ *
+ * Returns: whether it went
+ */
+gboolean
+berth_reassign_improve(BerthReassign *x, guint32 process)
+{
+    BerthReassignState *s = x->state;
+    guint32 from = s->at[process], best = from;
+    double gain = s->machine_cost[from] - cost_without(s, from, process), least = 0;
+    for (guint i = 0; i < IMPROVE_TARGETS && gain > 0; i++) {
+        guint32 to = draw_machine(x, process);
+        if (to == from || service_present(s, x->model->service[process], to) ||
+            !fits(s, to, process)) {
+            continue;
+        }
+        double delta = shift_delta(s, process, to);
+        if (delta < least && berth_reassign_state_allows(s, process, to)) {
+            least = delta;
+            best = to;
+        }
+    }
+    if (best != from) {
+        berth_reassign_state_relocate(s, process, best);
+        mark_changed(x, process);
+    }
+    return best != from;
 }
 
 /* Whether two processes on different machines may change places as far as conflict and capacity go. */

@@ -37,6 +37,9 @@ struct BerthReassign {
     double temperature, floor, cooling;
     guint64 step; /* within the round */
     guint round;
+    guint sweeps;  /* sweeps that may still come before the first round */
+    guint32 swept; /* processes of the present sweep */
+    double sweep_cost;
     guint eject_share; /* of all draws, in 65536ths */
     double round_steps;
 
@@ -76,6 +79,7 @@ mark_changed(BerthReassign *x, guint32 process)
 void berth_reassign_targets_init(BerthReassign *search);
 void berth_reassign_targets_clear(BerthReassign *search);
 
+gboolean berth_reassign_improve(BerthReassign *search, guint32 process);
 gboolean berth_reassign_try_shift(BerthReassign *search, double limit);
 gboolean berth_reassign_try_swap(BerthReassign *search, double limit);
 gboolean berth_reassign_try_exchange(BerthReassign *search, double limit);

@@ -2,10 +2,11 @@
  * The schedule of the reassignment search: simulated annealing in rounds. Pure: no I/O, no clock, no
  * randomness of its own. Start at berth_reassign_run.
  *
- * A round cools from a start temperature to its floor over a number of steps. The first is hot and
- * short enough to end within seconds; each later one starts from the best assignment, warmer
- * or cooler in turn, and is longer. Nothing depends on time, so the moves are the same for a seed and
- * whoever stops earlier has just seen fewer of them.
+ * First a few sweeps take each process to the best of some machines: on large instances that is most
+ * of the way. Then come rounds, each of which cools from a start temperature to its floor over a
+ * number of steps. The first starts hot and ends within seconds; each later one starts from the best
+ * assignment, warmer or cooler in turn, and is longer. Nothing depends on time, so the moves are the
+ * same for a seed and whoever stops earlier has just seen fewer of them.
  *
  * While it is hot only large processes are drawn: where small ones are does not matter yet, they
  * only get in the way. Temperatures are multiples of the mean cost of a resource of a process, so no
@@ -28,9 +29,12 @@
 #define SPARSE_CREW 20.0
 /* Processes up to which a first round can afford to be hot. */
 #define MANY 5000.0
+/* The most sweeps before the first round, and what each but the last must gain. */
+#define SWEEPS 30
+#define SWEEP_GAIN 0.002
 /* Temperatures in units of the scale. Below BEND only moving costs are still decided, faster. */
 #define HOT 10.0
-#define HOT_LEAST 0.3
+#define HOT_LEAST 1.0
 #define BEND 0.015
 #define FLOOR 1e-5
 #define BEND_HASTE 4.0
@@ -100,6 +104,21 @@ keep_best(BerthReassign *x)
     x->n_changed = 0;
 }
 
+/* One process of a sweep goes where it is cheapest; sweeps end when one gains little. */
+static void
+sweep_step(BerthReassign *x)
+{
+    if (berth_reassign_improve(x, x->order[x->swept])) {
+        keep_best(x);
+    }
+    if (++x->swept == x->movable) {
+        gboolean pays = x->best_cost < x->sweep_cost * (1 - SWEEP_GAIN);
+        x->sweeps = pays ? x->sweeps - 1 : 0;
+        x->sweep_cost = x->best_cost;
+        x->swept = 0;
+    }
+}
+
 static inline gboolean
 try_move(BerthReassign *x)
 {
@@ -129,6 +148,9 @@ berth_reassign_run(BerthReassign *x, guint64 steps)
 {
     if (x->movable == 0 || x->model->machines < 2) {
         return;
+    }
+    for (; steps > 0 && x->sweeps > 0; steps--) {
+        sweep_step(x);
     }
     for (; steps > 0; steps--) {
         if (x->step++ % BEAT == 0) {
@@ -168,9 +190,11 @@ berth_reassign_new(const BerthReassignModel *model, const guint32 *home, guint64
     berth_reassign_targets_init(x);
     double crew = (double)model->processes / MAX(1, model->machines);
     double sparse = MIN(1, SPARSE_CREW / MAX(1, crew));
-    double few = MIN(1, MANY / MAX(1, model->processes));
+    double few = pow(MIN(1, MANY / MAX(1, model->processes)), 1.5);
     x->hot = MAX(HOT_LEAST, HOT * sparse * few);
     x->eject_share = (guint)(SHARE_EJECT * sparse);
+    x->sweeps = SWEEPS;
+    x->sweep_cost = x->best_cost;
     x->round_steps = ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / MAX(1, model->processes));
     start_round(x, x->hot);
     return x;
