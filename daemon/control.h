@@ -90,8 +90,8 @@ void berth_task_controller_free(BerthTaskController *controller);
 /* ---- helpers on status JSON ---- */
 json_t *berth_status_copy(const BerthObject *object);
 void berth_status_set_text(json_t *status, const char *key, const char *text);
-void berth_status_set_reason(json_t *status, const char *code, const char *message,
-                             const char *hint);
+void berth_status_set_reason(json_t *status, const char *name, const char *code,
+                             const char *message, const char *hint);
 char *berth_control_now(BerthControl *control);
 
 G_END_DECLS

@@ -171,16 +171,15 @@ write_phase(BerthFleetHost *host, gboolean prepared, gboolean seen, json_t *stat
     if (!host->connected) {
         gboolean before = host->inventory != NULL || seen;
         berth_status_set_text(status, "phase", before ? "Unreachable" : "Connecting");
-        berth_status_set_reason(status, "unreachable",
+        berth_status_set_reason(status, host->name, "unreachable",
                                 host->why != NULL ? host->why : "not connected yet",
                                 "check that libvirtd runs there and that the URI is right");
         return;
     }
     berth_status_set_text(status, "phase", prepared ? "Ready" : "Unprepared");
-    g_autofree char *hint = g_strdup_printf("berth host prepare %s", host->name);
-    berth_status_set_reason(status, prepared ? NULL : "unprepared",
-                            prepared ? NULL : "the host has no guest OS and pool of Berth yet",
-                            prepared ? NULL : hint);
+    berth_status_set_reason(status, host->name, prepared ? NULL : "unprepared",
+                            "the host has no guest OS and pool of Berth yet",
+                            "berth host prepare NAME");
 }
 
 static void
@@ -467,7 +466,8 @@ take_host(BerthHostController *controller, BerthObject *object)
     if (!berth_fleet_put(control->fleet, object->name, spec->uri, &error)) {
         json_t *status = berth_status_copy(object);
         berth_status_set_text(status, "phase", "Unreachable");
-        berth_status_set_reason(status, "invalid-uri", error->message, berth_error_hint(error));
+        berth_status_set_reason(status, object->name, "invalid-uri", error->message,
+                                berth_error_hint(error));
         berth_catalog_put_status(control->catalog, object, status, NULL, NULL);
         json_decref(status);
         return;
@@ -500,7 +500,8 @@ drop_host(BerthHostController *controller, BerthObject *object)
         json_t *status = berth_status_copy(object);
         g_autofree char *message =
             g_strdup_printf("%u workloads are still on it; they go first", count);
-        berth_status_set_reason(status, "in-use", message, "berth list --all --host NAME");
+        berth_status_set_reason(status, object->name, "in-use", message,
+                                "berth list --all --host NAME");
         berth_catalog_put_status(control->catalog, object, status, NULL, NULL);
         json_decref(status);
         return;

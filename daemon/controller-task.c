@@ -61,7 +61,8 @@ finish(BerthTaskController *controller, BerthObject *task, const char *phase, co
     json_t *status = berth_status_copy(task);
     berth_status_set_text(status, "phase", phase);
     berth_status_set_text(status, "finished", now);
-    berth_status_set_reason(status, code, message, hint);
+    const BerthTaskSpec *spec = task->spec_data;
+    berth_status_set_reason(status, spec->target_name, code, message, hint);
     if (code == NULL) {
         json_object_set_new(status, "percent", json_integer(100));
     }
@@ -301,7 +302,7 @@ judge(BerthTaskController *controller, BerthObject *task, BerthObject *target, c
         finish(controller, task, "Succeeded", NULL, NULL, NULL);
     } else if (verdict == TASK_FAILED) {
         g_autofree char *reason = g_strdup(why);
-        finish(controller, task, "Failed", "refused", reason, "berth describe NAME");
+        finish(controller, task, "Failed", "refused", reason, "berth why NAME");
     }
 }
 

@@ -270,11 +270,12 @@ write_reason(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep
              json_t *status)
 {
     if (run->problem_code != NULL) {
-        berth_status_set_reason(status, run->problem_code, run->problem, run->problem_hint);
+        berth_status_set_reason(status, object->name, run->problem_code, run->problem,
+                                run->problem_hint);
         return;
     }
     if (step->reason == NULL) {
-        berth_status_set_reason(status, NULL, NULL, NULL);
+        berth_status_set_reason(status, object->name, NULL, NULL, NULL);
         return;
     }
     const char *message = NULL, *hint = NULL;
@@ -292,7 +293,7 @@ write_reason(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep
         berth_pod_run_failure(run->pod) != NULL) {
         message = berth_pod_run_failure(run->pod);
     }
-    berth_status_set_reason(status, step->reason, message, hint);
+    berth_status_set_reason(status, object->name, step->reason, message, hint);
 }
 
 static void

@@ -178,7 +178,8 @@ park(BerthWorkloadRun *run, BerthObject *object, json_t *why, const GError *refu
     BerthControl *control = run->controller->control;
     json_t *status = berth_status_copy(object);
     berth_status_set_text(status, "phase", berth_phase_name(BERTH_PHASE_PENDING));
-    berth_status_set_reason(status, "no-capacity", refusal->message, berth_error_hint(refusal));
+    berth_status_set_reason(status, object->name, "no-capacity", refusal->message,
+                            berth_error_hint(refusal));
     json_object_set_new(status, "observed_generation", json_integer(object->generation));
     if (why != NULL) {
         json_object_set(status, "placement", why);
@@ -208,7 +209,7 @@ placed_status(BerthWorkloadRun *run, BerthObject *object, const char *host, json
     json_int_t incarnation = berth_json_integer(before, "incarnation", 0);
     berth_status_set_text(status, "phase", berth_phase_name(BERTH_PHASE_PREPARING));
     berth_status_set_text(status, "host", host);
-    berth_status_set_reason(status, NULL, NULL, NULL);
+    berth_status_set_reason(status, object->name, NULL, NULL, NULL);
     json_object_set_new(status, "domain",
                         json_pack("{s:s, s:s, s:s, s:I}", "host", host, "uuid", object->uid, "name",
                                   name, "incarnation", incarnation));

@@ -131,6 +131,7 @@ validate(const BerthObject *object, GError **error)
 static const BerthColumn columns[] = {
     {"Name", "/metadata/name"},
     {"State", "/status/phase"},
+    {"Cordoned", "/spec/cordoned"},
     {"vCPUs used", "/status/used/vcpus"},
     {"vCPUs free", "/status/free/vcpus"},
     {"Memory used", "/status/used/memory_mib"},
@@ -140,7 +141,6 @@ static const BerthColumn columns[] = {
     {"Accel", "/status/acceleration"},
     {"Age", "/metadata/created"},
     {"URI", "/spec/uri", TRUE},
-    {"Cordoned", "/spec/cordoned", TRUE},
     {"Disk free", "/status/free/disk_mib", TRUE},
     {"Zone", "/spec/zone", TRUE},
     {"Rack", "/spec/rack", TRUE},
