@@ -134,7 +134,8 @@ is_staged(BerthControl *control, BerthFleetHost *host, BerthObject *object)
             return FALSE;
         }
     }
-    return files->len > 0;
+    /* Without a guest OS, staging says what is wrong. A VM of empty disks needs no file at all. */
+    return object->kind != &berth_kind_pod || control->guest_os != NULL;
 }
 
 static void
