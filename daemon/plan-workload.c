@@ -94,7 +94,7 @@ plan_delete(const BerthWorkloadSight *s)
     if (s->defined) {
         return step(BERTH_DO_UNDEFINE, BERTH_PHASE_DELETING, NULL);
     }
-    if (s->disks && s->vm) {
+    if (s->volumes) {
         return step(BERTH_DO_DELETE_DISKS, BERTH_PHASE_DELETING, NULL);
     }
     return step(BERTH_DO_REMOVE, BERTH_PHASE_DELETING, NULL);

@@ -47,8 +47,9 @@ typedef struct {
 
     BerthImagesSight images;
     BerthHostSight host;
-    gboolean staged; /* images and guest OS are on the host */
-    gboolean disks;  /* its own volumes are there */
+    gboolean staged;  /* images and guest OS are on the host */
+    gboolean disks;   /* its own volumes are there */
+    gboolean volumes; /* one of them is there */
 
     gboolean defined;
     BerthDomainState state;
