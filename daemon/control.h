@@ -45,6 +45,9 @@ void berth_host_controller_free(BerthHostController *controller);
 void berth_host_controller_host_seen(BerthHostController *controller, BerthFleetHost *host);
 void berth_host_controller_domain_seen(BerthHostController *controller, BerthFleetHost *host,
                                        const char *uuid);
+void berth_host_controller_listed(BerthHostController *controller, BerthFleetHost *host);
+/* The preparations under way, which end with the controller, and their probes. */
+GPtrArray *berth_host_controller_preparations(BerthHostController *controller);
 /* Ledger or counts of the host changed: record its status soon. */
 void berth_host_controller_touch(BerthHostController *controller, const char *name);
 
@@ -54,6 +57,8 @@ void berth_host_controller_proved(BerthHostController *controller, const char *n
 /* End of a prepare: told once on the main loop. */
 typedef void (*BerthPrepareDone)(const GError *error, gpointer user_data);
 typedef void (*BerthPrepareStep)(const char *step, int percent, gpointer user_data);
+void berth_host_prepare_free(gpointer preparation);
+const char *berth_host_prepare_probe(gconstpointer preparation);
 void berth_host_prepare(BerthControl *control, const char *name, BerthPrepareStep step,
                         BerthPrepareDone done, gpointer user_data);
 

@@ -17,6 +17,7 @@ struct BerthHostController {
     /* Host name -> json_t*, what a preparation proved. Every record made in this life of the daemon holds
      * it, so a record that was begun before the proof was stored cannot take it back. */
     GHashTable *proofs;
+    GPtrArray *preparations; /* under way; owned */
 };
 
 /* ---- what a host has, as JSON ---------------------------------------------------------------- */
@@ -381,12 +382,18 @@ clean_volumes(BerthControl *control, BerthFleetHost *host)
     berth_stage_clean(control->stage, host, wanted);
 }
 
+static gboolean
+is_probe(const BerthDomain *domain)
+{
+    return g_strcmp0(domain->mark->kind, "Probe") == 0;
+}
+
 static void
 on_probe_gone(BerthHostReply *reply, const GError *error, gpointer unused)
 {
 }
 
-/* A probe that a death left behind: it belongs to nobody. */
+/* A probe that a death or a failed call left behind: it belongs to nobody. */
 static void
 remove_left_probe(BerthFleetHost *host, const BerthDomain *domain)
 {
@@ -404,21 +411,52 @@ check_unknown_domains(BerthControl *control, BerthFleetHost *host)
     g_hash_table_iter_init(&iter, host->domains);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const BerthDomain *domain = value;
-        if (!berth_fleet_is_ours(control->fleet, domain)) {
+        if (!berth_fleet_is_ours(control->fleet, domain) || is_probe(domain) ||
+            berth_catalog_get_uid(control->catalog, domain->mark->uid) != NULL) {
             continue;
         }
-        if (g_strcmp0(domain->mark->kind, "Probe") == 0) {
-            remove_left_probe(host, domain);
-        } else if (berth_catalog_get_uid(control->catalog, domain->mark->uid) == NULL) {
-            /* From a time that the store does not know: shown, never deleted (I5). */
-            BerthObject *object =
-                berth_catalog_get(control->catalog, &berth_kind_host, NULL, host->name);
-            berth_catalog_record_event(control->catalog, object, "warning", "UnknownWorkload", NULL,
-                                       "domain '%s' carries this fleet's mark, but no record has "
-                                       "its uid %s; it is left alone",
-                                       domain->name, domain->mark->uid);
+        /* From a time that the store does not know: shown, never deleted (I5). */
+        BerthObject *object =
+            berth_catalog_get(control->catalog, &berth_kind_host, NULL, host->name);
+        berth_catalog_record_event(control->catalog, object, "warning", "UnknownWorkload", NULL,
+                                   "domain '%s' carries this fleet's mark, but no record has "
+                                   "its uid %s; it is left alone",
+                                   domain->name, domain->mark->uid);
+    }
+}
+
+static gboolean
+is_probing(BerthHostController *controller, const char *uuid)
+{
+    for (guint i = 0; i < controller->preparations->len; i++) {
+        if (g_strcmp0(berth_host_prepare_probe(controller->preparations->pdata[i]), uuid) == 0) {
+            return TRUE;
         }
     }
+    return FALSE;
+}
+
+/** All domains of @host were listed, again. */
+void
+berth_host_controller_listed(BerthHostController *controller, BerthFleetHost *host)
+{
+    GHashTableIter iter;
+    gpointer uuid, value;
+    g_hash_table_iter_init(&iter, host->domains);
+    while (g_hash_table_iter_next(&iter, &uuid, &value)) {
+        const BerthDomain *domain = value;
+        if (berth_fleet_is_ours(controller->control->fleet, domain) && is_probe(domain) &&
+            !is_probing(controller, uuid)) {
+            remove_left_probe(host, domain);
+        }
+    }
+}
+
+/** Returns: the preparations under way, borrowed; they take themselves out at their end. */
+GPtrArray *
+berth_host_controller_preparations(BerthHostController *controller)
+{
+    return controller->preparations;
 }
 
 /** The connection, inventory or volumes of @host changed. */
@@ -574,6 +612,7 @@ berth_host_controller_new(BerthControl *control)
     controller->foreign = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     controller->proofs =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
+    controller->preparations = g_ptr_array_new_with_free_func(berth_host_prepare_free);
     controller->subscription = berth_catalog_subscribe(control->catalog, on_changed, controller);
     control->hosts = controller;
     g_autoptr(GPtrArray) hosts = berth_catalog_list(control->catalog, &berth_kind_host, NULL);
@@ -590,5 +629,6 @@ berth_host_controller_free(BerthHostController *controller)
     berth_queue_free(controller->queue);
     g_hash_table_destroy(controller->foreign);
     g_hash_table_destroy(controller->proofs);
+    g_ptr_array_unref(controller->preparations);
     g_free(controller);
 }
