@@ -336,16 +336,19 @@ note_active(const Site *site, const SimDomain *domain, gpointer data)
     }
 }
 
+/* A VM keeps its host while it is off, and while it waits for room there, without being charged. */
 static gboolean
 is_resting(const BerthObject *object)
 {
-    return object->kind == &berth_kind_vm && object->power == BERTH_POWER_OFF &&
-           berth_workload_status_of(object)->phase == BERTH_PHASE_STOPPED;
+    BerthPhase phase = (BerthPhase)berth_workload_status_of(object)->phase;
+    gboolean is_off = object->power == BERTH_POWER_OFF && phase == BERTH_PHASE_UNKNOWN;
+    return object->kind == &berth_kind_vm &&
+           (phase == BERTH_PHASE_STOPPED || phase == BERTH_PHASE_PENDING || is_off);
 }
 
-/* What the records place on @host, in MiB. */
+/* What the records place on @host, in MiB. @list: (nullable): gets names and sizes. */
 static gint64
-recorded_mib(const char *host)
+recorded_mib(const char *host, GString *list)
 {
     gint64 sum = 0;
     GHashTableIter iter;
@@ -356,6 +359,10 @@ recorded_mib(const char *host)
         if (object->kind->workload && !is_resting(object) &&
             g_strcmp0(berth_workload_status_of(object)->host, host) == 0) {
             sum += berth_workload_status_of(object)->used_memory_mib;
+            if (list != NULL) {
+                g_string_append_printf(list, " %s:%" G_GINT64_FORMAT, object->name,
+                                       berth_workload_status_of(object)->used_memory_mib);
+            }
         }
     }
     return sum;
@@ -373,10 +380,12 @@ check_capacity(void)
 {
     for (guint i = 0; i < site_names->len; i++) {
         Site *site = site_get(site_names->pdata[i]);
-        gint64 placed = recorded_mib(site->machine->name);
+        g_autoptr(GString) list = g_string_new(NULL);
+        gint64 placed = recorded_mib(site->machine->name, list);
         if (placed > room_mib(site)) {
-            oracle_violate("%" G_GINT64_FORMAT " MiB are placed on %s, which has %" G_GINT64_FORMAT,
-                           placed, site->machine->name, room_mib(site));
+            oracle_violate("%" G_GINT64_FORMAT " MiB are placed on %s, which has %" G_GINT64_FORMAT
+                           ":%s",
+                           placed, site->machine->name, room_mib(site), list->str);
         }
         if (site->exhausted > 0) {
             oracle_violate("%s had no memory for a guest that was placed there",
@@ -426,7 +435,7 @@ has_room_somewhere(const BerthObject *object)
         const Site *site = site_get(site_names->pdata[i]);
         const BerthObject *host = oracle_find("Host", site->machine->name);
         const BerthHostSpec *spec = host->spec_data;
-        gint64 left = room_mib(site) - recorded_mib(site->machine->name);
+        gint64 left = room_mib(site) - recorded_mib(site->machine->name, NULL);
         /* With a margin for overheads: what is this near may be refused. */
         if (!spec->cordoned && left > workload->memory_mib + 256) {
             return TRUE;

@@ -230,9 +230,10 @@ describe(Subject *subject)
                          "restart", restart, "stop_timeout_s", 3, "containers", "name", "main",
                          "image", "hello", "args", "sleep", life);
     }
-    return json_pack("{s:s, s:o, s:{s:i, s:s, s:i, s:[{s:s, s:i}]}}", "kind", "VM", "metadata",
-                     metadata, "spec", "memory_mib", 512 + 512 * (int)(number % 3), "run", "Always",
-                     "stop_timeout_s", 3, "disks", "name", "root", "size_mib", 1024);
+    return json_pack("{s:s, s:o, s:{s:i, s:s, s:i, s:[{s:s, s:i}, {s:s, s:i}]}}", "kind", "VM",
+                     "metadata", metadata, "spec", "memory_mib", 512 + 512 * (int)(number % 3),
+                     "run", "Always", "stop_timeout_s", 3, "disks", "name", "root", "size_mib",
+                     1024, "name", "data", "size_mib", 2048);
 }
 
 static void
