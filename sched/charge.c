@@ -51,6 +51,7 @@ take_share(BerthSnapshot *s, const BerthCharge *charge, int sign)
     if (share == NULL) {
         return;
     }
+    share->workloads_used += sign;
     share->cpu_used_millis += sign * charge->cpu_millis;
     share->memory_used_mib += sign * charge->memory_mib;
     for (guint i = 0; i < charge->n_slots; i++) {
@@ -90,6 +91,7 @@ berth_snapshot_share(const BerthSnapshot *s, BerthSymbol project)
     if (share == NULL) {
         share = g_new0(BerthShare, 1);
         share->cpu_millis = share->memory_mib = share->device_millis = G_MAXINT64;
+        share->workloads = G_MAXINT64;
         g_hash_table_insert(s->shares, GUINT_TO_POINTER(project), share);
     }
     return share;
@@ -97,18 +99,21 @@ berth_snapshot_share(const BerthSnapshot *s, BerthSymbol project)
 
 /**
  * berth_snapshot_set_quota:
- * @cpu_millis, @memory_mib, @device_millis: the most @project may hold; negative = no limit
+ * @cpu_millis, @memory_mib, @device_millis, @workloads: the most @project may hold; negative = no
+ * limit
  */
 void
 berth_snapshot_set_quota(BerthSnapshot *s, const char *project, gint64 cpu_millis,
-                         gint64 memory_mib, gint64 device_millis)
+                         gint64 memory_mib, gint64 device_millis, gint64 workloads)
 {
     BerthShare *share = berth_snapshot_share(s, berth_symbols_intern(&s->symbols, project));
     g_return_if_fail(share != NULL);
     share->cpu_millis = cpu_millis < 0 ? G_MAXINT64 : cpu_millis;
     share->memory_mib = memory_mib < 0 ? G_MAXINT64 : memory_mib;
     share->device_millis = device_millis < 0 ? G_MAXINT64 : device_millis;
-    s->has_quota = TRUE;
+    share->workloads = workloads < 0 ? G_MAXINT64 : workloads;
+    share->limited = cpu_millis >= 0 || memory_mib >= 0 || device_millis >= 0 || workloads >= 0;
+    s->has_quota |= share->limited;
 }
 
 /**

@@ -16,53 +16,81 @@ host_name(const BerthSnapshot *snapshot, guint32 host)
     return name == NULL ? "" : name;
 }
 
-/* 3174 MiB reads better as 3.1 GiB; other units stay as they are. */
+/* "3.1 GiB", "2 vCPUs", "3". Disk is counted in MiB per pool, so its dimension is a pool's name. */
 static char *
-amount_text(const char *dimension, gint64 amount)
+amount_text(const char *code, const char *dimension, gint64 amount)
 {
-    if (g_str_has_suffix(dimension, "memory_mib")) {
-        return amount < 1024 ? g_strdup_printf("memory by %" G_GINT64_FORMAT " MiB", amount)
-                             : g_strdup_printf("memory by %.1f GiB", (double)amount / 1024);
+    if (g_str_has_suffix(dimension, "memory_mib") || g_str_equal(code, "disk")) {
+        return amount < 1024 ? g_strdup_printf("%" G_GINT64_FORMAT " MiB", amount)
+                             : g_strdup_printf("%.1f GiB", (double)amount / 1024);
     }
     if (g_str_has_suffix(dimension, "cpu_millis")) {
-        return g_strdup_printf("CPU by %.1f vCPUs", (double)amount / 1000);
+        g_autofree char *number = amount % 1000 == 0
+                                      ? g_strdup_printf("%" G_GINT64_FORMAT, amount / 1000)
+                                      : g_strdup_printf("%.1f", (double)amount / 1000);
+        return g_strdup_printf("%s vCPU%s", number, amount == 1000 ? "" : "s");
     }
-    return g_strdup_printf("%s by %" G_GINT64_FORMAT, dimension, amount);
+    return g_strdup_printf("%" G_GINT64_FORMAT " %s", amount, dimension);
 }
 
-static void
-append_amounts(GString *text, const BerthFix *fix)
+/* "1.2 GiB of memory and 2 vCPUs" */
+static char *
+amounts_text(const BerthFix *fix)
 {
+    GString *text = g_string_new(NULL);
     for (guint i = 0; i < fix->n_amounts; i++) {
-        g_autofree char *amount = amount_text(fix->amounts[i].dimension, fix->amounts[i].amount);
-        g_string_append_printf(text, "%s%s", i == 0 ? "" : " and ", amount);
+        const BerthFixAmount *a = &fix->amounts[i];
+        g_autofree char *amount = amount_text(a->code, a->dimension, a->amount);
+        gboolean memory = g_str_has_suffix(a->dimension, "memory_mib");
+        gboolean disk = g_str_equal(a->code, "disk");
+        g_string_append_printf(text, "%s%s%s", i == 0 ? "" : " and ", amount,
+                               memory ? " of memory"
+                               : disk ? " of disk"
+                                      : "");
     }
+    return g_string_free(text, FALSE);
 }
 
-static void
-append_fix(GString *text, const BerthSnapshot *snapshot, const BerthFix *fix)
+/**
+ * berth_explanation_fix:
+ *
+ * Returns: (transfer full) (nullable): the smallest change as a phrase, "fits if h7 is uncordoned"; NULL when
+ * there is none
+ */
+char *
+berth_explanation_fix(const BerthSnapshot *snapshot, const BerthExplanation *e)
 {
+    const BerthFix *fix = &e->fix;
     const char *host = host_name(snapshot, fix->host);
+    g_autofree char *amounts = amounts_text(fix);
     switch (fix->kind) {
     case BERTH_FIX_FREE:
-        g_string_append_printf(text, "; fits on %s after freeing ", host);
-        append_amounts(text, fix);
-        break;
+        return g_strdup_printf("fits on %s if %s were freed", host, amounts);
     case BERTH_FIX_UNCORDON:
-        g_string_append_printf(text, "; fits if %s is made schedulable", host);
-        break;
+        return g_strdup_printf("fits if %s is uncordoned", host);
     case BERTH_FIX_DROP_RULE:
-        g_string_append_printf(text, "; fits on %s without its %s", host, fix->code);
-        break;
+        return g_strdup_printf("fits on %s without %s%s%s", host, fix->code,
+                               *fix->dimension != '\0' ? " " : "", fix->dimension);
     case BERTH_FIX_RAISE_QUOTA:
-        g_string_append(text, "; fits if the project's quota is raised: ");
-        append_amounts(text, fix);
-        break;
+        return g_strdup_printf("fits if the project's quota had %s more", amounts);
     case BERTH_FIX_ADD_HOST:
-        g_string_append_printf(text, "; fits with one more host like %s", host);
-        break;
+        return g_strdup_printf("fits with one more host like %s", host);
     case BERTH_FIX_NONE:
         break;
+    }
+    return NULL;
+}
+
+/* "12 hosts: memory short by at least 3.1 GiB" */
+static void
+append_group(GString *text, const BerthRefusalGroup *g)
+{
+    g_string_append_printf(text, "%u host%s: %s", g->hosts, g->hosts == 1 ? "" : "s", g->code);
+    if (g->least_short_by > 0) {
+        g_autofree char *amount = amount_text(g->code, g->dimension, g->least_short_by);
+        g_string_append_printf(text, " short by %s%s", g->hosts == 1 ? "" : "at least ", amount);
+    } else if (g->dimension[0] != '\0') {
+        g_string_append_printf(text, " (%s)", g->dimension);
     }
 }
 
@@ -74,24 +102,18 @@ append_fix(GString *text, const BerthSnapshot *snapshot, const BerthFix *fix)
 char *
 berth_explanation_summary(const BerthSnapshot *snapshot, const BerthExplanation *e)
 {
-    GString *text = g_string_new(NULL);
     if (e->fits) {
-        g_string_append_printf(text, "fits on %s", host_name(snapshot, e->winner.host));
-        return g_string_free(text, FALSE);
+        return g_strdup_printf("fits on %s", host_name(snapshot, e->winner.host));
     }
-    g_string_append(text, e->groups->len == 0 ? "no host in the fleet" : "no host fits: ");
+    GString *text = g_string_new(e->groups->len == 0 ? "no host in the fleet" : "no host fits: ");
     for (guint i = 0; i < e->groups->len; i++) {
-        const BerthRefusalGroup *g = &g_array_index(e->groups, BerthRefusalGroup, i);
-        g_autofree char *amount = amount_text(g->dimension, g->least_short_by);
-        g_string_append_printf(text, "%s%u host%s: %s", i == 0 ? "" : ", ", g->hosts,
-                               g->hosts == 1 ? "" : "s", g->code);
-        if (g->least_short_by > 0) {
-            g_string_append_printf(text, " (short of %s at least)", amount);
-        } else if (g->dimension[0] != '\0') {
-            g_string_append_printf(text, " (%s)", g->dimension);
-        }
+        g_string_append(text, i == 0 ? "" : ", ");
+        append_group(text, &g_array_index(e->groups, BerthRefusalGroup, i));
     }
-    append_fix(text, snapshot, &e->fix);
+    g_autofree char *fix = berth_explanation_fix(snapshot, e);
+    if (fix != NULL) {
+        g_string_append_printf(text, "; %s", fix);
+    }
     return g_string_free(text, FALSE);
 }
 
@@ -124,17 +146,19 @@ refusals_to_json(const BerthSnapshot *snapshot, const BerthExplanation *e)
 }
 
 static json_t *
-fix_to_json(const BerthSnapshot *snapshot, const BerthFix *fix)
+fix_to_json(const BerthSnapshot *snapshot, const BerthExplanation *e)
 {
+    const BerthFix *fix = &e->fix;
+    g_autofree char *text = berth_explanation_fix(snapshot, e);
     json_t *amounts = json_array();
     for (guint i = 0; i < fix->n_amounts; i++) {
         json_array_append_new(amounts, json_pack("{s:s, s:s, s:I}", "code", fix->amounts[i].code,
                                                  "dimension", fix->amounts[i].dimension, "amount",
                                                  (json_int_t)fix->amounts[i].amount));
     }
-    return json_pack("{s:s, s:s, s:s, s:o}", "kind", fix_name(fix->kind), "host",
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s*}", "kind", fix_name(fix->kind), "host",
                      host_name(snapshot, fix->host), "code", fix->code == NULL ? "" : fix->code,
-                     "amounts", amounts);
+                     "dimension", fix->dimension, "amounts", amounts, "text", text);
 }
 
 static json_t *
@@ -169,7 +193,7 @@ berth_explain_to_json(const BerthSnapshot *snapshot, const BerthExplanation *e)
             json_object_set_new(json, "runner_up", scored_to_json(snapshot, &e->runner_up));
         }
     } else {
-        json_object_set_new(json, "fix", fix_to_json(snapshot, &e->fix));
+        json_object_set_new(json, "fix", fix_to_json(snapshot, e));
     }
     return json;
 }

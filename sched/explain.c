@@ -5,6 +5,7 @@
 
 #include "sched/evaluate.h"
 #include "sched/fix.h"
+#include "sched/index.h"
 #include "sched/mix.h"
 
 static void
@@ -57,7 +58,8 @@ keep_best_two(Candidate best[2], gint64 score, const BerthPlacement *placement)
 }
 
 static void
-look_at_hosts(BerthExplanation *e, const BerthAsk *ask, const BerthPlan *plan, Candidate best[2])
+look_at_hosts(BerthExplanation *e, const BerthAsk *ask, const BerthPlan *plan, gboolean by_rank,
+              Candidate best[2])
 {
     for (guint32 host = 0; host < ask->snapshot->end; host++) {
         if (ask->snapshot->name[host] == 0) {
@@ -66,7 +68,9 @@ look_at_hosts(BerthExplanation *e, const BerthAsk *ask, const BerthPlan *plan, C
         BerthRefusal refusal = {.host = host};
         BerthPlacement placement;
         if (berth_evaluate_filters(ask, plan, host, &refusal) < 0) {
-            keep_best_two(best, berth_evaluate(ask, plan, host, &placement), &placement);
+            gint64 score = by_rank ? berth_evaluate_rank(ask, plan, host, &placement)
+                                   : berth_evaluate(ask, plan, host, &placement);
+            keep_best_two(best, score, &placement);
             continue;
         }
         own_text(e, &refusal);
@@ -105,10 +109,13 @@ berth_explain(BerthSnapshot *snapshot, const BerthRequest *request, const BerthP
     g_auto(BerthAsk) ask = {0};
     BerthPlan plan;
     Candidate best[2] = {{0}};
+    policy = policy == NULL ? berth_policy_default() : policy;
     berth_ask_init(&ask, snapshot, request);
-    berth_plan_init(&plan, &ask, policy == NULL ? berth_policy_default() : policy);
-    berth_mix_refresh(snapshot->mix, snapshot);
-    look_at_hosts(e, &ask, &plan, best);
+    if (berth_mix_refresh(snapshot->mix, snapshot)) {
+        berth_index_forget(snapshot->index);
+    }
+    berth_plan_init(&plan, &ask, policy);
+    look_at_hosts(e, &ask, &plan, policy->indexed, best);
     e->fits = best[0].score > 0;
     fill_scored(&e->winner, &ask, &plan, &best[0]);
     fill_scored(&e->runner_up, &ask, &plan, &best[1]);
@@ -116,6 +123,8 @@ berth_explain(BerthSnapshot *snapshot, const BerthRequest *request, const BerthP
     e->fix.host = BERTH_HOST_NONE;
     if (!e->fits) {
         berth_fix_find(&e->fix, snapshot, &ask, &plan);
+        const char *dimension = e->fix.dimension;
+        e->fix.dimension = g_string_chunk_insert_const(e->text, dimension != NULL ? dimension : "");
         for (guint i = 0; i < e->fix.n_amounts; i++) {
             e->fix.amounts[i].dimension =
                 g_string_chunk_insert_const(e->text, e->fix.amounts[i].dimension);

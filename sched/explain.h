@@ -57,11 +57,13 @@ typedef struct {
 
 /**
  * BerthFix: one change after which the request fits; a property test holds it to that
+ * @dimension: what the rule that is left out is about, such as a group; owned by the explanation
  */
 typedef struct {
     BerthFixKind kind;
     guint32 host;
     const char *code; /* the rule that is left out, or the first that refuses */
+    const char *dimension;
     guint n_amounts;
     BerthFixAmount amounts[BERTH_FIX_AMOUNTS_MAX];
 } BerthFix;
@@ -96,6 +98,7 @@ BerthExplanation *berth_explain(BerthSnapshot *snapshot, const BerthRequest *req
 void berth_explanation_free(BerthExplanation *explanation);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthExplanation, berth_explanation_free)
 
+char *berth_explanation_fix(const BerthSnapshot *snapshot, const BerthExplanation *explanation);
 char *berth_explanation_summary(const BerthSnapshot *snapshot, const BerthExplanation *explanation);
 json_t *berth_explain_to_json(const BerthSnapshot *snapshot, const BerthExplanation *explanation);
 

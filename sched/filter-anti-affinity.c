@@ -20,7 +20,7 @@ admits(const BerthAsk *ask, guint32 host, BerthRefusal *refusal)
         const BerthRelation *r = &ask->request->relations[i];
         if (r->kind == BERTH_RELATION_APART && r->weight == 0 &&
             berth_relation_is_near(ask, i, host)) {
-            return berth_refuse(refusal, r->group != NULL ? r->group : r->label.key, 0, 0);
+            return berth_refuse(refusal, r->group != NULL ? r->group : r->label.value, 0, 0);
         }
     }
     return TRUE;

@@ -4,7 +4,8 @@
 static gboolean
 asked(const BerthAsk *ask)
 {
-    return ask->snapshot->has_quota && ask->project != 0;
+    return ask->snapshot->has_quota && ask->project != 0 &&
+           berth_snapshot_share(ask->snapshot, ask->project)->limited;
 }
 
 static gint64
@@ -24,6 +25,9 @@ admits(const BerthAsk *ask, guint32 host, BerthRefusal *refusal)
     gint64 cpu = berth_ask_cpu_on(ask, host);
     gint64 memory = ask->request->memory_mib + ask->request->overhead_mib;
     gint64 devices = device_millis(ask->request);
+    if (share->workloads_used >= share->workloads) {
+        return berth_refuse(refusal, "workloads", 1, share->workloads - share->workloads_used);
+    }
     if (cpu > share->cpu_millis - share->cpu_used_millis) {
         return berth_refuse(refusal, "cpu_millis", cpu, share->cpu_millis - share->cpu_used_millis);
     }

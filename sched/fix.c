@@ -88,7 +88,7 @@ look_at_host(const BerthAsk *ask, const BerthPlan *plan, guint32 host, Wants *wa
 static void
 offer_one_rule(Best *best, const Wants *wants, guint32 host, const BerthSnapshot *s)
 {
-    BerthFix fix = {.host = host, .code = wants->one->code};
+    BerthFix fix = {.host = host, .code = wants->one->code, .dimension = wants->refusal.dimension};
     switch (wants->one->remedy) {
     case BERTH_REMEDY_UNCORDON:
         if (s->state[host] & BERTH_HOST_READY) {

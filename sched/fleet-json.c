@@ -323,6 +323,8 @@ read_all(BerthFleetFile *file, const json_t *hosts, const json_t *workloads, GEr
     file->hosts = g_new0(BerthHost, file->n_hosts + 1);
     file->requests = g_new0(BerthRequest, file->n_requests + 1);
     file->placed_on = g_new0(const char *, file->n_requests + 1);
+    file->decisions = g_new0(gint64, file->n_requests + 1);
+    file->released_after = g_new0(gint64, file->n_requests + 1);
     for (guint i = 0; i < file->n_hosts; i++) {
         if (!read_record(&file->hosts[i], json_array_get(hosts, i), host_fields, file->arena,
                          error)) {
@@ -338,6 +340,10 @@ read_all(BerthFleetFile *file, const json_t *hosts, const json_t *workloads, GEr
         char *copy = g_strdup(on == NULL ? "" : on);
         g_ptr_array_add(file->arena, copy);
         file->placed_on[i] = copy;
+        const json_t *released = json_object_get(item, "released_after");
+        const json_t *decision = json_object_get(item, "decision");
+        file->decisions[i] = decision == NULL ? -1 : json_integer_value(decision);
+        file->released_after[i] = released == NULL ? G_MAXINT64 : json_integer_value(released);
     }
     return TRUE;
 }
@@ -376,6 +382,8 @@ berth_fleet_file_free(BerthFleetFile *file)
         g_free(file->hosts);
         g_free(file->requests);
         g_free(file->placed_on);
+        g_free(file->decisions);
+        g_free(file->released_after);
         g_free(file);
     }
 }

@@ -13,6 +13,8 @@ G_BEGIN_DECLS
  * BerthFleetFile: {"format": "berth-fleet-1", "hosts": [...], "workloads": [...]}
  * @hosts, @requests: in the file's order; their pointers are owned by the file
  * @placed_on: host of each request, "" when it has none
+ * @decisions: number of each request's placement; 0 when it was found running, -1 when nobody says
+ * @released_after: how many placements there were when it was released; G_MAXINT64 while it is there
  */
 typedef struct {
     guint n_hosts;
@@ -20,6 +22,7 @@ typedef struct {
     guint n_requests;
     BerthRequest *requests;
     const char **placed_on;
+    gint64 *decisions, *released_after;
     GPtrArray *arena;
 } BerthFleetFile;
 

@@ -110,8 +110,9 @@ typedef struct {
 } BerthGroup;
 
 typedef struct {
-    gint64 cpu_millis, memory_mib, device_millis;                /* quota; G_MAXINT64 = none */
-    gint64 cpu_used_millis, memory_used_mib, device_used_millis; /* charged */
+    gint64 cpu_millis, memory_mib, device_millis, workloads; /* quota; G_MAXINT64 = none */
+    gint64 cpu_used_millis, memory_used_mib, device_used_millis, workloads_used; /* charged */
+    gboolean limited; /* one of the quotas is one */
 } BerthShare;
 
 /* Runs of cells, stocks or slots of one host inside a common array. */

@@ -165,6 +165,31 @@ berth_forecast_add_like(BerthSnapshot *s, guint32 host, const char *name)
 }
 
 /**
+ * berth_forecast_fill:
+ * @snapshot: a copy; full of the like of @request afterwards
+ * @limit: stop there
+ * @per_host: (out) (optional): how many went to each host; as long as there are hosts
+ *
+ * Returns: how many were placed, one after the other
+ */
+guint
+berth_forecast_fill(BerthSnapshot *snapshot, const BerthRequest *request, const BerthPolicy *policy,
+                    guint limit, guint *per_host)
+{
+    BerthRequest anonymous = *request;
+    BerthDecision decision;
+    guint n = 0;
+    anonymous.uid = NULL;
+    while (n < limit && berth_pick_and_charge(snapshot, &anonymous, policy, &decision, NULL)) {
+        n++;
+        if (per_host != NULL) {
+            per_host[decision.placement.host]++;
+        }
+    }
+    return n;
+}
+
+/**
  * berth_capacity_like:
  * @limit: stop counting there
  *
@@ -175,18 +200,12 @@ berth_capacity_like(const BerthSnapshot *snapshot, const BerthRequest *request,
                     const BerthPolicy *policy, guint limit)
 {
     g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(snapshot);
-    BerthRequest anonymous = *request;
-    BerthDecision decision;
-    guint n = 0;
-    anonymous.uid = NULL;
-    while (n < limit && berth_pick_and_charge(copy, &anonymous, policy, &decision, NULL)) {
-        n++;
-    }
-    return n;
+    return berth_forecast_fill(copy, request, policy, limit, NULL);
 }
 
-static void
-think_away(BerthSnapshot *s, guint32 host)
+/** Takes @host away, with all that is charged to it. */
+void
+berth_forecast_lose(BerthSnapshot *s, guint32 host)
 {
     while (s->charge_head[host] != BERTH_CHARGE_NONE) {
         berth_snapshot_release_charge(s, s->charge_head[host]);
@@ -215,7 +234,7 @@ berth_forecast(const BerthSnapshot *snapshot, const BerthChange *change, BerthDe
         berth_forecast_add_like(copy, change->add_like[i], name);
     }
     for (guint i = 0; change != NULL && i < change->n_without; i++) {
-        think_away(copy, change->without[i]);
+        berth_forecast_lose(copy, change->without[i]);
     }
     for (guint i = 0; i < n_requests; i++) {
         berth_pick_and_charge(copy, &requests[i], policy, &decisions[i], NULL);

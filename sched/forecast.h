@@ -7,6 +7,9 @@ G_BEGIN_DECLS
 
 BerthSnapshot *berth_snapshot_copy(const BerthSnapshot *snapshot);
 guint32 berth_forecast_add_like(BerthSnapshot *snapshot, guint32 host, const char *name);
+void berth_forecast_lose(BerthSnapshot *snapshot, guint32 host);
+guint berth_forecast_fill(BerthSnapshot *snapshot, const BerthRequest *request,
+                          const BerthPolicy *policy, guint limit, guint *per_host);
 guint berth_capacity_like(const BerthSnapshot *snapshot, const BerthRequest *request,
                           const BerthPolicy *policy, guint limit);
 

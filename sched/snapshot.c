@@ -400,6 +400,13 @@ berth_snapshot_host_usage(const BerthSnapshot *s, guint32 index, BerthUsage *usa
         usage->device_millis += 1000;
         usage->device_used_millis += berth_slots(s, index)[i].used;
     }
+    for (guint i = 0; i < s->n_stocks[index]; i++) {
+        const BerthStock *stock = &berth_stocks(s, index)[i];
+        if (stock->kind == BERTH_STOCK_POOL) {
+            usage->disk_mib += stock->capacity;
+            usage->disk_used_mib += stock->used;
+        }
+    }
 }
 
 /**

@@ -120,6 +120,7 @@ typedef struct {
     gint64 cpu_millis, cpu_used_millis;
     gint64 memory_mib, memory_used_mib;
     gint64 device_millis, device_used_millis;
+    gint64 disk_mib, disk_used_mib; /* of all pools */
     guint workloads;
 } BerthUsage;
 
@@ -155,7 +156,7 @@ void berth_snapshot_observe(BerthSnapshot *snapshot, const BerthRequest *request
 void berth_snapshot_stop_learning(BerthSnapshot *snapshot);
 void berth_snapshot_set_survivable(BerthSnapshot *snapshot, gboolean survivable);
 void berth_snapshot_set_quota(BerthSnapshot *snapshot, const char *project, gint64 cpu_millis,
-                              gint64 memory_mib, gint64 device_millis);
+                              gint64 memory_mib, gint64 device_millis, gint64 workloads);
 gsize berth_snapshot_bytes(const BerthSnapshot *snapshot);
 
 G_END_DECLS

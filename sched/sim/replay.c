@@ -1,5 +1,6 @@
 /* berth-sim replay: places the workloads of a fleet file again, in its order, on its hosts while they are
- * empty, and compares with where they run. */
+ * empty, and compares with where they run. Who was released is released again when its time has come; what
+ * was found running, such as a foreign domain, stays where it was found. */
 #include "base/error.h"
 #include "base/json.h"
 #include "sched/fleet-json.h"
@@ -38,29 +39,79 @@ add_hosts(const BerthFleetFile *file, BerthSnapshot *snapshot, SimVerifier *veri
     return TRUE;
 }
 
+typedef struct {
+    const BerthFleetFile *file;
+    BerthSnapshot *snapshot;
+    SimVerifier *verifier;
+    guint32 *charges; /* per request; BERTH_CHARGE_NONE: not there */
+    guint *tokens;    /* the verifier's */
+    guint found, placed, same, different;
+} Replay;
+
+/* What was released before the placement number @decision; the file is in order of placements. */
 static void
-replay(const BerthFleetFile *file, BerthSnapshot *snapshot, SimVerifier *verifier,
-       const BerthPolicy *policy, const char *name, gboolean as_json)
+release_until(Replay *replay, guint end, gint64 decision)
 {
-    guint placed = 0, same = 0, compared = 0;
-    for (guint i = 0; i < file->n_requests; i++) {
-        BerthDecision decision;
-        const char *now = "";
-        if (berth_pick_and_charge(snapshot, &file->requests[i], policy, &decision, NULL)) {
-            sim_verifier_place(verifier, &file->requests[i], &decision.placement);
-            now = berth_snapshot_host_name(snapshot, decision.placement.host);
-            placed++;
-        }
-        if (file->placed_on[i][0] != '\0') {
-            compared++;
-            same += g_str_equal(now, file->placed_on[i]);
+    for (guint i = 0; i < end; i++) {
+        if (replay->charges[i] != BERTH_CHARGE_NONE && replay->file->released_after[i] < decision) {
+            berth_snapshot_release_charge(replay->snapshot, replay->charges[i]);
+            sim_verifier_release(replay->verifier, replay->tokens[i]);
+            replay->charges[i] = BERTH_CHARGE_NONE;
         }
     }
-    sim_print(as_json,
-              json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:b}", "policy", name, "hosts",
-                        (int)file->n_hosts, "workloads", (int)file->n_requests, "placed",
-                        (int)placed, "same", (int)same, "different", (int)(compared - same),
-                        "verified", sim_verifier_is_clean(verifier)));
+}
+
+/* Nobody decided where it is; it is there even when there is no room. */
+static void
+put_found(Replay *replay, guint i)
+{
+    BerthRequest request = replay->file->requests[i];
+    BerthDecision decision;
+    guint32 host = berth_snapshot_find_host(replay->snapshot, replay->file->placed_on[i]);
+    request.host = replay->file->placed_on[i];
+    if (berth_pick_and_charge(replay->snapshot, &request, NULL, &decision, &replay->charges[i])) {
+        replay->tokens[i] = sim_verifier_place(replay->verifier, &request, &decision.placement);
+        replay->found++;
+    } else if (host != BERTH_HOST_NONE) {
+        berth_snapshot_charge_on(replay->snapshot, &request, host);
+        replay->found++;
+    }
+}
+
+static void
+place_one(Replay *replay, guint i, const BerthPolicy *policy)
+{
+    const BerthRequest *request = &replay->file->requests[i];
+    const char *now = "", *then = replay->file->placed_on[i];
+    BerthDecision decision;
+    replay->charges[i] = BERTH_CHARGE_NONE;
+    if (replay->file->decisions[i] == 0 && *then != '\0') {
+        put_found(replay, i);
+        return;
+    }
+    if (berth_pick_and_charge(replay->snapshot, request, policy, &decision, &replay->charges[i])) {
+        replay->tokens[i] = sim_verifier_place(replay->verifier, request, &decision.placement);
+        now = berth_snapshot_host_name(replay->snapshot, decision.placement.host);
+        replay->placed++;
+    }
+    if (*then != '\0') {
+        replay->same += g_str_equal(now, then);
+        replay->different += !g_str_equal(now, then);
+    }
+}
+
+static void
+run(Replay *replay, const BerthPolicy *policy)
+{
+    guint n = replay->file->n_requests;
+    replay->charges = g_new(guint32, n + 1);
+    replay->tokens = g_new(guint, n + 1);
+    for (guint i = 0; i < n; i++) {
+        release_until(replay, i, replay->file->decisions[i]);
+        place_one(replay, i, policy);
+    }
+    g_free(replay->charges);
+    g_free(replay->tokens);
 }
 
 int
@@ -90,6 +141,13 @@ sim_replay(int argc, char **argv)
     if (file == NULL || !add_hosts(file, snapshot, verifier, &error)) {
         return sim_fail(error);
     }
-    replay(file, snapshot, verifier, policy, name == NULL ? "default" : name, as_json);
+    Replay replay = {.file = file, .snapshot = snapshot, .verifier = verifier};
+    run(&replay, policy);
+    sim_print(as_json,
+              json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "policy",
+                        name == NULL ? "default" : name, "hosts", (int)file->n_hosts, "workloads",
+                        (int)file->n_requests, "found", (int)replay.found, "placed",
+                        (int)replay.placed, "same", (int)replay.same, "different",
+                        (int)replay.different, "verified", sim_verifier_is_clean(verifier)));
     return sim_verifier_is_clean(verifier) ? 0 : 1;
 }

@@ -29,8 +29,8 @@ test_groups_hosts_by_reason(void)
     g_assert_cmpint(e->fix.kind, ==, BERTH_FIX_UNCORDON);
     g_assert_cmpuint(e->fix.host, ==, 2);
     g_autofree char *text = berth_explanation_summary(s, e);
-    g_assert_nonnull(strstr(text, "2 hosts: memory (short of memory by 1.6 GiB at least)"));
-    g_assert_nonnull(strstr(text, "fits if h2 is made schedulable"));
+    g_assert_nonnull(strstr(text, "2 hosts: memory short by at least 1.6 GiB"));
+    g_assert_nonnull(strstr(text, "fits if h2 is uncordoned"));
 }
 
 static void

@@ -289,7 +289,7 @@ test_quota(void)
 {
     g_autoptr(BerthSnapshot) s = berth_snapshot_new();
     guint32 h = fixture_add(s, "h1");
-    berth_snapshot_set_quota(s, "p", 3000, -1, -1);
+    berth_snapshot_set_quota(s, "p", 3000, -1, -1, -1);
     BerthRequest r = fixture_request();
     r.project = "p";
     r.cpu_millis = 2000;
@@ -297,6 +297,12 @@ test_quota(void)
     berth_snapshot_charge_on(s, &r, h);
     g_assert_cmpstr(refused_by(s, &r), ==, "quota");
     r.project = "q";
+    g_assert_null(refused_by(s, &r));
+    berth_snapshot_set_quota(s, "q", -1, -1, -1, 1);
+    g_assert_null(refused_by(s, &r));
+    berth_snapshot_charge_on(s, &r, h);
+    g_assert_cmpstr(refused_by(s, &r), ==, "quota");
+    berth_snapshot_set_quota(s, "q", -1, -1, -1, -1);
     g_assert_null(refused_by(s, &r));
 }
 
