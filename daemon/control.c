@@ -19,26 +19,17 @@ berth_status_set_text(json_t *status, const char *key, const char *text)
     }
 }
 
-/**
- * berth_status_set_reason:
- * @name: the object's name, which stands for NAME in @hint, so that the hint can be typed as it is
- * @code: (nullable): NULL removes the reason
- *
- * Sets status.reason.
- */
+/** Sets status.reason; a NULL @code removes it. */
 void
-berth_status_set_reason(json_t *status, const char *name, const char *code, const char *message,
-                        const char *hint)
+berth_status_set_reason(json_t *status, const char *code, const char *message, const char *hint)
 {
     if (code == NULL) {
         json_object_del(status, "reason");
         return;
     }
-    g_autoptr(GString) text = g_string_new(hint);
-    g_string_replace(text, "NAME", name, 0);
-    json_object_set_new(status, "reason",
-                        json_pack("{s:s, s:s*, s:s*}", "code", code, "message", message, "hint",
-                                  hint == NULL ? NULL : text->str));
+    json_object_set_new(
+        status, "reason",
+        json_pack("{s:s, s:s*, s:s*}", "code", code, "message", message, "hint", hint));
 }
 
 /** Returns: (transfer full): the wall time as objects carry it. */

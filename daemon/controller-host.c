@@ -14,10 +14,10 @@ struct BerthHostController {
     BerthQueue *queue; /* host names whose status is to be recorded */
     guint subscription;
     GHashTable *foreign; /* "foreign/<host>/<uuid>" charged now */
+    GHashTable *refused; /* host name -> why the scheduler can't count it */
     /* Host name -> json_t*, what a preparation proved. Every record made in this life of the daemon holds
      * it, so a record that was begun before the proof was stored cannot take it back. */
     GHashTable *proofs;
-    GPtrArray *preparations; /* under way; owned */
 };
 
 /* ---- what a host has, as JSON ---------------------------------------------------------------- */
@@ -172,15 +172,16 @@ write_phase(BerthFleetHost *host, gboolean prepared, gboolean seen, json_t *stat
     if (!host->connected) {
         gboolean before = host->inventory != NULL || seen;
         berth_status_set_text(status, "phase", before ? "Unreachable" : "Connecting");
-        berth_status_set_reason(status, host->name, "unreachable",
+        berth_status_set_reason(status, "unreachable",
                                 host->why != NULL ? host->why : "not connected yet",
                                 "check that libvirtd runs there and that the URI is right");
         return;
     }
     berth_status_set_text(status, "phase", prepared ? "Ready" : "Unprepared");
-    berth_status_set_reason(status, host->name, prepared ? NULL : "unprepared",
-                            "the host has no guest OS and pool of Berth yet",
-                            "berth host prepare NAME");
+    g_autofree char *hint = g_strdup_printf("berth host prepare %s", host->name);
+    berth_status_set_reason(status, prepared ? NULL : "unprepared",
+                            prepared ? NULL : "the host has no guest OS and pool of Berth yet",
+                            prepared ? NULL : hint);
 }
 
 static void
@@ -193,6 +194,34 @@ write_usage(BerthControl *control, const char *name, json_t *status)
         json_object_set_new(status, "capacity", write_capacity(&capacity));
         json_object_set_new(status, "used", write_capacity(&used));
         json_object_set_new(status, "free", write_capacity(&left));
+    }
+}
+
+/* The claim "Schedulable": false with the reason why it gets nothing new. */
+static void
+write_condition(BerthHostController *controller, const BerthObject *host, json_t *status)
+{
+    const char *refused = g_hash_table_lookup(controller->refused, host->name);
+    const char *reason = "ready", *message = NULL;
+    if (refused != NULL) {
+        reason = "not-countable";
+        message = refused;
+    } else if (((const BerthHostSpec *)host->spec_data)->cordoned) {
+        reason = "cordoned";
+        message = "its spec says that nothing new is placed on it";
+    } else if (!berth_host_controller_is_ready(controller->control, host)) {
+        reason = "not-ready";
+        message = "it is not connected or not prepared";
+    }
+    const json_t *before = json_array_get(json_object_get(status, "conditions"), 0);
+    g_autofree char *now = berth_control_now(controller->control);
+    gboolean same = g_strcmp0(berth_json_string(before, "reason"), reason) == 0;
+    json_object_set_new(status, "conditions",
+                        json_pack("[{s:s, s:b, s:s, s:s*, s:s}]", "type", "Schedulable", "value",
+                                  message == NULL, "reason", reason, "message", message, "since",
+                                  same ? berth_json_string(before, "since") : now));
+    if (refused != NULL) {
+        berth_status_set_reason(status, reason, message, "berth host show NAME");
     }
 }
 
@@ -221,6 +250,7 @@ put_record(BerthHostController *controller, const char *name, BerthStoreDone don
         json_object_set_new(status, "foreign", write_foreign(control->fleet, host));
     }
     write_usage(control, name, status);
+    write_condition(controller, object, status);
     count_workloads(control, name, status);
     berth_catalog_put_status(control->catalog, object, status, done, user_data);
     json_decref(status);
@@ -261,12 +291,13 @@ berth_host_controller_touch(BerthHostController *controller, const char *name)
 
 /* ---- the scheduler's side -------------------------------------------------------------------- */
 
-static gboolean
-is_ready(BerthFleetHost *host, const BerthObject *object)
+gboolean
+berth_host_controller_is_ready(BerthControl *control, const BerthObject *object)
 {
+    BerthFleetHost *host = berth_fleet_get(control->fleet, object->name);
     const BerthHostStatus *status = object->status_data;
-    return host->connected && host->listed && host->volumes != NULL && status->prepared &&
-           object->deleting == NULL;
+    return host != NULL && host->connected && host->listed && host->volumes != NULL &&
+           status->prepared && object->deleting == NULL;
 }
 
 static void
@@ -309,7 +340,8 @@ charge_recorded(BerthControl *control, const char *host)
                                status->phase == BERTH_PHASE_STOPPED;
             if (g_strcmp0(status->host, host) == 0 && !resting &&
                 berth_ledger_host_of(control->ledger, object->uid) == NULL) {
-                berth_ledger_charge(control->ledger, object, 0, host);
+                berth_ledger_charge(control->ledger, object,
+                                    berth_workload_disk_mib(control, object), host);
             }
         }
     }
@@ -326,16 +358,17 @@ feed_ledger(BerthHostController *controller, const char *name)
         ((const BerthHostStatus *)object->status_data)->inventory == NULL) {
         return;
     }
-    berth_ledger_set_settings(control->ledger, berth_catalog_settings(control->catalog));
-    if (!berth_ledger_put_host(control->ledger, object, is_ready(host, object), &error)) {
-        g_warning("host '%s' is not schedulable: %s", name, error->message);
+    berth_host_controller_touch(controller, name);
+    if (!berth_ledger_put_host(control->ledger, object,
+                               berth_host_controller_is_ready(control, object), &error)) {
+        g_hash_table_replace(controller->refused, g_strdup(name), g_strdup(error->message));
         return;
     }
+    g_hash_table_remove(controller->refused, name);
     charge_recorded(control, name);
     if (host->listed) {
         charge_foreign(controller, host);
     }
-    berth_host_controller_touch(controller, name);
     berth_workload_controller_capacity(control->workloads);
 }
 
@@ -382,18 +415,12 @@ clean_volumes(BerthControl *control, BerthFleetHost *host)
     berth_stage_clean(control->stage, host, wanted);
 }
 
-static gboolean
-is_probe(const BerthDomain *domain)
-{
-    return g_strcmp0(domain->mark->kind, "Probe") == 0;
-}
-
 static void
 on_probe_gone(BerthHostReply *reply, const GError *error, gpointer unused)
 {
 }
 
-/* A probe that a death or a failed call left behind: it belongs to nobody. */
+/* A probe that a death left behind: it belongs to nobody. */
 static void
 remove_left_probe(BerthFleetHost *host, const BerthDomain *domain)
 {
@@ -411,52 +438,21 @@ check_unknown_domains(BerthControl *control, BerthFleetHost *host)
     g_hash_table_iter_init(&iter, host->domains);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const BerthDomain *domain = value;
-        if (!berth_fleet_is_ours(control->fleet, domain) || is_probe(domain) ||
-            berth_catalog_get_uid(control->catalog, domain->mark->uid) != NULL) {
+        if (!berth_fleet_is_ours(control->fleet, domain)) {
             continue;
         }
-        /* From a time that the store does not know: shown, never deleted (I5). */
-        BerthObject *object =
-            berth_catalog_get(control->catalog, &berth_kind_host, NULL, host->name);
-        berth_catalog_record_event(control->catalog, object, "warning", "UnknownWorkload", NULL,
-                                   "domain '%s' carries this fleet's mark, but no record has "
-                                   "its uid %s; it is left alone",
-                                   domain->name, domain->mark->uid);
-    }
-}
-
-static gboolean
-is_probing(BerthHostController *controller, const char *uuid)
-{
-    for (guint i = 0; i < controller->preparations->len; i++) {
-        if (g_strcmp0(berth_host_prepare_probe(controller->preparations->pdata[i]), uuid) == 0) {
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
-/** All domains of @host were listed, again. */
-void
-berth_host_controller_listed(BerthHostController *controller, BerthFleetHost *host)
-{
-    GHashTableIter iter;
-    gpointer uuid, value;
-    g_hash_table_iter_init(&iter, host->domains);
-    while (g_hash_table_iter_next(&iter, &uuid, &value)) {
-        const BerthDomain *domain = value;
-        if (berth_fleet_is_ours(controller->control->fleet, domain) && is_probe(domain) &&
-            !is_probing(controller, uuid)) {
+        if (g_strcmp0(domain->mark->kind, "Probe") == 0) {
             remove_left_probe(host, domain);
+        } else if (berth_catalog_get_uid(control->catalog, domain->mark->uid) == NULL) {
+            /* From a time that the store does not know: shown, never deleted (I5). */
+            BerthObject *object =
+                berth_catalog_get(control->catalog, &berth_kind_host, NULL, host->name);
+            berth_catalog_record_event(control->catalog, object, "warning", "UnknownWorkload", NULL,
+                                       "domain '%s' carries this fleet's mark, but no record has "
+                                       "its uid %s; it is left alone",
+                                       domain->name, domain->mark->uid);
         }
     }
-}
-
-/** Returns: the preparations under way, borrowed; they take themselves out at their end. */
-GPtrArray *
-berth_host_controller_preparations(BerthHostController *controller)
-{
-    return controller->preparations;
 }
 
 /** The connection, inventory or volumes of @host changed. */
@@ -504,8 +500,7 @@ take_host(BerthHostController *controller, BerthObject *object)
     if (!berth_fleet_put(control->fleet, object->name, spec->uri, &error)) {
         json_t *status = berth_status_copy(object);
         berth_status_set_text(status, "phase", "Unreachable");
-        berth_status_set_reason(status, object->name, "invalid-uri", error->message,
-                                berth_error_hint(error));
+        berth_status_set_reason(status, "invalid-uri", error->message, berth_error_hint(error));
         berth_catalog_put_status(control->catalog, object, status, NULL, NULL);
         json_decref(status);
         return;
@@ -538,8 +533,7 @@ drop_host(BerthHostController *controller, BerthObject *object)
         json_t *status = berth_status_copy(object);
         g_autofree char *message =
             g_strdup_printf("%u workloads are still on it; they go first", count);
-        berth_status_set_reason(status, object->name, "in-use", message,
-                                "berth list --all --host NAME");
+        berth_status_set_reason(status, "in-use", message, "berth list --all --host NAME");
         berth_catalog_put_status(control->catalog, object, status, NULL, NULL);
         json_decref(status);
         return;
@@ -561,6 +555,7 @@ forget_host(BerthHostController *controller, const char *name)
         }
     }
     g_hash_table_remove(controller->proofs, name);
+    g_hash_table_remove(controller->refused, name);
     berth_fleet_remove(controller->control->fleet, name);
     berth_ledger_remove_host(controller->control->ledger, name);
 }
@@ -573,20 +568,43 @@ is_seen_anew(const BerthHostStatus *a, const BerthHostStatus *b)
            (a->inventory != NULL && !json_equal(a->inventory, b->inventory));
 }
 
+/* The last workload of a host that is to be removed may have gone. */
+static void
+on_workload_changed(BerthHostController *controller, const BerthObject *before)
+{
+    BerthObject *left = before == NULL || berth_workload_status_of(before)->host == NULL
+                            ? NULL
+                            : berth_catalog_get(controller->control->catalog, &berth_kind_host,
+                                                NULL, berth_workload_status_of(before)->host);
+    if (left != NULL && left->deleting != NULL) {
+        drop_host(controller, left);
+    }
+}
+
+/* Over-commit and reserves hold for every host. */
+static void
+take_settings(BerthHostController *controller)
+{
+    BerthControl *control = controller->control;
+    berth_ledger_set_settings(control->ledger, berth_catalog_settings(control->catalog));
+    g_autoptr(GPtrArray) hosts = berth_catalog_list(control->catalog, &berth_kind_host, NULL);
+    for (guint i = 0; i < hosts->len; i++) {
+        feed_ledger(controller, ((BerthObject *)hosts->pdata[i])->name);
+    }
+}
+
 static void
 on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
 {
     BerthHostController *controller = user_data;
     const BerthObject *object = after != NULL ? after : before;
     if (object->kind->workload) {
-        BerthObject *left = before == NULL || berth_workload_status_of(before)->host == NULL
-                                ? NULL
-                                : berth_catalog_get(controller->control->catalog, &berth_kind_host,
-                                                    NULL, berth_workload_status_of(before)->host);
-        if (left != NULL && left->deleting != NULL) {
-            drop_host(controller, left);
-        }
-        return;
+        on_workload_changed(controller, before);
+    } else if (object->kind == &berth_kind_settings) {
+        take_settings(controller);
+    } else if (object->kind == &berth_kind_project && after != NULL) {
+        berth_ledger_set_quota(controller->control->ledger, after);
+        berth_workload_controller_capacity(controller->control->workloads);
     }
     if (object->kind != &berth_kind_host) {
         return;
@@ -612,9 +630,14 @@ berth_host_controller_new(BerthControl *control)
     controller->foreign = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     controller->proofs =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
-    controller->preparations = g_ptr_array_new_with_free_func(berth_host_prepare_free);
     controller->subscription = berth_catalog_subscribe(control->catalog, on_changed, controller);
+    controller->refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     control->hosts = controller;
+    take_settings(controller);
+    g_autoptr(GPtrArray) projects = berth_catalog_list(control->catalog, &berth_kind_project, NULL);
+    for (guint i = 0; i < projects->len; i++) {
+        berth_ledger_set_quota(control->ledger, projects->pdata[i]);
+    }
     g_autoptr(GPtrArray) hosts = berth_catalog_list(control->catalog, &berth_kind_host, NULL);
     for (guint i = 0; i < hosts->len; i++) {
         take_host(controller, hosts->pdata[i]);
@@ -629,6 +652,6 @@ berth_host_controller_free(BerthHostController *controller)
     berth_queue_free(controller->queue);
     g_hash_table_destroy(controller->foreign);
     g_hash_table_destroy(controller->proofs);
-    g_ptr_array_unref(controller->preparations);
+    g_hash_table_destroy(controller->refused);
     g_free(controller);
 }

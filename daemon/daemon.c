@@ -11,6 +11,7 @@
 #include "daemon/routes.h"
 #include "daemon/server.h"
 #include "daemon/watch.h"
+#include "daemon/what-if.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -45,15 +46,6 @@ on_domain(BerthFleetHost *host, const char *uuid, gpointer data)
     BerthDaemon *daemon = data;
     if (daemon->control.hosts != NULL) {
         berth_host_controller_domain_seen(daemon->control.hosts, host, uuid);
-    }
-}
-
-static void
-on_listed(BerthFleetHost *host, gpointer data)
-{
-    BerthDaemon *daemon = data;
-    if (daemon->control.hosts != NULL) {
-        berth_host_controller_listed(daemon->control.hosts, host);
     }
 }
 
@@ -134,7 +126,7 @@ open_guest_os(BerthDaemon *daemon)
 static gboolean
 compose_control(BerthDaemon *daemon, GError **error)
 {
-    static const BerthFleetListener listener = {on_host, on_domain, on_listed};
+    static const BerthFleetListener listener = {on_host, on_domain};
     const BerthSettingsSpec *settings = berth_catalog_settings(daemon->catalog);
     BerthControl *control = &daemon->control;
     control->catalog = daemon->catalog;
@@ -185,6 +177,7 @@ compose_routes(BerthDaemon *daemon)
     berth_workload_controller_fill_ops(daemon->control.workloads, &daemon->ops);
     daemon->ops.image_content = berth_image_content;
     daemon->ops.image_data = daemon->control.images;
+    berth_what_if_fill_ops(&daemon->control, &daemon->ops);
     daemon->hub = berth_watch_hub_new(daemon->catalog);
     daemon->routes =
         berth_routes_new(daemon->catalog, daemon->hub, daemon->config->state, &daemon->ops);
@@ -241,10 +234,10 @@ berth_daemon_free(BerthDaemon *daemon)
     if (daemon->catalog != NULL) {
         berth_catalog_drain(daemon->catalog);
     }
-    g_clear_pointer(&control->images, berth_image_controller_free); /* waits for its threads */
     g_clear_pointer(&control->tasks, berth_task_controller_free);
     g_clear_pointer(&control->hosts, berth_host_controller_free);
     g_clear_pointer(&control->workloads, berth_workload_controller_free);
+    g_clear_pointer(&control->images, berth_image_controller_free);
     g_clear_pointer(&control->stage, berth_stage_free);
     g_clear_pointer(&control->fleet, berth_fleet_free);
     g_clear_pointer(&control->ledger, berth_ledger_free);

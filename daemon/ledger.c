@@ -2,22 +2,17 @@
  *
  * Invariant: what is charged to a host is what its records say: workloads by uid with their overhead,
  * foreign domains by "foreign/<host>/<uuid>". Nothing else calls the scheduler's ledger. */
-#include "daemon/ledger.h"
+#include "daemon/ledger-private.h"
 
 #include "base/error.h"
+#include "base/json.h"
 #include "sched/explain.h"
+#include "sched/fleet-json.h"
 
-#include <string.h>
-
-#define RELATIONS_MAX 64
-
-struct BerthFleetLedger {
-    BerthSnapshot *snapshot;
-    gint64 overcommit_cpu_percent, overcommit_memory_percent;
-    BerthCapacity reserve;
-    gint64 pod_overhead_mib, vm_overhead_mib;
-    GHashTable *capacities; /* host -> BerthCapacity*, for display */
-};
+/* On larger fleets a placement's reasons are not worked out for the record; ":why" says them. */
+#define EXPLAINED_HOSTS_MAX 4096
+/* So many hosts' refusals are recorded with a workload; of more only the groups. */
+#define RECORDED_HOSTS_MAX 16
 
 /** Returns: (transfer full): a ledger without hosts. */
 BerthFleetLedger *
@@ -25,7 +20,7 @@ berth_ledger_new(void)
 {
     BerthFleetLedger *ledger = g_new0(BerthFleetLedger, 1);
     ledger->snapshot = berth_snapshot_new();
-    ledger->capacities = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    ledger->book = ledger_book_new();
     return ledger;
 }
 
@@ -33,7 +28,7 @@ void
 berth_ledger_free(BerthFleetLedger *ledger)
 {
     berth_snapshot_free(ledger->snapshot);
-    g_hash_table_destroy(ledger->capacities);
+    ledger_book_free(ledger->book);
     g_free(ledger);
 }
 
@@ -49,19 +44,6 @@ berth_ledger_set_settings(BerthFleetLedger *ledger, const BerthSettingsSpec *set
 }
 
 /* ---- hosts ----------------------------------------------------------------------------------- */
-
-static GArray *
-read_labels(const json_t *labels)
-{
-    GArray *array = g_array_new(FALSE, FALSE, sizeof(BerthLabel));
-    const char *key;
-    json_t *value;
-    json_object_foreach ((json_t *)labels, key, value) {
-        BerthLabel label = {key, json_string_value(value)};
-        g_array_append_val(array, label);
-    }
-    return array;
-}
 
 static GPtrArray *
 read_names(const json_t *list)
@@ -104,11 +86,43 @@ read_taints(const BerthHostSpec *spec)
     return taints;
 }
 
-static gint64
-free_pool_mib(const json_t *inventory, const BerthHostSpec *spec)
+/* What the host's own spec says wins over Settings, also when it is less. */
+static BerthCapacity
+reserve_of(const BerthFleetLedger *ledger, const BerthObject *host)
 {
-    gint64 disk_mib = json_int(inventory, "pool_mib");
-    return MAX(0, bounded(disk_mib, spec->limit.disk_mib) - spec->reserve.disk_mib);
+    const json_t *given = json_object_get(host->spec, "reserve");
+    BerthCapacity reserve = ((const BerthHostSpec *)host->spec_data)->reserve;
+    if (json_object_get(given, "vcpus") == NULL) {
+        reserve.vcpus = ledger->reserve.vcpus;
+    }
+    if (json_object_get(given, "memory_mib") == NULL) {
+        reserve.memory_mib = ledger->reserve.memory_mib;
+    }
+    if (json_object_get(given, "disk_mib") == NULL) {
+        reserve.disk_mib = ledger->reserve.disk_mib;
+    }
+    return reserve;
+}
+
+static gint64
+free_pool_mib(const json_t *inventory, const BerthHostSpec *spec, gint64 reserve_mib)
+{
+    return MAX(0, bounded(json_int(inventory, "pool_mib"), spec->limit.disk_mib) - reserve_mib);
+}
+
+static guint32
+find_host(BerthFleetLedger *ledger, const char *name)
+{
+    return berth_snapshot_find_host(ledger->snapshot, name);
+}
+
+static void
+close_host(BerthFleetLedger *ledger, const char *name)
+{
+    guint32 index = find_host(ledger, name);
+    if (index != BERTH_HOST_NONE) {
+        berth_snapshot_set_state(ledger->snapshot, index, 0);
+    }
 }
 
 /**
@@ -116,7 +130,8 @@ free_pool_mib(const json_t *inventory, const BerthHostSpec *spec)
  * @host: a Host whose status has an inventory
  * @ready: whether it may get workloads now
  *
- * Makes the scheduler see @host as its spec and inventory say; what is charged to it stays.
+ * Makes the scheduler see @host as its spec and inventory say; what is charged to it stays. A host that it
+ * refuses to count (INVALID) gets nothing new.
  */
 gboolean
 berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gboolean ready,
@@ -127,22 +142,21 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
     const json_t *inventory = status->inventory;
     gint64 vcpus = bounded(json_int(inventory, "cpus"), spec->limit.vcpus);
     gint64 memory_mib = bounded(json_int(inventory, "memory_mib"), spec->limit.memory_mib);
-    gint64 reserve_vcpus = MAX(spec->reserve.vcpus, ledger->reserve.vcpus);
-    gint64 reserve_mib = MAX(spec->reserve.memory_mib, ledger->reserve.memory_mib);
-    g_autoptr(GArray) labels = read_labels(object->labels);
+    BerthCapacity reserve = reserve_of(ledger, object);
+    g_autoptr(GArray) labels = ledger_read_labels(object->labels);
     g_autoptr(GArray) taints = read_taints(spec);
     g_autoptr(GPtrArray) networks = read_names(json_object_get(inventory, "networks"));
     g_autoptr(GPtrArray) machines = read_names(json_object_get(inventory, "machine_types"));
-    BerthAmount pool = {"berth", free_pool_mib(inventory, spec)};
+    BerthAmount pool = {"berth", free_pool_mib(inventory, spec, reserve.disk_mib)};
     BerthHost host = {
         .name = object->name,
         .cpu_millis = vcpus * 1000,
-        .cpu_reserve_millis = MIN(reserve_vcpus, vcpus) * 1000,
+        .cpu_reserve_millis = MIN(reserve.vcpus, vcpus) * 1000,
         .cpu_overcommit_pct =
             (guint)(spec->overcommit_cpu_percent > 0 ? spec->overcommit_cpu_percent
                                                      : ledger->overcommit_cpu_percent),
         .memory_mib = memory_mib,
-        .memory_reserve_mib = MIN(reserve_mib, memory_mib),
+        .memory_reserve_mib = MIN(reserve.memory_mib, memory_mib),
         .memory_overcommit_pct =
             (guint)(spec->overcommit_memory_percent > 0 ? spec->overcommit_memory_percent
                                                         : ledger->overcommit_memory_percent),
@@ -161,18 +175,13 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
         .n_taints = taints->len,
         .state = (ready ? BERTH_HOST_READY : 0) | (spec->cordoned ? BERTH_HOST_CORDONED : 0),
     };
-    BerthCapacity capacity = {0};
-    capacity.disk_mib = pool.amount;
-    g_hash_table_replace(ledger->capacities, g_strdup(object->name),
-                         g_memdup2(&capacity, sizeof capacity));
     guint32 index;
-    return berth_snapshot_put_host(ledger->snapshot, &host, &index, error);
-}
-
-static guint32
-find_host(BerthFleetLedger *ledger, const char *name)
-{
-    return berth_snapshot_find_host(ledger->snapshot, name);
+    if (!berth_snapshot_put_host(ledger->snapshot, &host, &index, error)) {
+        close_host(ledger, object->name);
+        return FALSE;
+    }
+    ledger_book_put_host(ledger->book, &host);
+    return TRUE;
 }
 
 /** Takes the host @name out; charges on it must have been released. */
@@ -182,160 +191,51 @@ berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name)
     guint32 index = find_host(ledger, name);
     g_autoptr(GError) error = NULL;
     if (index != BERTH_HOST_NONE && !berth_snapshot_remove_host(ledger->snapshot, index, &error)) {
-        berth_snapshot_set_state(ledger->snapshot, index, 0);
+        close_host(ledger, name);
     }
+    ledger_book_remove_host(ledger->book, name);
+}
+
+/** Takes what @project may hold; 0 in its spec is no limit. */
+void
+berth_ledger_set_quota(BerthFleetLedger *ledger, const BerthObject *project)
+{
+    const BerthProjectSpec *spec = project->spec_data;
+    berth_snapshot_set_quota(ledger->snapshot, project->name,
+                             spec->quota_vcpus > 0 ? spec->quota_vcpus * 1000 : -1,
+                             spec->quota_memory_mib > 0 ? spec->quota_memory_mib : -1, -1,
+                             spec->quota_workloads > 0 ? spec->quota_workloads : -1);
 }
 
 /* ---- workloads ------------------------------------------------------------------------------- */
 
-/* A request and the arrays it points to; strings are borrowed from the object. */
-typedef struct {
-    BerthRequest request;
-    BerthAmount disk;
-    GArray *labels, *tolerations, *selectors, *relations;
-    GPtrArray *values, *owned;
-    BerthSpread spread;
-} Ask;
-
-static void
-clear_ask(Ask *ask)
+static BerthExplanation *
+explain(BerthFleetLedger *ledger, LedgerAsk *ask)
 {
-    g_array_unref(ask->labels);
-    g_array_unref(ask->tolerations);
-    g_array_unref(ask->selectors);
-    g_array_unref(ask->relations);
-    g_ptr_array_unref(ask->values);
-    g_ptr_array_unref(ask->owned);
+    return berth_explain(ledger->snapshot, &ask->request, berth_policy_default());
 }
 
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Ask, clear_ask)
-
-/* How a relation names one workload: its own label under a key that users cannot write. */
-#define NAME_LABEL "berth:name"
-
-static void
-add_relations(Ask *ask, const BerthObject *object, char **names, BerthRelationKind kind)
+/* What is recorded with the workload: without the hosts' refusals when they are many. */
+static json_t *
+brief(BerthFleetLedger *ledger, const BerthExplanation *explanation)
 {
-    for (guint i = 0; names != NULL && names[i] != NULL; i++) {
-        BerthRelation relation = {.kind = kind, .scope = BERTH_SCOPE_HOST};
-        if (g_str_has_prefix(names[i], "group=")) {
-            relation.group = names[i] + strlen("group=");
-        } else {
-            char *name = g_strdup_printf("%s/%s", object->project, names[i]);
-            g_ptr_array_add(ask->owned, name);
-            relation.label = (BerthLabel){NAME_LABEL, name};
-        }
-        g_array_append_val(ask->relations, relation);
+    json_t *json = berth_explain_to_json(ledger->snapshot, explanation);
+    if (json_array_size(json_object_get(json, "refusals")) > RECORDED_HOSTS_MAX) {
+        json_object_del(json, "refusals");
     }
+    return json;
 }
 
-static void
-add_selectors(Ask *ask, const json_t *host_labels)
+static gboolean
+refuse(BerthFleetLedger *ledger, LedgerAsk *ask, json_t **why, GError **error)
 {
-    const char *key;
-    json_t *value;
-    json_object_foreach ((json_t *)host_labels, key, value) {
-        const char **values = g_new0(const char *, 1);
-        values[0] = json_string_value(value);
-        g_ptr_array_add(ask->owned, values);
-        BerthExpression expression = {
-            .key = key, .operator= BERTH_OPERATOR_IN, .values = values, .n_values = 1};
-        g_array_append_val(ask->selectors, expression);
-    }
-}
-
-static void
-add_spread(Ask *ask, const BerthPlacementSpec *placement)
-{
-    if (placement->spread == NULL || placement->group == NULL) {
-        return;
-    }
-    BerthScope scope = g_str_equal(placement->spread, "rack")   ? BERTH_SCOPE_RACK
-                       : g_str_equal(placement->spread, "zone") ? BERTH_SCOPE_ZONE
-                                                                : BERTH_SCOPE_HOST;
-    ask->spread = (BerthSpread){.scope = scope, .group = placement->group, .max_skew = 1};
-    ask->request.spreads = &ask->spread;
-    ask->request.n_spreads = 1;
-}
-
-static void
-add_tolerations(Ask *ask, const BerthPlacementSpec *placement)
-{
-    for (guint i = 0; placement->tolerations != NULL && i < placement->tolerations->len; i++) {
-        const BerthTolerationSpec *given = placement->tolerations->pdata[i];
-        BerthToleration toleration = {given->key, given->value};
-        g_array_append_val(ask->tolerations, toleration);
-    }
-}
-
-static gint64
-overhead_mib(const BerthFleetLedger *ledger, const BerthObject *object)
-{
-    return object->kind == &berth_kind_vm ? ledger->vm_overhead_mib : ledger->pod_overhead_mib;
-}
-
-static void
-fill_ask(BerthFleetLedger *ledger, const BerthObject *object, gint64 disk_mib, const char *image,
-         Ask *ask)
-{
-    const BerthWorkload *workload = berth_workload_of(object);
-    const BerthPlacementSpec *placement = &workload->placement;
-    ask->labels = read_labels(object->labels);
-    ask->tolerations = g_array_new(FALSE, FALSE, sizeof(BerthToleration));
-    ask->selectors = g_array_new(FALSE, FALSE, sizeof(BerthExpression));
-    ask->relations = g_array_new(FALSE, FALSE, sizeof(BerthRelation));
-    ask->values = g_ptr_array_new();
-    ask->owned = g_ptr_array_new_with_free_func(g_free);
-    char *name = g_strdup_printf("%s/%s", object->project, object->name);
-    g_ptr_array_add(ask->owned, name);
-    BerthLabel name_label = {NAME_LABEL, name};
-    g_array_append_val(ask->labels, name_label);
-    add_relations(ask, object, placement->affinity, BERTH_RELATION_TOGETHER);
-    add_relations(ask, object, placement->anti_affinity, BERTH_RELATION_APART);
-    add_selectors(ask, placement->host_labels);
-    add_tolerations(ask, placement);
-    add_spread(ask, placement);
-    ask->disk = (BerthAmount){"berth", disk_mib};
-    BerthRequest *request = &ask->request;
-    request->uid = object->uid;
-    request->project = object->project;
-    request->group = placement->group;
-    request->cpu_millis = workload->vcpus * 1000;
-    request->memory_mib = workload->memory_mib;
-    request->overhead_mib = overhead_mib(ledger, object);
-    request->disks = &ask->disk;
-    request->n_disks = disk_mib > 0;
-    request->host = placement->host;
-    request->labels = (const BerthLabel *)ask->labels->data;
-    request->n_labels = ask->labels->len;
-    request->selectors = (const BerthExpression *)ask->selectors->data;
-    request->n_selectors = ask->selectors->len;
-    request->relations = (const BerthRelation *)ask->relations->data;
-    request->n_relations = ask->relations->len;
-    request->tolerations = (const BerthToleration *)ask->tolerations->data;
-    request->n_tolerations = ask->tolerations->len;
-    request->priority = (gint)workload->priority;
-    request->image = image;
-}
-
-/** Returns: MiB that @workload is charged with: guest memory and overhead. */
-gint64
-berth_ledger_memory_mib(const BerthFleetLedger *ledger, const BerthObject *workload)
-{
-    return berth_workload_of(workload)->memory_mib + overhead_mib(ledger, workload);
-}
-
-/* What somebody reads who asked for a workload that fits nowhere. */
-static void
-set_refusal(BerthFleetLedger *ledger, Ask *ask, json_t **why, GError **error)
-{
-    g_autoptr(BerthExplanation) explanation =
-        berth_explain(ledger->snapshot, &ask->request, berth_policy_default());
+    g_autoptr(BerthExplanation) explanation = explain(ledger, ask);
     g_autofree char *summary = berth_explanation_summary(ledger->snapshot, explanation);
-    *why = berth_explain_to_json(ledger->snapshot, explanation);
+    *why = brief(ledger, explanation);
     berth_error_set_at(error, BERTH_ERROR_EXHAUSTED, NULL,
                        "see 'berth why NAME', or 'berth host list' for what is free", "%s",
                        summary);
+    return FALSE;
 }
 
 /**
@@ -354,23 +254,27 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, gint64
                    const char *image, const char *only_host, char **host, json_t **why,
                    GError **error)
 {
-    g_auto(Ask) ask = {0};
+    g_auto(LedgerAsk) ask = {0};
     BerthDecision decision = {0};
-    guint32 charge;
-    fill_ask(ledger, workload, disk_mib, image, &ask);
+    ledger_ask_fill(&ask, ledger, workload, disk_mib, image);
     if (only_host != NULL) {
         ask.request.host = only_host;
     }
-    berth_snapshot_release(ledger->snapshot, workload->uid);
-    if (!berth_pick_and_charge(ledger->snapshot, &ask.request, berth_policy_default(), &decision,
-                               &charge) ||
-        !decision.placed) {
-        set_refusal(ledger, &ask, why, error);
-        return FALSE;
+    berth_ledger_release(ledger, workload->uid);
+    if (!berth_pick(ledger->snapshot, &ask.request, berth_policy_default(), &decision)) {
+        return refuse(ledger, &ask, why, error);
     }
+    g_autoptr(BerthExplanation) explanation =
+        berth_snapshot_host_count(ledger->snapshot) <= EXPLAINED_HOSTS_MAX ? explain(ledger, &ask)
+                                                                           : NULL;
+    *why = explanation != NULL ? brief(ledger, explanation) : json_object();
+    berth_snapshot_charge(ledger->snapshot, &ask.request, &decision.placement);
     const char *name = berth_snapshot_host_name(ledger->snapshot, decision.placement.host);
+    ledger_book_add(ledger->book, &ask.request, name, ++ledger->decisions);
     *host = g_strdup(name);
-    *why = json_pack("{s:s, s:i}", "host", name, "score", (int)decision.score);
+    json_object_set_new(*why, "host", json_string(name));
+    json_object_set_new(*why, "score", json_integer(decision.score));
+    json_object_set_new(*why, "decision", json_integer(ledger->decisions));
     return TRUE;
 }
 
@@ -379,12 +283,15 @@ void
 berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
                     const char *host)
 {
-    g_auto(Ask) ask = {0};
+    g_auto(LedgerAsk) ask = {0};
     guint32 index = find_host(ledger, host);
-    fill_ask(ledger, workload, disk_mib, NULL, &ask);
-    berth_snapshot_release(ledger->snapshot, workload->uid);
+    ledger_ask_fill(&ask, ledger, workload, disk_mib, NULL);
+    berth_ledger_release(ledger, workload->uid);
     if (index != BERTH_HOST_NONE) {
+        gint64 decision = json_int(berth_workload_status_of(workload)->placement, "decision");
         berth_snapshot_charge_on(ledger->snapshot, &ask.request, index);
+        ledger->decisions = MAX(ledger->decisions, decision);
+        ledger_book_add(ledger->book, &ask.request, host, decision);
     }
 }
 
@@ -395,11 +302,12 @@ berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const ch
 {
     g_autofree char *uid = g_strdup_printf("foreign/%s/%s", host, uuid);
     guint32 index = find_host(ledger, host);
-    berth_snapshot_release(ledger->snapshot, uid);
+    BerthRequest request = {
+        .uid = uid, .cpu_millis = (gint64)vcpus * 1000, .memory_mib = memory_mib, .host = host};
+    berth_ledger_release(ledger, uid);
     if (index != BERTH_HOST_NONE) {
-        BerthRequest request = {
-            .uid = uid, .cpu_millis = (gint64)vcpus * 1000, .memory_mib = memory_mib};
         berth_snapshot_charge_on(ledger->snapshot, &request, index);
+        ledger_book_add(ledger->book, &request, host, 0);
     }
 }
 
@@ -407,6 +315,7 @@ berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const ch
 gboolean
 berth_ledger_release(BerthFleetLedger *ledger, const char *uid)
 {
+    ledger_book_release(ledger->book, uid, ledger->decisions);
     return berth_snapshot_release(ledger->snapshot, uid);
 }
 
@@ -427,8 +336,8 @@ json_t *
 berth_ledger_explain(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
                      const char *image)
 {
-    g_auto(Ask) ask = {0};
-    fill_ask(ledger, workload, disk_mib, image, &ask);
+    g_auto(LedgerAsk) ask = {0};
+    ledger_ask_fill(&ask, ledger, workload, disk_mib, image);
     g_autoptr(BerthExplanation) explanation =
         berth_explain(ledger->snapshot, &ask.request, berth_policy_default());
     return berth_explain_to_json(ledger->snapshot, explanation);
@@ -450,9 +359,15 @@ berth_ledger_usage(BerthFleetLedger *ledger, const char *host, BerthCapacity *ca
     }
     BerthUsage usage;
     berth_snapshot_host_usage(ledger->snapshot, index, &usage);
-    const BerthCapacity *disk = g_hash_table_lookup(ledger->capacities, host);
-    *capacity = (BerthCapacity){usage.cpu_millis / 1000, usage.memory_mib,
-                                disk != NULL ? disk->disk_mib : 0};
-    *used = (BerthCapacity){usage.cpu_used_millis / 1000, usage.memory_used_mib, 0};
+    *capacity = (BerthCapacity){usage.cpu_millis / 1000, usage.memory_mib, usage.disk_mib};
+    *used =
+        (BerthCapacity){usage.cpu_used_millis / 1000, usage.memory_used_mib, usage.disk_used_mib};
     return TRUE;
+}
+
+/** Returns: (transfer full): the fleet file, for 'berth-sim replay'. */
+json_t *
+berth_ledger_export(const BerthFleetLedger *ledger)
+{
+    return ledger_book_export(ledger->book, ledger->snapshot);
 }

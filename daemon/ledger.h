@@ -16,6 +16,7 @@ void berth_ledger_set_settings(BerthFleetLedger *ledger, const BerthSettingsSpec
 gboolean berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *host, gboolean ready,
                                GError **error);
 void berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name);
+void berth_ledger_set_quota(BerthFleetLedger *ledger, const BerthObject *project);
 
 gboolean berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
                             const char *image, const char *only_host, char **host, json_t **why,
@@ -27,6 +28,15 @@ void berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, con
 gboolean berth_ledger_release(BerthFleetLedger *ledger, const char *uid);
 const char *berth_ledger_host_of(BerthFleetLedger *ledger, const char *uid);
 
+/* ---- what would be, on a copy ---- */
+BerthFleetLedger *berth_ledger_copy(const BerthFleetLedger *ledger);
+gboolean berth_ledger_add_like(BerthFleetLedger *copy, const char *like, const char *name);
+gboolean berth_ledger_lose_host(BerthFleetLedger *copy, const char *name);
+json_t *berth_ledger_capacity(BerthFleetLedger *copy, const BerthObject *like, gint64 disk_mib,
+                              const char *image, guint limit);
+
+char **berth_ledger_hosts(const BerthFleetLedger *ledger);
+json_t *berth_ledger_export(const BerthFleetLedger *ledger);
 json_t *berth_ledger_explain(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
                              const char *image);
 gboolean berth_ledger_usage(BerthFleetLedger *ledger, const char *host, BerthCapacity *capacity,

@@ -47,10 +47,8 @@ typedef struct {
 
     BerthImagesSight images;
     BerthHostSight host;
-    gboolean staged;   /* images and guest OS are on the host */
-    gboolean disks;    /* its own volumes are there */
-    gboolean volumes;  /* one of them is there */
-    gboolean doubtful; /* a call's effect on domain or volumes is not known (yet) */
+    gboolean staged; /* images and guest OS are on the host */
+    gboolean disks;  /* its own volumes are there */
 
     gboolean defined;
     BerthDomainState state;

@@ -1,4 +1,5 @@
-/* Streams out: watch and logs; and the controllers' answers to why and xml. Main loop. */
+/* Streams out: watch and logs; and the controllers' answers to why, xml, plan, capacity and fleet. Main
+ * loop. */
 #include "daemon/routes-private.h"
 
 #include "base/json.h"
@@ -171,7 +172,7 @@ handle_logs(Call *call)
     berth_request_answer_stream(call->request, 200, "text/plain; charset=utf-8", &source, reader);
 }
 
-/* ---- why, xml ---- */
+/* ---- questions to the controllers ---- */
 
 static void
 answer_text(const char *text, const GError *error, gpointer data)
@@ -194,6 +195,44 @@ handle_why(Call *call)
     BerthObject *object = call_find(call);
     if (object != NULL && has_op(call, ops != NULL && ops->why != NULL)) {
         ops->why(ops->data, object, answer_text, call_ref(call));
+    }
+}
+
+/* Answers with @ask's document about the question in the body. */
+static void
+ask_about_body(Call *call, void (*ask)(gpointer data, const json_t *question, BerthAnswer answer,
+                                       gpointer user_data))
+{
+    if (!has_op(call, ask != NULL) || !call_read_document(call, TRUE)) {
+        return;
+    }
+    if (!json_is_object(call->document)) {
+        call_refuse(call, 400, BERTH_ERROR_INVALID, NULL, "the body must be a JSON object");
+        return;
+    }
+    ask(call->routes->ops->what_if_data, call->document, answer_text, call_ref(call));
+}
+
+void
+handle_plan(Call *call)
+{
+    const BerthWorkloadOps *ops = call->routes->ops;
+    ask_about_body(call, ops != NULL ? ops->plan : NULL);
+}
+
+void
+handle_capacity(Call *call)
+{
+    const BerthWorkloadOps *ops = call->routes->ops;
+    ask_about_body(call, ops != NULL ? ops->capacity : NULL);
+}
+
+void
+handle_fleet(Call *call)
+{
+    const BerthWorkloadOps *ops = call->routes->ops;
+    if (has_op(call, ops != NULL && ops->fleet != NULL)) {
+        ops->fleet(ops->what_if_data, answer_text, call_ref(call));
     }
 }
 

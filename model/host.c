@@ -131,7 +131,7 @@ validate(const BerthObject *object, GError **error)
 static const BerthColumn columns[] = {
     {"Name", "/metadata/name"},
     {"State", "/status/phase"},
-    {"Cordoned", "/spec/cordoned"},
+    {"Schedulable", "/status/conditions/0/value"},
     {"vCPUs used", "/status/used/vcpus"},
     {"vCPUs free", "/status/free/vcpus"},
     {"Memory used", "/status/used/memory_mib"},
@@ -144,7 +144,7 @@ static const BerthColumn columns[] = {
     {"Disk free", "/status/free/disk_mib", TRUE},
     {"Zone", "/spec/zone", TRUE},
     {"Rack", "/spec/rack", TRUE},
-    {"Reason", "/status/reason/message", TRUE},
+    {"Reason", "/status/reason/message|/status/conditions/0/message", TRUE},
     {NULL},
 };
 

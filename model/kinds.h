@@ -178,6 +178,34 @@ typedef struct {
     gint64 pod_overhead_mib, vm_overhead_mib; /* of QEMU, charged with each guest */
 } BerthSettingsSpec;
 
+/* ---- questions about placement and their answers; no kinds: nothing is stored ---- */
+typedef struct {
+    json_t *documents;
+    char *project;
+    char **without_hosts, **add_hosts_like;
+} BerthPlanQuestion;
+
+typedef struct {
+    gboolean fits;
+    gint64 revision;
+    json_t *steps, *hosts;
+} BerthPlanAnswer;
+
+typedef struct {
+    json_t *like;
+    gint64 limit;
+    char **without_hosts, **add_hosts_like;
+} BerthCapacityQuestion;
+
+typedef struct {
+    gint64 total;
+    gboolean limited;
+    json_t *hosts, *ends;
+} BerthCapacityAnswer;
+
+extern const BerthSchema berth_plan_question_schema, berth_plan_schema,
+    berth_capacity_question_schema, berth_capacity_answer_schema;
+
 /* ---- RequestKey: hidden; name is a hash of actor, collection and key ---- */
 typedef struct {
     char *fingerprint, *target_uid, *target_path;

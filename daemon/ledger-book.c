@@ -1,0 +1,162 @@
+/* The book behind the fleet file: hosts as the scheduler was told of them, and workloads in the order in
+ * which they were placed, those that are gone since included, so that a replay meets the same room.
+ *
+ * Requests are kept as JSON text, a few hundred bytes each: they outlive the objects they came from. A
+ * NULL book takes nothing: that of a copy to try things on. */
+#include "daemon/ledger-private.h"
+
+#include "base/json.h"
+#include "sched/fleet-json.h"
+
+/* So many workloads that are gone are remembered; older ones are forgotten. */
+#define GONE_MAX 10000
+
+typedef struct {
+    char *text;            /* owned: an item of the fleet file */
+    gint64 decision;       /* number of its placement; 0: found running */
+    gint64 released_after; /* placements until it was released; -1: it is there */
+} Entry;
+
+struct LedgerBook {
+    GHashTable *hosts;  /* name -> json_t* */
+    GHashTable *placed; /* uid -> Entry*, owned */
+    GQueue gone;        /* of Entry*, owned; oldest first */
+};
+
+static void
+free_entry(gpointer data)
+{
+    Entry *entry = data;
+    g_free(entry->text);
+    g_free(entry);
+}
+
+LedgerBook *
+ledger_book_new(void)
+{
+    LedgerBook *book = g_new0(LedgerBook, 1);
+    book->hosts =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
+    book->placed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_entry);
+    return book;
+}
+
+void
+ledger_book_free(LedgerBook *book)
+{
+    if (book != NULL) {
+        g_hash_table_destroy(book->hosts);
+        g_hash_table_destroy(book->placed);
+        g_queue_clear_full(&book->gone, free_entry);
+        g_free(book);
+    }
+}
+
+void
+ledger_book_put_host(LedgerBook *book, const BerthHost *host)
+{
+    if (book != NULL) {
+        g_hash_table_replace(book->hosts, g_strdup(host->name), berth_fleet_host_to_json(host));
+    }
+}
+
+void
+ledger_book_remove_host(LedgerBook *book, const char *name)
+{
+    if (book != NULL) {
+        g_hash_table_remove(book->hosts, name);
+    }
+}
+
+/** Notes that @request, which has a uid, was placed on @host as the placement number @decision. */
+void
+ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host, gint64 decision)
+{
+    if (book == NULL) {
+        return;
+    }
+    g_autoptr(json_t) json = berth_fleet_request_to_json(request, host);
+    Entry *entry = g_new(Entry, 1);
+    *entry = (Entry){berth_json_format(json), decision, -1};
+    g_hash_table_replace(book->placed, g_strdup(request->uid), entry);
+}
+
+/** Notes that @uid, when it was placed, is gone; @decisions: placements so far. */
+void
+ledger_book_release(LedgerBook *book, const char *uid, gint64 decisions)
+{
+    gpointer key, value;
+    if (book == NULL || !g_hash_table_steal_extended(book->placed, uid, &key, &value)) {
+        return;
+    }
+    Entry *entry = value;
+    entry->released_after = decisions;
+    g_free(key);
+    g_queue_push_tail(&book->gone, entry);
+    if (g_queue_get_length(&book->gone) > GONE_MAX) {
+        free_entry(g_queue_pop_head(&book->gone));
+    }
+}
+
+static int
+compare_entries(gconstpointer a, gconstpointer b)
+{
+    const Entry *x = *(const Entry *const *)a, *y = *(const Entry *const *)b;
+    if (x->decision != y->decision) {
+        return x->decision < y->decision ? -1 : 1;
+    }
+    return g_strcmp0(x->text, y->text);
+}
+
+/* Who was gone before the first of those that are here was placed never mattered to any of them. */
+static GPtrArray *
+list_entries(const LedgerBook *book)
+{
+    GPtrArray *entries = g_ptr_array_new();
+    gint64 first = G_MAXINT64;
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, book->placed);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        first = MIN(first, ((Entry *)value)->decision);
+        g_ptr_array_add(entries, value);
+    }
+    for (GList *next = book->gone.head; next != NULL; next = next->next) {
+        if (((Entry *)next->data)->released_after >= first) {
+            g_ptr_array_add(entries, next->data);
+        }
+    }
+    g_ptr_array_sort(entries, compare_entries);
+    return entries;
+}
+
+static json_t *
+write_workloads(const LedgerBook *book)
+{
+    json_t *list = json_array();
+    g_autoptr(GPtrArray) entries = list_entries(book);
+    for (guint i = 0; i < entries->len; i++) {
+        const Entry *entry = entries->pdata[i];
+        json_t *item = json_loads(entry->text, 0, NULL);
+        json_object_set_new(item, "decision", json_integer(entry->decision));
+        if (entry->released_after >= 0) {
+            json_object_set_new(item, "released_after", json_integer(entry->released_after));
+        }
+        json_array_append_new(list, item);
+    }
+    return list;
+}
+
+/** Returns: (transfer full): the fleet file; hosts in the scheduler's order, which breaks ties. */
+json_t *
+ledger_book_export(const LedgerBook *book, const BerthSnapshot *snapshot)
+{
+    json_t *hosts = json_array();
+    for (guint32 h = 0; h < berth_snapshot_host_end(snapshot); h++) {
+        if (berth_snapshot_host_exists(snapshot, h)) {
+            json_array_append(
+                hosts, g_hash_table_lookup(book->hosts, berth_snapshot_host_name(snapshot, h)));
+        }
+    }
+    return berth_fleet_to_json(hosts, write_workloads(book));
+}

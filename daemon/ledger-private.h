@@ -1,0 +1,46 @@
+/* What the files of the ledger share: ledger.c (hosts and charges), ledger-ask.c (objects as requests),
+ * ledger-book.c (the fleet file), ledger-forecast.c (copies to try things on). */
+#pragma once
+
+#include "daemon/ledger.h"
+#include "sched/snapshot.h"
+
+G_BEGIN_DECLS
+
+struct BerthFleetLedger {
+    BerthSnapshot *snapshot; /* owned */
+    gint64 overcommit_cpu_percent, overcommit_memory_percent;
+    BerthCapacity reserve;
+    gint64 pod_overhead_mib, vm_overhead_mib;
+    struct LedgerBook *book; /* owned; NULL in copies */
+    gint64 decisions;        /* placements so far */
+};
+
+/* ledger-book.c: what was placed in which order, for the fleet file. */
+typedef struct LedgerBook LedgerBook;
+LedgerBook *ledger_book_new(void);
+void ledger_book_free(LedgerBook *book);
+void ledger_book_put_host(LedgerBook *book, const BerthHost *host);
+void ledger_book_remove_host(LedgerBook *book, const char *name);
+void ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host,
+                     gint64 decision);
+void ledger_book_release(LedgerBook *book, const char *uid, gint64 decisions);
+json_t *ledger_book_export(const LedgerBook *book, const BerthSnapshot *snapshot);
+
+/* A request and the arrays it points to; strings are borrowed from the object. */
+typedef struct {
+    BerthRequest request;
+    BerthAmount disk;
+    GArray *labels, *tolerations, *selectors, *relations;
+    GPtrArray *owned;
+    BerthSpread spread;
+} LedgerAsk;
+
+void ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObject *object,
+                     gint64 disk_mib, const char *image);
+void ledger_ask_clear(LedgerAsk *ask);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LedgerAsk, ledger_ask_clear)
+
+GArray *ledger_read_labels(const json_t *labels);
+
+G_END_DECLS

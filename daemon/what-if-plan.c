@@ -1,0 +1,394 @@
+/* What an apply of documents would do: each is read as a write would read it, and workloads are placed
+ * one after the other on a copy of the ledger, by the function that places them in earnest.
+ *
+ * Hosts that are thought away or added come first; who lost a host or waits for room is placed again
+ * before the documents, highest priority first. Start at berth_what_if_plan(). */
+#include "daemon/what-if.h"
+
+#include "base/error.h"
+#include "base/json.h"
+
+#include <string.h>
+
+#define DOCUMENTS_MAX 1000
+
+typedef struct {
+    BerthWhatIf *what_if;
+    GHashTable
+        *objects; /* "Kind/project/name" -> BerthObject*, owned: as the documents make them */
+    GHashTable *refused; /* set of uid: lost their host and found no other */
+    json_t *steps;
+    gboolean fits;
+} Plan;
+
+/* ---- steps --------------------------------------------------------------------------------------- */
+
+static json_t *
+add_step(Plan *plan, const BerthObject *object, const char *outcome)
+{
+    json_t *step = json_pack("{s:s, s:s*, s:s, s:s}", "kind", object->kind->name, "project",
+                             *object->project != '\0' ? object->project : NULL, "name",
+                             object->name, "outcome", outcome);
+    json_array_append_new(plan->steps, step);
+    return step;
+}
+
+/* Places @object on the copy; @present: (nullable): where its disks are. */
+static void
+place(Plan *plan, BerthObject *object, const char *present, json_t *step)
+{
+    BerthControl *control = plan->what_if->control;
+    g_autofree char *host = NULL;
+    g_autoptr(json_t) why = NULL;
+    g_autoptr(GError) error = NULL;
+    gboolean fits = berth_ledger_place(
+        plan->what_if->ledger, object, berth_workload_disk_mib(control, object),
+        berth_workload_image_digest(control, object), present, &host, &why, &error);
+    plan->fits = plan->fits && fits;
+    json_object_set_new(step, "fits", json_boolean(fits));
+    json_object_set(step, "placement", why);
+    if (fits) {
+        json_object_set_new(step, "host", json_string(host));
+    }
+}
+
+/* ---- who is placed again ------------------------------------------------------------------------- */
+
+static gboolean
+is_displaced(const Plan *plan, const BerthObject *object)
+{
+    const char *host = berth_workload_status_of(object)->host;
+    return host != NULL && object->deleting == NULL &&
+           g_strv_contains((const char *const *)plan->what_if->lost, host);
+}
+
+static gboolean
+is_waiting(const BerthObject *object)
+{
+    const BerthWorkloadStatus *status = berth_workload_status_of(object);
+    return status->host == NULL && object->power == BERTH_POWER_ON && object->deleting == NULL &&
+           g_strcmp0(status->reason.code, "no-capacity") == 0;
+}
+
+/* Only pods and VMs without disks can start elsewhere; the others need the host that has their disks. */
+static const char *
+tied_to(const BerthObject *object)
+{
+    const BerthVmSpec *vm = object->kind == &berth_kind_vm ? object->spec_data : NULL;
+    gboolean has_disks = vm != NULL && vm->disks != NULL && vm->disks->len > 0;
+    return has_disks ? berth_workload_status_of(object)->host : NULL;
+}
+
+static GPtrArray *
+list_homeless(const Plan *plan)
+{
+    static const BerthKind *const kinds[] = {&berth_kind_pod, &berth_kind_vm};
+    GPtrArray *list = g_ptr_array_new();
+    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        BerthCatalogIter iter;
+        berth_catalog_iter_init(&iter, plan->what_if->control->catalog, kinds[i], NULL);
+        for (BerthObject *object; (object = berth_catalog_iter_next(&iter)) != NULL;) {
+            if ((is_displaced(plan, object) || is_waiting(object)) &&
+                berth_ledger_host_of(plan->what_if->ledger, object->uid) == NULL &&
+                !g_hash_table_contains(plan->refused, object->uid)) {
+                g_ptr_array_add(list, object);
+            }
+        }
+    }
+    g_ptr_array_sort(list, berth_workload_compare_urgency);
+    return list;
+}
+
+/* A fleet that changed: those without a host try again. Who waits on stays out of the steps. */
+static void
+place_homeless(Plan *plan)
+{
+    g_autoptr(GPtrArray) list = list_homeless(plan);
+    for (guint i = 0; i < list->len; i++) {
+        BerthObject *object = list->pdata[i];
+        gboolean displaced = is_displaced(plan, object), fitted = plan->fits;
+        json_t *step = add_step(plan, object, displaced ? "moved" : "placed");
+        place(plan, object, tied_to(object), step);
+        if (displaced) {
+            json_object_set_new(step, "from", json_string(berth_workload_status_of(object)->host));
+        }
+        if (json_is_true(json_object_get(step, "fits"))) {
+            continue;
+        }
+        if (displaced) {
+            g_hash_table_add(plan->refused, g_strdup(object->uid));
+        } else {
+            plan->fits = fitted;
+            json_array_remove(plan->steps, json_array_size(plan->steps) - 1);
+        }
+    }
+}
+
+/* ---- what documents change ----------------------------------------------------------------------- */
+
+/* Appends {path, before, after} for each member that differs; a path is a JSON pointer. */
+static void
+add_changes(json_t *changes, const char *path, json_t *before, json_t *after)
+{
+    if (json_equal(before, after)) {
+        return;
+    }
+    if (!json_is_object(before) || !json_is_object(after)) {
+        json_array_append_new(changes, json_pack("{s:s, s:O?, s:O?}", "path", path, "before",
+                                                 before, "after", after));
+        return;
+    }
+    const char *key;
+    json_t *value;
+    json_object_foreach (after, key, value) {
+        g_autofree char *place = g_strdup_printf("%s/%s", path, key);
+        add_changes(changes, place, json_object_get(before, key), value);
+    }
+    json_object_foreach (before, key, value) {
+        if (json_object_get(after, key) == NULL) {
+            g_autofree char *place = g_strdup_printf("%s/%s", path, key);
+            add_changes(changes, place, value, NULL);
+        }
+    }
+}
+
+static json_t *
+describe(Plan *plan, const BerthObject *before, const BerthObject *after)
+{
+    if (before == NULL) {
+        return add_step(plan, after, "created");
+    }
+    json_t *changes = json_array();
+    add_changes(changes, "/metadata/labels", before->labels, after->labels);
+    add_changes(changes, "/metadata/annotations", before->annotations, after->annotations);
+    add_changes(changes, "/spec", before->spec, after->spec);
+    json_t *step = add_step(plan, after, json_array_size(changes) > 0 ? "changed" : "unchanged");
+    json_object_set_new(step, "changes", changes);
+    return step;
+}
+
+/* ---- what a change does to the copy -------------------------------------------------------------- */
+
+static gboolean
+put_host(Plan *plan, const BerthObject *object, GError **error)
+{
+    BerthControl *control = plan->what_if->control;
+    gboolean lost = g_strv_contains((const char *const *)plan->what_if->lost, object->name);
+    return lost || ((const BerthHostStatus *)object->status_data)->inventory == NULL ||
+           berth_ledger_put_host(plan->what_if->ledger, object,
+                                 berth_host_controller_is_ready(control, object), error);
+}
+
+static gboolean
+put_settings(Plan *plan, const BerthObject *object, GError **error)
+{
+    BerthCatalogIter iter;
+    berth_ledger_set_settings(plan->what_if->ledger, object->spec_data);
+    berth_catalog_iter_init(&iter, plan->what_if->control->catalog, &berth_kind_host, NULL);
+    for (BerthObject *host; (host = berth_catalog_iter_next(&iter)) != NULL;) {
+        if (!put_host(plan, host, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* As the controller does: who holds capacity stays, who shall run and holds none is placed. */
+static void
+play_workload(Plan *plan, BerthObject *object, json_t *step)
+{
+    const char *host = berth_ledger_host_of(plan->what_if->ledger, object->uid);
+    if (host != NULL) {
+        json_object_set_new(step, "host", json_string(host));
+    } else if (object->power == BERTH_POWER_ON) {
+        place(plan, object, tied_to(object), step);
+    }
+}
+
+static gboolean
+play(Plan *plan, BerthObject *object, json_t *step, GError **error)
+{
+    gboolean ok = TRUE;
+    if (object->kind->workload) {
+        play_workload(plan, object, step);
+        return TRUE;
+    }
+    if (object->kind == &berth_kind_project) {
+        berth_ledger_set_quota(plan->what_if->ledger, object);
+    } else if (object->kind == &berth_kind_settings) {
+        ok = put_settings(plan, object, error);
+    } else if (object->kind == &berth_kind_host) {
+        ok = put_host(plan, object, error);
+    } else {
+        return TRUE;
+    }
+    place_homeless(plan);
+    return ok;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------- */
+
+static BerthObject *
+find(const Plan *plan, const BerthKind *kind, const char *project, const char *name)
+{
+    g_autofree char *key = g_strdup_printf("%s/%s/%s", kind->name, project, name);
+    BerthObject *planned = g_hash_table_lookup(plan->objects, key);
+    return planned != NULL
+               ? planned
+               : berth_catalog_get(plan->what_if->control->catalog, kind, project, name);
+}
+
+static const BerthKind *
+read_kind(const json_t *document, GError **error)
+{
+    const char *name = berth_json_string(document, "kind");
+    const BerthKind *kind = name != NULL ? berth_kind_find(name) : NULL;
+    if (kind == NULL || kind->hidden || kind->read_only) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/kind", "berth explain lists the kinds",
+                           "'%s' is no kind that can be written", name != NULL ? name : "");
+        return NULL;
+    }
+    return kind;
+}
+
+/* What a write would refuse besides its document: no project, a name that another workload has. */
+static gboolean
+check_place(const Plan *plan, const BerthKind *kind, const char *project, const char *name,
+            const BerthObject *existing, GError **error)
+{
+    const BerthObject *owner =
+        kind->scope == BERTH_SCOPE_PROJECT ? find(plan, &berth_kind_project, "", project) : NULL;
+    if (kind->scope == BERTH_SCOPE_PROJECT && (owner == NULL || owner->deleting != NULL)) {
+        berth_error_set_at(error, BERTH_ERROR_NOT_FOUND, "/metadata/project",
+                           "create the project first", "no project '%s'", project);
+        return FALSE;
+    }
+    const BerthKind *other = kind == &berth_kind_pod ? &berth_kind_vm : &berth_kind_pod;
+    if (kind->workload && find(plan, other, project, name) != NULL) {
+        berth_error_set_at(error, BERTH_ERROR_EXISTS, "/metadata/name", "choose another name",
+                           "the name '%s' is taken by a %s", name, other->name);
+        return FALSE;
+    }
+    if (existing != NULL && existing->deleting != NULL) {
+        berth_error_set_at(error, BERTH_ERROR_CONFLICT, "/metadata/name", "wait until it is gone",
+                           "%s '%s' is being deleted", kind->name, name);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean
+plan_document(Plan *plan, const json_t *document, const char *default_project, GError **error)
+{
+    const BerthKind *kind = read_kind(document, error);
+    const json_t *metadata = json_object_get(document, "metadata");
+    const char *name = berth_json_string(metadata, "name");
+    const char *project = berth_json_string(metadata, "project");
+    if (kind == NULL) {
+        return FALSE;
+    }
+    if (name == NULL) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/metadata/name", NULL, "is required");
+        return FALSE;
+    }
+    if (kind->scope == BERTH_SCOPE_FLEET) {
+        project = "";
+    } else if (project == NULL) {
+        project = default_project;
+    }
+    BerthObject *existing = find(plan, kind, project, name);
+    g_autoptr(BerthObject) object = NULL;
+    if (!check_place(plan, kind, project, name, existing, error) ||
+        (object = berth_object_read(kind, project, NULL, document, existing, error)) == NULL) {
+        return FALSE;
+    }
+    json_t *step = describe(plan, existing, object);
+    if (!play(plan, object, step, error)) {
+        return FALSE;
+    }
+    g_hash_table_replace(plan->objects,
+                         g_strdup_printf("%s/%s/%s", kind->name, project, object->name),
+                         berth_object_ref(object));
+    return TRUE;
+}
+
+static gboolean
+plan_documents(Plan *plan, const BerthPlanQuestion *question, GError **error)
+{
+    const json_t *documents = question->documents;
+    size_t i;
+    json_t *document;
+    if ((documents != NULL && !json_is_array(documents)) ||
+        json_array_size(documents) > DOCUMENTS_MAX) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/documents", NULL,
+                           "must be a list of at most %d documents", DOCUMENTS_MAX);
+        return FALSE;
+    }
+    json_array_foreach (documents, i, document) {
+        if (!plan_document(plan, document, question->project, error)) {
+            g_autofree char *place = g_strdup_printf("/documents/%zu", i);
+            berth_error_point(*error, place);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* ---- the answer ---------------------------------------------------------------------------------- */
+
+static json_t *
+write_amounts(const BerthCapacity *amount)
+{
+    return json_pack("{s:I, s:I, s:I}", "vcpus", (json_int_t)amount->vcpus, "memory_mib",
+                     (json_int_t)amount->memory_mib, "disk_mib", (json_int_t)amount->disk_mib);
+}
+
+/* Hosts whose load would be another one. */
+static json_t *
+write_hosts(const BerthWhatIf *what_if)
+{
+    json_t *list = json_array();
+    g_auto(GStrv) names = berth_ledger_hosts(what_if->ledger);
+    for (char **name = names; *name != NULL; name++) {
+        BerthCapacity capacity, used, before, capacity_before;
+        berth_ledger_usage(what_if->ledger, *name, &capacity, &used);
+        gboolean known =
+            berth_ledger_usage(what_if->control->ledger, *name, &capacity_before, &before);
+        if (!known || memcmp(&used, &before, sizeof used) != 0 ||
+            memcmp(&capacity, &capacity_before, sizeof capacity) != 0) {
+            json_array_append_new(list, json_pack("{s:s, s:b, s:o, s:o}", "name", *name, "added",
+                                                  !known, "capacity", write_amounts(&capacity),
+                                                  "used", write_amounts(&used)));
+        }
+    }
+    return list;
+}
+
+/**
+ * berth_what_if_plan:
+ *
+ * Returns: (transfer full): {fits, revision, steps, hosts}. Errors: what the writes would say, with the
+ * pointer into the question.
+ */
+json_t *
+berth_what_if_plan(BerthWhatIf *what_if, const BerthPlanQuestion *question, GError **error)
+{
+    Plan plan = {
+        what_if,
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)berth_object_unref),
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), json_array(), TRUE};
+    if (what_if->added || *what_if->lost != NULL) {
+        place_homeless(&plan);
+    }
+    json_t *answer = NULL;
+    if (plan_documents(&plan, question, error)) {
+        gint64 revision = berth_catalog_revision(what_if->control->catalog);
+        answer =
+            json_pack("{s:b, s:I, s:O, s:o}", "fits", plan.fits, "revision", (json_int_t)revision,
+                      "steps", plan.steps, "hosts", write_hosts(what_if));
+    }
+    json_decref(plan.steps);
+    g_hash_table_destroy(plan.objects);
+    g_hash_table_destroy(plan.refused);
+    return answer;
+}

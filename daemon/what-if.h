@@ -1,0 +1,34 @@
+/* Questions about placement that change nothing: what documents would do, how many more of a kind fit, and
+ * the fleet as a file. Answered on a copy of the ledger. Main loop only. */
+#pragma once
+
+#include "daemon/control.h"
+
+G_BEGIN_DECLS
+
+/* Fills plan, capacity, fleet and their data. @control: borrowed, outlives @ops. */
+void berth_what_if_fill_ops(BerthControl *control, BerthWorkloadOps *ops);
+
+/* ---- shared by what-if.c and what-if-plan.c ---- */
+
+/**
+ * BerthWhatIf: the fleet as the question assumes it to be
+ * @ledger: owned; a copy
+ * @lost: names of hosts that are thought away; owned
+ * @added: whether hosts were added
+ */
+typedef struct {
+    BerthControl *control;
+    BerthFleetLedger *ledger;
+    char **lost;
+    gboolean added;
+} BerthWhatIf;
+
+gboolean berth_what_if_init(BerthWhatIf *what_if, BerthControl *control, char **without,
+                            char **add_like, GError **error);
+void berth_what_if_clear(BerthWhatIf *what_if);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthWhatIf, berth_what_if_clear)
+
+json_t *berth_what_if_plan(BerthWhatIf *what_if, const BerthPlanQuestion *question, GError **error);
+
+G_END_DECLS

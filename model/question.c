@@ -1,0 +1,63 @@
+/* Questions about placement, and the outer shape of their answers: POST /v1/plan and /v1/capacity. */
+#include "model/kinds.h"
+
+#define HOSTS_MAX 1000
+
+/* What both questions may assume. */
+#define ASSUMPTIONS(owner)                                                                         \
+    BERTH_FIELD(owner, without_hosts, STRINGS, .maximum = HOSTS_MAX,                               \
+                .doc = "Hosts that are thought away; what runs there is placed again."),           \
+        BERTH_FIELD(owner, add_hosts_like, STRINGS, .maximum = HOSTS_MAX,                          \
+                    .doc = "An empty host like each of these is added.")
+
+#define PLAN_QUESTION(member, kind, ...) BERTH_FIELD(BerthPlanQuestion, member, kind, __VA_ARGS__)
+
+static const BerthField plan_question_fields[] = {
+    PLAN_QUESTION(documents, JSON,
+                  .doc = "List of the objects to be written, in order; at most 1000."),
+    PLAN_QUESTION(project, STRING, .format = BERTH_FORMAT_NAME, .fallback_text = "default",
+                  .doc = "Project of documents that name none."),
+    ASSUMPTIONS(BerthPlanQuestion),
+};
+const BerthSchema berth_plan_question_schema =
+    BERTH_SCHEMA("PlanQuestion", BerthPlanQuestion, plan_question_fields,
+                 "What is to be written, and how the fleet is assumed to differ.");
+
+#define PLAN(member, kind, ...) BERTH_FIELD(BerthPlanAnswer, member, kind, __VA_ARGS__)
+
+static const BerthField plan_fields[] = {
+    PLAN(fits, BOOL, .doc = "Whether everything that is to run has a host."),
+    PLAN(revision, INT, .doc = "Revision of the fleet that was planned on."),
+    PLAN(steps, JSON,
+         .doc =
+             "In order: kind, project, name, outcome (created, changed, unchanged; moved, placed), "
+             "host, from, fits, placement as ':why' has it, changes."),
+    PLAN(hosts, JSON, .doc = "Hosts whose load would change: name, added, capacity, used."),
+};
+const BerthSchema berth_plan_schema =
+    BERTH_SCHEMA("Plan", BerthPlanAnswer, plan_fields, "What the writes would do.");
+
+#define CAPACITY_QUESTION(member, kind, ...)                                                       \
+    BERTH_FIELD(BerthCapacityQuestion, member, kind, __VA_ARGS__)
+
+static const BerthField capacity_question_fields[] = {
+    CAPACITY_QUESTION(like, JSON, .required = TRUE,
+                      .doc = "A Pod or VM as a document, or without spec: one that is there."),
+    CAPACITY_QUESTION(limit, INT, .fallback = 10000, .minimum = 1, .maximum = 10000,
+                      .doc = "Where counting stops."),
+    ASSUMPTIONS(BerthCapacityQuestion),
+};
+const BerthSchema berth_capacity_question_schema =
+    BERTH_SCHEMA("CapacityQuestion", BerthCapacityQuestion, capacity_question_fields,
+                 "Of what, and how the fleet is assumed to differ.");
+
+#define CAPACITY(member, kind, ...) BERTH_FIELD(BerthCapacityAnswer, member, kind, __VA_ARGS__)
+
+static const BerthField capacity_fields[] = {
+    CAPACITY(total, INT, .doc = "How many more would be placed."),
+    CAPACITY(limited, BOOL, .doc = "Whether counting stopped at the limit."),
+    CAPACITY(hosts, JSON, .doc = "Hosts that take some: name and count."),
+    CAPACITY(ends, JSON, .doc = "Why not one more, as ':why' has it; absent when limited."),
+};
+const BerthSchema berth_capacity_answer_schema =
+    BERTH_SCHEMA("CapacityAnswer", BerthCapacityAnswer, capacity_fields, "How many more fit.");
