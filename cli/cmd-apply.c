@@ -1,4 +1,4 @@
-/* apply, plan, edit: documents to objects. */
+/* apply, edit: documents to objects. */
 #include "cli/cmd.h"
 
 #include <errno.h>
@@ -84,37 +84,22 @@ apply_one(BerthSession *session, const json_t *document, Apply *apply, GError **
     return TRUE;
 }
 
-static json_t *
-read_all(const BerthArgs *args, GError **error)
-{
-    g_autoptr(json_t) all = json_array();
-    char *const *files = berth_args_list(args, "filename");
-    if (*files == NULL) {
-        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
-                           "berth apply -f FILE, or -f - for stdin", "no document was given");
-        return NULL;
-    }
-    for (; *files != NULL; files++) {
-        g_autoptr(json_t) some = berth_documents_read(*files, error);
-        if (some == NULL) {
-            return NULL;
-        }
-        json_array_extend(all, some);
-    }
-    return g_steal_pointer(&all);
-}
-
 /* Everything is read and has a path before anything is sent: a slip in the last document changes nothing. */
 static int
 run_apply(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    g_autoptr(json_t) documents = read_all(args, error);
+    g_autoptr(json_t) documents =
+        berth_documents_read_all(berth_args_list(args, "filename"), error);
     g_autoptr(json_t) answers = json_array();
     Apply apply = {berth_args_has(args, "dry-run"),
                    berth_wait_option(args, 0, BERTH_WAIT_DEFAULT_S), answers};
     gsize i;
     json_t *document;
-    if (documents == NULL) {
+    if (documents != NULL && json_array_size(documents) == 0) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
+                           "berth apply -f FILE, or -f - for stdin", "no document was given");
+    }
+    if (json_array_size(documents) == 0) {
         return BERTH_FAILED;
     }
     json_array_foreach (documents, i, document) {
@@ -132,138 +117,6 @@ run_apply(BerthSession *session, const BerthArgs *args, GError **error)
     if (berth_session_wants_value(session)) {
         berth_session_put_value(session, json_array_size(answers) == 1 ? json_array_get(answers, 0)
                                                                        : answers);
-    }
-    return BERTH_EXIT_OK;
-}
-
-/* ---- plan ---- */
-
-/* Prints the members that differ, as "path: before -> after". Returns how many. */
-static guint
-put_difference(const char *path, const json_t *before, const json_t *after)
-{
-    if (json_equal(before, after)) {
-        return 0;
-    }
-    if (json_is_array(before) && json_is_array(after)) {
-        guint differences = 0;
-        gsize size = MAX(json_array_size(before), json_array_size(after));
-        for (gsize i = 0; i < size; i++) {
-            g_autofree char *place = g_strdup_printf("%s[%zu]", path, i);
-            differences +=
-                put_difference(place, json_array_get(before, i), json_array_get(after, i));
-        }
-        return differences;
-    }
-    if (!json_is_object(before) || !json_is_object(after)) {
-        g_autofree char *one = before != NULL ? berth_json_format(before) : g_strdup("-");
-        g_autofree char *two = after != NULL ? berth_json_format(after) : g_strdup("-");
-        g_autofree char *line = g_strdup_printf("%s: %s -> %s", path, one, two);
-        g_autofree char *safe = berth_escape_text(line);
-        printf("    %s\n", safe);
-        return 1;
-    }
-    guint count = 0;
-    const char *key;
-    json_t *value;
-    json_object_foreach ((json_t *)after, key, value) {
-        g_autofree char *place = g_strdup_printf("%s.%s", path, key);
-        count += put_difference(place, json_object_get(before, key), value);
-    }
-    json_object_foreach ((json_t *)before, key, value) {
-        if (json_object_get(after, key) == NULL) {
-            g_autofree char *place = g_strdup_printf("%s.%s", path, key);
-            count += put_difference(place, value, NULL);
-        }
-    }
-    return count;
-}
-
-typedef struct {
-    json_t *answers;
-    GHashTable *new_projects; /* set of names that the plan would create */
-} Plan;
-
-static const char *
-project_of(BerthSession *session, const json_t *document)
-{
-    const char *project = json_string_value(berth_json_at(document, "/metadata/project"));
-    return project != NULL ? project : session->settings->project;
-}
-
-static void
-put_plan(BerthSession *session, const json_t *before, const json_t *after)
-{
-    const char *outcome = before == NULL ? "created" : outcome_of(before, after);
-    berth_session_say(session, "%s '%s' would be %s", berth_json_string(after, "kind"),
-                      berth_json_name(after), outcome);
-    const char *host = json_string_value(berth_json_at(after, "/status/host"));
-    if (host != NULL && before == NULL) {
-        berth_session_say(session, "    on host '%s'", host);
-    }
-    if (before != NULL) {
-        put_difference("labels", berth_json_at(before, "/metadata/labels"),
-                       berth_json_at(after, "/metadata/labels"));
-        put_difference("spec", json_object_get(before, "spec"), json_object_get(after, "spec"));
-    }
-}
-
-static gboolean
-plan_one(BerthSession *session, const json_t *document, Plan *plan, GError **error)
-{
-    g_autofree char *path = berth_document_path(session, document, error);
-    g_autoptr(json_t) before = NULL;
-    if (path == NULL) {
-        return FALSE;
-    }
-    if (strstr(path, "/projects/") != NULL &&
-        g_hash_table_contains(plan->new_projects, project_of(session, document))) {
-        /* The server can't be asked about an object of a project that is not there yet. */
-        json_array_append(plan->answers, (json_t *)document);
-        if (!berth_session_wants_value(session)) {
-            put_plan(session, NULL, document);
-        }
-        return TRUE;
-    }
-    if (!get_present(session, path, &before, error)) {
-        return FALSE;
-    }
-    g_autofree char *target = g_strconcat(path, "?dry_run=1", NULL);
-    const BerthRequestOptions options = {.body = document};
-    g_autoptr(BerthReply) reply =
-        berth_client_call(session->client, "PUT", target, &options, error);
-    if (reply == NULL) {
-        return FALSE;
-    }
-    json_array_append(plan->answers, reply->body);
-    if (before == NULL && berth_json_kind(document) == &berth_kind_project) {
-        g_hash_table_add(plan->new_projects, g_strdup(berth_json_name(document)));
-    }
-    if (!berth_session_wants_value(session)) {
-        put_plan(session, before, reply->body);
-    }
-    return TRUE;
-}
-
-static int
-run_plan(BerthSession *session, const BerthArgs *args, GError **error)
-{
-    g_autoptr(json_t) documents = read_all(args, error);
-    g_autoptr(json_t) answers = json_array();
-    g_autoptr(GHashTable) projects = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    Plan plan = {answers, projects};
-    gsize i;
-    json_t *document;
-    if (documents == NULL) {
-        return BERTH_FAILED;
-    }
-    json_array_foreach (documents, i, document) {
-        if (!plan_one(session, document, &plan, error)) {
-            return BERTH_FAILED;
-        }
-    }
-    if (berth_session_wants_value(session)) {
-        berth_session_put_value(session, answers);
     }
     return BERTH_EXIT_OK;
 }
@@ -378,11 +231,6 @@ static const BerthOption apply_options[] = {
     BERTH_WAIT_OPTION,
     {NULL},
 };
-static const BerthOption plan_options[] = {
-    {"filename", 'f', BERTH_OPTION_LIST, "FILE", "YAML or JSON; - is stdin", NULL,
-     BERTH_COMPLETE_FILE},
-    {NULL},
-};
 static const BerthArgument edit_arguments[] = {
     {"kind", "pod, vm, host …", .complete = BERTH_COMPLETE_KIND},
     {"name", "name of the object", .complete = BERTH_COMPLETE_OBJECT},
@@ -398,11 +246,6 @@ const BerthCommand berth_apply_commands[] = {
      .about = "Several documents in a file are divided by ---. All are read before the first is "
               "applied.",
      .example = "berth apply -f web.yaml --wait\nberth get pod web -o yaml | berth apply -f -"},
-    {.name = "plan",
-     .group = BERTH_GROUP_OBJECTS,
-     .doc = "what apply would change, and where new workloads would run",
-     .run = run_plan,
-     .options = plan_options},
     {.name = "edit",
      .group = BERTH_GROUP_OBJECTS,
      .doc = "change an object in the editor",

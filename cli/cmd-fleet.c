@@ -1,4 +1,4 @@
-/* The fleet: events, tasks, why, backup, version, raw. */
+/* The fleet: events, tasks, backup, version, raw. */
 #include "cli/cmd.h"
 
 #include <errno.h>
@@ -150,77 +150,6 @@ run_task_wait(BerthSession *session, const BerthArgs *args, GError **error)
     return BERTH_EXIT_OK;
 }
 
-/* ---- why ---- */
-
-static void
-put_reason(BerthSession *session, const json_t *why)
-{
-    const json_t *reason = json_object_get(why, "reason");
-    const char *host = berth_json_string(why, "host");
-    const char *message = berth_json_string(reason, "message");
-    const char *hint = berth_json_string(reason, "hint");
-    berth_session_say(session, "%s '%s' is %s%s%s", berth_json_string(why, "kind"),
-                      berth_json_string(why, "name"), berth_json_string(why, "phase"),
-                      host != NULL ? " on host " : "", host != NULL ? host : "");
-    if (message != NULL) {
-        berth_session_say(session, "reason: %s", message);
-    }
-    if (hint != NULL) {
-        berth_session_say(session, "hint: %s", hint);
-    }
-}
-
-/* Per host the rule that refused it, or what the choice was made by. */
-static void
-put_placement(BerthSession *session, const json_t *placement)
-{
-    static const BerthColumn refusals[] = {{"Host", "/host"},
-                                           {"Refused by", "/code"},
-                                           {"For", "/dimension"},
-                                           {"Needs", "/need"},
-                                           {"Has", "/have"},
-                                           {"Short by", "/short_by"},
-                                           {NULL}};
-    static const BerthColumn parts[] = {
-        {"Score part", "/code"}, {"Weight", "/weight"}, {"Score", "/score"}, {NULL}};
-    const char *summary = berth_json_string(placement, "summary");
-    if (summary != NULL) {
-        berth_session_say(session, "placement: %s", summary);
-    }
-    const json_t *refused = json_object_get(placement, "refusals");
-    const json_t *score = berth_json_at(placement, "/winner/parts");
-    if (json_array_size(refused) > 0) {
-        g_autofree char *text = berth_print_objects(refused, refusals, FALSE, session->now_us);
-        printf("\n%s", text);
-    }
-    if (json_array_size(score) > 0) {
-        g_autofree char *text = berth_print_objects(score, parts, FALSE, session->now_us);
-        printf("\n%s", text);
-    }
-}
-
-static int
-run_why(BerthSession *session, const BerthArgs *args, GError **error)
-{
-    g_autoptr(json_t) object =
-        berth_resolve_workload(session, NULL, berth_args_get(args, "domain"), error);
-    if (object == NULL) {
-        return BERTH_FAILED;
-    }
-    g_autofree char *path = berth_json_url(object, ":why");
-    g_autoptr(json_t) why = berth_client_get(session->client, path, error);
-    if (why == NULL) {
-        return BERTH_FAILED;
-    }
-    if (berth_session_wants_value(session)) {
-        berth_session_put_value(session, why);
-        return BERTH_EXIT_OK;
-    }
-    put_reason(session, why);
-    put_placement(session, json_object_get(why, "placement"));
-    return BERTH_EXIT_OK;
-}
-
 /* ---- backup ---- */
 
 /* Into a new file beside the target, which takes its name when it is complete. */
@@ -363,10 +292,6 @@ static const BerthArgument task_argument[] = {
     {"task", "name of the task", .complete = BERTH_COMPLETE_TASK},
     {NULL},
 };
-static const BerthArgument why_arguments[] = {
-    {"domain", "name, libvirt's name, or UUID", .complete = BERTH_COMPLETE_WORKLOAD},
-    {NULL},
-};
 static const BerthArgument backup_arguments[] = {
     {"file", "the file to write; - is stdout", .complete = BERTH_COMPLETE_FILE},
     {NULL},
@@ -415,11 +340,6 @@ const BerthCommand berth_fleet_commands[] = {
      .doc = "ask a task to stop",
      .run = run_task_cancel,
      .arguments = task_argument},
-    {.name = "why",
-     .group = BERTH_GROUP_FLEET,
-     .doc = "why a workload is where it is, or is not placed",
-     .run = run_why,
-     .arguments = why_arguments},
     {.name = "backup",
      .group = BERTH_GROUP_FLEET,
      .doc = "write all records of the daemon to a file",

@@ -8,7 +8,7 @@ G_BEGIN_DECLS
 extern const BerthCommand berth_workload_commands[], berth_run_commands[], berth_stream_commands[],
     berth_console_commands[], berth_image_commands[], berth_object_commands[],
     berth_apply_commands[], berth_host_commands[], berth_network_commands[], berth_vm_commands[],
-    berth_fleet_commands[], berth_shell_commands[];
+    berth_placement_commands[], berth_fleet_commands[], berth_shell_commands[];
 
 #define BERTH_WAIT_OPTION                                                                          \
     {                                                                                              \
@@ -20,6 +20,7 @@ extern const BerthCommand berth_workload_commands[], berth_run_commands[], berth
 #define BERTH_GROUP_IMAGES "Images"
 #define BERTH_GROUP_OBJECTS "Objects"
 #define BERTH_GROUP_HOSTS "Hosts and networks"
+#define BERTH_GROUP_PLACEMENT "Placement"
 #define BERTH_GROUP_FLEET "Fleet"
 #define BERTH_GROUP_SHELL "Shell"
 

@@ -105,6 +105,26 @@ berth_documents_read(const char *path, GError **error)
 }
 
 /**
+ * berth_documents_read_all:
+ * @paths: NULL-terminated
+ *
+ * Returns: (transfer full): the documents of all of them, as berth_documents_read() has them
+ */
+json_t *
+berth_documents_read_all(char *const *paths, GError **error)
+{
+    g_autoptr(json_t) all = json_array();
+    for (; *paths != NULL; paths++) {
+        g_autoptr(json_t) some = berth_documents_read(*paths, error);
+        if (some == NULL) {
+            return NULL;
+        }
+        json_array_extend(all, some);
+    }
+    return g_steal_pointer(&all);
+}
+
+/**
  * berth_document_path:
  *
  * Returns: (transfer full): where @document is PUT to. Errors: INVALID, with the place.

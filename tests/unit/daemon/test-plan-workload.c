@@ -18,7 +18,6 @@ running_pod(void)
         .host = BERTH_HOST_SIGHT_CLEAR,
         .staged = TRUE,
         .disks = TRUE,
-        .volumes = TRUE,
         .defined = TRUE,
         .state = BERTH_DOMAIN_RUNNING,
         .guest = BERTH_GUEST_READY,
@@ -165,9 +164,8 @@ test_delete_takes_domain_then_disks_then_record(void)
     sight.state = BERTH_DOMAIN_SHUTOFF;
     assert_step(&sight, BERTH_DO_UNDEFINE, BERTH_PHASE_DELETING);
     sight.defined = FALSE;
-    sight.disks = FALSE; /* one of two went already */
     assert_step(&sight, BERTH_DO_DELETE_DISKS, BERTH_PHASE_DELETING);
-    sight.volumes = FALSE;
+    sight.disks = FALSE;
     assert_step(&sight, BERTH_DO_REMOVE, BERTH_PHASE_DELETING);
 }
 

@@ -1,0 +1,437 @@
+/* Questions about placement: why, plan, capacity, fleet export. */
+#include "cli/cmd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "cli/document.h"
+#include "cli/escape.h"
+#include "cli/placement.h"
+#include "cli/resolve.h"
+#include "model/kinds.h"
+
+static void
+put_table(char *text)
+{
+    if (text != NULL) {
+        printf("\n%s", text);
+    }
+    g_free(text);
+}
+
+static void
+put_refusal(BerthSession *session, const json_t *placement)
+{
+    g_autofree char *fix = berth_placement_fix(placement);
+    put_table(berth_placement_refusals(placement, session->output == BERTH_OUTPUT_WIDE));
+    berth_session_say(session, "%s", fix);
+}
+
+/* ---- why ----------------------------------------------------------------------------------------- */
+
+static void
+put_why(BerthSession *session, const json_t *why)
+{
+    const json_t *placement = json_object_get(why, "placement");
+    const json_t *reason = json_object_get(why, "reason");
+    const char *host = berth_json_string(why, "host");
+    const char *message = berth_json_string(reason, "message");
+    const char *hint = berth_json_string(reason, "hint");
+    berth_session_say(session, "%s '%s' is %s%s%s", berth_json_string(why, "kind"),
+                      berth_json_string(why, "name"), berth_json_string(why, "phase"),
+                      host != NULL ? " on host " : "", host != NULL ? host : "");
+    gboolean refused = host == NULL && json_is_false(json_object_get(placement, "fits"));
+    if (message != NULL && !refused) {
+        berth_session_say(session, "%s%s%s%s", message, hint != NULL ? " (" : "",
+                          hint != NULL ? hint : "", hint != NULL ? ")" : "");
+    }
+    if (refused) {
+        put_refusal(session, placement);
+        return;
+    }
+    put_table(berth_placement_scores(placement));
+    if (host == NULL && placement != NULL) {
+        berth_session_say(session, "There is room for it: it %s.",
+                          berth_json_string(placement, "summary"));
+    }
+}
+
+static int
+run_why(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    g_autoptr(json_t) object =
+        berth_resolve_workload(session, NULL, berth_args_get(args, "domain"), error);
+    if (object == NULL) {
+        return BERTH_FAILED;
+    }
+    g_autofree char *path = berth_json_url(object, ":why");
+    g_autoptr(json_t) why = berth_client_get(session->client, path, error);
+    if (why == NULL) {
+        return BERTH_FAILED;
+    }
+    if (berth_session_wants_value(session)) {
+        berth_session_put_value(session, why);
+    } else {
+        put_why(session, why);
+    }
+    return BERTH_EXIT_OK;
+}
+
+/* ---- what the fleet is assumed to be --------------------------------------------------------------- */
+
+/* Adds --without-host and --add-host to @question. */
+static gboolean
+add_assumptions(const BerthArgs *args, json_t *question, GError **error)
+{
+    json_t *without = json_array(), *like = json_array();
+    json_object_set_new(question, "without_hosts", without);
+    json_object_set_new(question, "add_hosts_like", like);
+    for (char *const *host = berth_args_list(args, "without-host"); *host != NULL; host++) {
+        json_array_append_new(without, json_string(*host));
+    }
+    for (char *const *host = berth_args_list(args, "add-host"); *host != NULL; host++) {
+        if (!g_str_has_prefix(*host, "like=") || strlen(*host) == strlen("like=")) {
+            berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, "--add-host like=HOST",
+                               "'%s' does not say which host the new one is like", *host);
+            return FALSE;
+        }
+        json_array_append_new(like, json_string(*host + strlen("like=")));
+    }
+    return TRUE;
+}
+
+static json_t *
+ask(BerthSession *session, const char *path, const json_t *question, GError **error)
+{
+    const BerthRequestOptions options = {.body = question};
+    g_autoptr(BerthReply) reply = berth_client_call(session->client, "POST", path, &options, error);
+    return reply != NULL ? json_incref(reply->body) : NULL;
+}
+
+/* ---- plan ---------------------------------------------------------------------------------------- */
+
+/* "spec.vcpus: 1 -> 2" */
+static void
+put_changes(const json_t *changes)
+{
+    gsize i;
+    json_t *change;
+    json_array_foreach ((json_t *)changes, i, change) {
+        const json_t *before = json_object_get(change, "before");
+        const json_t *after = json_object_get(change, "after");
+        const char *path = berth_json_string(change, "path");
+        g_autofree char *name = g_strdelimit(g_strdup(path != NULL ? path + 1 : ""), "/", '.');
+        g_autofree char *one = json_is_null(before) ? g_strdup("-") : berth_json_format(before);
+        g_autofree char *two = json_is_null(after) ? g_strdup("-") : berth_json_format(after);
+        g_autofree char *line = g_strdup_printf("    %s: %s -> %s", name, one, two);
+        g_autofree char *safe = berth_escape_text(line);
+        printf("%s\n", safe);
+    }
+}
+
+static void
+add_row(BerthTable *table, const json_t *step)
+{
+    const json_t *fits = json_object_get(step, "fits");
+    const char *host = berth_json_string(step, "host"), *from = berth_json_string(step, "from");
+    g_autofree char *moved =
+        from != NULL ? g_strdup_printf("%s, was on %s", host != NULL ? host : "no room", from)
+                     : NULL;
+    const char *where = json_is_false(fits) ? "no room" : host;
+    const char *cells[] = {berth_json_string(step, "kind"), berth_json_string(step, "name"),
+                           berth_json_string(step, "outcome"), moved != NULL ? moved : where};
+    berth_table_add(table, cells);
+}
+
+static void
+put_steps(const json_t *steps)
+{
+    static const char *const titles[] = {"Kind", "Name", "Would be", "On host", NULL};
+    g_autoptr(BerthTable) table = berth_table_new(titles);
+    gsize i;
+    json_t *step;
+    json_array_foreach ((json_t *)steps, i, step) {
+        add_row(table, step);
+    }
+    g_autofree char *text = berth_table_format(table);
+    printf("%s", text);
+}
+
+/* Changes and refusals, each under the name of its object. */
+static void
+put_details(BerthSession *session, const json_t *steps)
+{
+    gsize i;
+    json_t *step;
+    json_array_foreach ((json_t *)steps, i, step) {
+        const json_t *changes = json_object_get(step, "changes");
+        gboolean refused = json_is_false(json_object_get(step, "fits"));
+        if (json_array_size(changes) == 0 && !refused) {
+            continue;
+        }
+        berth_session_say(session, "%s '%s'%s", berth_json_string(step, "kind"),
+                          berth_json_string(step, "name"), refused ? " has no room:" : ":");
+        put_changes(changes);
+        if (refused) {
+            put_refusal(session, json_object_get(step, "placement"));
+        }
+        printf("\n");
+    }
+}
+
+static void
+put_loads(const json_t *hosts)
+{
+    static const BerthColumn columns[] = {{"Host", "/name"},
+                                          {"vCPUs used", "/used/vcpus"},
+                                          {"of", "/capacity/vcpus"},
+                                          {"Memory used", "/used/memory_mib"},
+                                          {"of", "/capacity/memory_mib"},
+                                          {NULL}};
+    if (json_array_size(hosts) > 0) {
+        g_autofree char *text = berth_print_objects(hosts, columns, FALSE, 0);
+        printf("Hosts as they would be then:\n\n%s", text);
+    }
+}
+
+static int
+run_plan(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    g_autoptr(json_t) documents =
+        berth_documents_read_all(berth_args_list(args, "filename"), error);
+    if (documents == NULL) {
+        return BERTH_FAILED;
+    }
+    g_autoptr(json_t) question =
+        json_pack("{s:O, s:s}", "documents", documents, "project", session->settings->project);
+    if (!add_assumptions(args, question, error)) {
+        return BERTH_FAILED;
+    }
+    if (json_array_size(documents) == 0 && !berth_args_has(args, "without-host") &&
+        !berth_args_has(args, "add-host")) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
+                           "berth plan -f FILE, or berth plan --without-host HOST",
+                           "there is nothing to plan");
+        return BERTH_FAILED;
+    }
+    g_autoptr(json_t) plan = ask(session, "/v1/plan", question, error);
+    if (plan == NULL) {
+        return BERTH_FAILED;
+    }
+    if (berth_session_wants_value(session)) {
+        berth_session_put_value(session, plan);
+    } else {
+        put_steps(json_object_get(plan, "steps"));
+        put_details(session, json_object_get(plan, "steps"));
+        put_loads(json_object_get(plan, "hosts"));
+    }
+    return json_is_true(json_object_get(plan, "fits")) ? BERTH_EXIT_OK : BERTH_EXIT_REFUSED;
+}
+
+/* ---- capacity ------------------------------------------------------------------------------------ */
+
+/* "vcpus=2,memory_mib=512" and, for VMs, "kind=vm,disk_mib=4096": a document of that size. */
+static json_t *
+read_sizes(const char *text, GError **error)
+{
+    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+    g_autoptr(json_t) spec = json_object();
+    const char *kind = "Pod";
+    for (char **part = parts; *part != NULL; part++) {
+        char *equals = strchr(*part, '=');
+        gint64 number = 0;
+        if (equals != NULL) {
+            *equals = '\0';
+        }
+        if (equals != NULL && strcmp(*part, "kind") == 0) {
+            kind = g_ascii_strcasecmp(equals + 1, "vm") == 0 ? "VM" : "Pod";
+        } else if (equals == NULL ||
+                   !g_ascii_string_to_signed(equals + 1, 10, 0, G_MAXINT64, &number, NULL)) {
+            berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
+                               "--like vcpus=2,memory_mib=512 or --like kind=vm,disk_mib=4096",
+                               "'%s' is no size", *part);
+            return NULL;
+        } else {
+            json_object_set_new(spec, *part, json_integer(number));
+        }
+    }
+    if (strcmp(kind, "Pod") == 0) {
+        json_object_set_new(spec, "containers",
+                            json_pack("[{s:s, s:s}]", "name", "main", "image", "any"));
+    } else {
+        gint64 disk_mib = berth_json_integer(spec, "disk_mib", 1);
+        json_object_del(spec, "disk_mib");
+        json_object_set_new(
+            spec, "disks",
+            json_pack("[{s:s, s:I}]", "name", "root", "size_mib", (json_int_t)disk_mib));
+    }
+    return json_pack("{s:s, s:O}", "kind", kind, "spec", spec);
+}
+
+/* A file, sizes, or the name of a workload that is there. */
+static json_t *
+read_like(BerthSession *session, const char *like, GError **error)
+{
+    if (strchr(like, '=') != NULL) {
+        return read_sizes(like, error);
+    }
+    if (strcmp(like, "-") == 0 || strchr(like, '/') != NULL || strchr(like, '.') != NULL) {
+        g_autoptr(json_t) documents = berth_documents_read(like, error);
+        if (documents != NULL && json_array_size(documents) != 1) {
+            berth_error_set(error, BERTH_ERROR_INVALID, "'%s' has %zu documents; one is needed",
+                            like, json_array_size(documents));
+        }
+        return json_array_size(documents) == 1 ? json_incref(json_array_get(documents, 0)) : NULL;
+    }
+    g_autoptr(json_t) object = berth_resolve_workload(session, NULL, like, error);
+    const json_t *metadata = json_object_get(object, "metadata");
+    return object == NULL ? NULL
+                          : json_pack("{s:{s:s, s:s}}", "metadata", "name",
+                                      berth_json_string(metadata, "name"), "project",
+                                      berth_json_string(metadata, "project"));
+}
+
+static void
+put_capacity(BerthSession *session, const json_t *capacity)
+{
+    static const BerthColumn columns[] = {{"Host", "/name"}, {"More of them", "/count"}, {NULL}};
+    const json_t *hosts = json_object_get(capacity, "hosts");
+    const json_t *ends = json_object_get(capacity, "ends");
+    gint64 total = berth_json_integer(capacity, "total", 0);
+    gboolean limited = json_is_true(json_object_get(capacity, "limited"));
+    if (json_array_size(hosts) > 0) {
+        g_autofree char *text = berth_print_objects(hosts, columns, FALSE, 0);
+        printf("%s", text);
+    }
+    berth_session_say(session, "%s%" G_GINT64_FORMAT " more fit%s", limited ? "At least " : "",
+                      total, ends != NULL ? "; then:" : ".");
+    if (ends != NULL) {
+        put_refusal(session, ends);
+    }
+}
+
+static int
+run_capacity(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    const char *given = berth_args_get(args, "like");
+    if (given == NULL) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
+                           "--like vcpus=2,memory_mib=512, --like FILE, or --like NAME",
+                           "say of what");
+        return BERTH_FAILED;
+    }
+    g_autoptr(json_t) like = read_like(session, given, error);
+    g_autoptr(json_t) question = json_pack("{s:O?}", "like", like);
+    if (like == NULL || !add_assumptions(args, question, error)) {
+        return BERTH_FAILED;
+    }
+    g_autoptr(json_t) capacity = ask(session, "/v1/capacity", question, error);
+    if (capacity == NULL) {
+        return BERTH_FAILED;
+    }
+    if (berth_session_wants_value(session)) {
+        berth_session_put_value(session, capacity);
+    } else {
+        put_capacity(session, capacity);
+    }
+    return BERTH_EXIT_OK;
+}
+
+/* ---- fleet export -------------------------------------------------------------------------------- */
+
+static int
+run_fleet_export(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    const char *path = berth_args_get(args, "file");
+    g_auto(BerthFd) file = -1;
+    int fd = STDOUT_FILENO;
+    if (path != NULL && strcmp(path, "-") != 0) {
+        file = fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0) {
+            berth_error_set_errno(error, errno, "cannot write '%s'", path);
+            return BERTH_FAILED;
+        }
+    }
+    fflush(stdout);
+    return berth_client_download(session->client, "GET", "/v1/fleet", fd, NULL, NULL, error)
+               ? BERTH_EXIT_OK
+               : BERTH_FAILED;
+}
+
+/* ---- the table ----------------------------------------------------------------------------------- */
+
+#define ASSUMPTIONS                                                                                \
+    {"without-host",     0, BERTH_OPTION_LIST, "HOST", "as if the host were lost", NULL,           \
+     BERTH_COMPLETE_HOST},                                                                         \
+    {                                                                                              \
+        "add-host", 0, BERTH_OPTION_LIST, "like=HOST", "as if one more host like it were there"    \
+    }
+
+static const BerthArgument why_arguments[] = {
+    {"domain", "name, libvirt's name, or UUID", .complete = BERTH_COMPLETE_WORKLOAD},
+    {NULL},
+};
+static const BerthArgument export_arguments[] = {
+    {"file", "the file to write; without it, and for -, stdout", .optional = TRUE,
+     .complete = BERTH_COMPLETE_FILE},
+    {NULL},
+};
+static const BerthOption plan_options[] = {
+    {"filename", 'f', BERTH_OPTION_LIST, "FILE", "YAML or JSON; - is stdin", NULL,
+     BERTH_COMPLETE_FILE},
+    ASSUMPTIONS,
+    {NULL},
+};
+static const BerthOption capacity_options[] = {
+    {"like", 0, BERTH_OPTION_TEXT, "SPEC",
+     "of what: vcpus=2,memory_mib=512, a file, or a workload's name", NULL,
+     BERTH_COMPLETE_WORKLOAD},
+    ASSUMPTIONS,
+    {NULL},
+};
+
+const BerthCommand berth_placement_commands[] = {
+    {.name = "why",
+     .group = BERTH_GROUP_PLACEMENT,
+     .doc = "why a workload is where it is, or is not placed",
+     .run = run_why,
+     .arguments = why_arguments,
+     .about =
+         "For a workload without a host: what each host refuses it for, and the smallest change "
+         "that would let it fit. -o wide shows every host of a large fleet. For one that was "
+         "placed: the score's parts of its host and of the runner-up, as they were then."},
+    {.name = "plan",
+     .group = BERTH_GROUP_PLACEMENT,
+     .doc = "what apply would change, and where workloads would run",
+     .run = run_plan,
+     .options = plan_options,
+     .about = "Several documents are planned together, one after the other. With --without-host, "
+              "what runs there is placed elsewhere first; with --add-host, what waits for room. "
+              "Nothing is changed. Exits with 4 when something has no room.",
+     .example = "berth plan -f web.yaml\nberth plan --without-host h3\n"
+                "berth plan -f batch.yaml --add-host like=h1 --add-host like=h1"},
+    {.name = "capacity",
+     .group = BERTH_GROUP_PLACEMENT,
+     .doc = "how many more workloads of a kind fit",
+     .run = run_capacity,
+     .options = capacity_options,
+     .about =
+         "Names with a dot or a slash are files. Without kind=vm sizes are those of a pod; with it "
+         "disk_mib counts too.",
+     .example = "berth capacity --like vcpus=2,memory_mib=512\nberth capacity --like web\n"
+                "berth capacity --like vm.yaml --without-host h3"},
+    {.name = "fleet export",
+     .group = BERTH_GROUP_PLACEMENT,
+     .doc = "write the fleet as the scheduler sees it, for berth-sim replay",
+     .run = run_fleet_export,
+     .arguments = export_arguments,
+     .about = "Hosts, and workloads in the order of their placements, those gone since included. "
+              "Names of projects, groups and labels are in it, nothing of what runs inside.",
+     .example = "berth fleet export fleet.json"},
+    {NULL},
+};

@@ -1,0 +1,170 @@
+/* Placements as ":why", plan and capacity have them, for people. Pure: returns text, prints nothing. */
+#include "cli/placement.h"
+
+#include <string.h>
+
+#include "base/json.h"
+
+/* So many hosts are shown one by one; more are shown by reason, unless asked for. */
+#define HOSTS_SHOWN 16
+
+/* An amount with its unit; NULL for rules that are not about amounts. */
+static char *
+format_amount(const json_t *refusal, const char *member)
+{
+    const char *dimension = berth_json_string(refusal, "dimension");
+    gint64 amount = berth_json_integer(refusal, member, 0);
+    if (berth_json_integer(refusal, "need", 0) == 0 &&
+        berth_json_integer(refusal, "least_short_by", 0) == 0) {
+        return NULL;
+    }
+    if (dimension != NULL && g_str_has_suffix(dimension, "cpu_millis")) {
+        g_autofree char *number = amount % 1000 == 0
+                                      ? g_strdup_printf("%" G_GINT64_FORMAT, amount / 1000)
+                                      : g_strdup_printf("%.1f", (double)amount / 1000);
+        return g_strdup_printf("%s vCPU%s", number, amount == 1000 ? "" : "s");
+    }
+    if ((dimension != NULL && g_str_has_suffix(dimension, "memory_mib")) ||
+        g_strcmp0(berth_json_string(refusal, "code"), "disk") == 0) {
+        g_autofree char *size = berth_format_mib(ABS(amount));
+        return g_strdup_printf("%s%s", amount < 0 ? "-" : "", size);
+    }
+    return g_strdup_printf("%" G_GINT64_FORMAT, amount);
+}
+
+/* What a rule is about, when its code and units don't say it: a label, a network, a group. */
+static const char *
+subject_of(const json_t *refusal)
+{
+    const char *dimension = berth_json_string(refusal, "dimension");
+    gboolean is_unit = dimension != NULL && (g_str_has_suffix(dimension, "cpu_millis") ||
+                                             g_str_has_suffix(dimension, "memory_mib"));
+    return is_unit ? NULL : dimension;
+}
+
+static char *
+format_hosts(const json_t *refusals)
+{
+    static const char *const titles[] = {"Host", "Refused by", "About", "Needs",
+                                         "Has",  "Short by",   NULL};
+    g_autoptr(BerthTable) table = berth_table_new(titles);
+    gsize i;
+    json_t *refusal;
+    json_array_foreach ((json_t *)refusals, i, refusal) {
+        g_autofree char *need = format_amount(refusal, "need");
+        g_autofree char *have = format_amount(refusal, "have");
+        g_autofree char *short_by = format_amount(refusal, "short_by");
+        const char *cells[] = {berth_json_string(refusal, "host"),
+                               berth_json_string(refusal, "code"),
+                               subject_of(refusal),
+                               need,
+                               have,
+                               short_by};
+        berth_table_add(table, cells);
+    }
+    return berth_table_format(table);
+}
+
+static char *
+format_groups(const json_t *groups)
+{
+    static const char *const titles[] = {"Hosts",   "Refused by", "About", "Short by at least",
+                                         "Nearest", NULL};
+    g_autoptr(BerthTable) table = berth_table_new(titles);
+    gsize i;
+    json_t *group;
+    json_array_foreach ((json_t *)groups, i, group) {
+        g_autofree char *hosts =
+            g_strdup_printf("%" G_GINT64_FORMAT, berth_json_integer(group, "hosts", 0));
+        g_autofree char *short_by = format_amount(group, "least_short_by");
+        const char *cells[] = {hosts, berth_json_string(group, "code"), subject_of(group), short_by,
+                               berth_json_string(group, "nearest")};
+        berth_table_add(table, cells);
+    }
+    return berth_table_format(table);
+}
+
+/**
+ * berth_placement_refusals:
+ * @wide: every host, however many there are
+ *
+ * Returns: (transfer full) (nullable): a table of the hosts that refuse, or of their reasons when they are
+ * many; NULL when none does
+ */
+char *
+berth_placement_refusals(const json_t *placement, gboolean wide)
+{
+    const json_t *refusals = json_object_get(placement, "refusals");
+    const json_t *groups = json_object_get(placement, "groups");
+    gsize count = json_array_size(refusals);
+    if (count > 0 && (wide || count <= HOSTS_SHOWN)) {
+        return format_hosts(refusals);
+    }
+    return json_array_size(groups) > 0 ? format_groups(groups) : NULL;
+}
+
+static char *
+format_part(const json_t *scored, gsize index)
+{
+    const json_t *part = json_array_get(json_object_get(scored, "parts"), index);
+    return part == NULL
+               ? NULL
+               : g_strdup_printf("%" G_GINT64_FORMAT, berth_json_integer(part, "score", 0));
+}
+
+static char *
+format_total(const json_t *scored)
+{
+    return scored == NULL
+               ? NULL
+               : g_strdup_printf("%" G_GINT64_FORMAT, berth_json_integer(scored, "score", 0));
+}
+
+/**
+ * berth_placement_scores:
+ *
+ * Returns: (transfer full) (nullable): a table of the score's parts of the chosen host and of the runner-up;
+ * NULL when the placement has none
+ */
+char *
+berth_placement_scores(const json_t *placement)
+{
+    const json_t *winner = json_object_get(placement, "winner");
+    const json_t *second = json_object_get(placement, "runner_up");
+    const json_t *parts = json_object_get(winner, "parts");
+    if (json_array_size(parts) == 0) {
+        return NULL;
+    }
+    const char *titles[] = {"Score (of 1000)", "Weight", berth_json_string(winner, "host"),
+                            second != NULL ? berth_json_string(second, "host") : "(no other)",
+                            NULL};
+    g_autoptr(BerthTable) table = berth_table_new(titles);
+    gsize i;
+    json_t *part;
+    json_array_foreach ((json_t *)parts, i, part) {
+        g_autofree char *weight =
+            g_strdup_printf("%" G_GINT64_FORMAT, berth_json_integer(part, "weight", 0));
+        g_autofree char *one = format_part(winner, i);
+        g_autofree char *two = format_part(second, i);
+        const char *cells[] = {berth_json_string(part, "code"), weight, one, two};
+        berth_table_add(table, cells);
+    }
+    g_autofree char *one = format_total(winner);
+    g_autofree char *two = format_total(second);
+    const char *cells[] = {"rank (of 65535)", "", one, two};
+    berth_table_add(table, cells);
+    return berth_table_format(table);
+}
+
+/**
+ * berth_placement_fix:
+ *
+ * Returns: (transfer full): the smallest change as a sentence
+ */
+char *
+berth_placement_fix(const json_t *placement)
+{
+    const char *text = json_string_value(berth_json_at(placement, "/fix/text"));
+    return text != NULL ? g_strdup_printf("It %s.", text)
+                        : g_strdup("No single change would let it fit.");
+}
