@@ -8,6 +8,8 @@
 
 #include "sched/wide.h"
 
+/* Vectors are passed between functions that are all inlined, so no ABI is concerned. */
+#pragma GCC diagnostic ignored "-Wpsabi"
 #define INLINE static inline __attribute__((always_inline))
 
 /* A group of lanes, anywhere in an array. */
@@ -15,6 +17,7 @@ typedef double Lanes
     __attribute__((vector_size(BERTH_MIX_LANES * sizeof(double)), aligned(8), may_alias));
 typedef gint64 Mask
     __attribute__((vector_size(BERTH_MIX_LANES * sizeof(gint64)), aligned(8), may_alias));
+typedef gint32 Whole __attribute__((vector_size(BERTH_MIX_LANES * sizeof(gint32))));
 
 /**
  * berth_room_read:
@@ -119,79 +122,105 @@ berth_room_place(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *pla
     }
 }
 
-/* How many of each kind fit in the host as a whole. */
+INLINE Lanes
+lesser(Lanes a, Lanes b)
+{
+    Mask less = a < b;
+    return (Lanes)(((Mask)a & less) | ((Mask)b & ~less));
+}
+
+INLINE Lanes
+greater(Lanes a, Lanes b)
+{
+    Mask more = a > b;
+    return (Lanes)(((Mask)a & more) | ((Mask)b & ~more));
+}
+
+/* Whole ones: in something as small as a cell the last fraction is no use to anybody. */
+INLINE Lanes
+whole(Lanes n)
+{
+    return __builtin_convertvector(__builtin_convertvector(n, Whole), Lanes);
+}
+
+/* How many of the kinds at @t so much CPU and memory is enough for. */
+INLINE Lanes
+count_amounts(const BerthMix *mix, guint t, double cpu, double mem)
+{
+    return lesser(cpu * *(const Lanes *)&mix->per_cpu[t], mem * *(const Lanes *)&mix->per_mem[t]);
+}
+
+/* How many fit in single cells, or halves in pairs of different cells. */
+INLINE Lanes
+count_in_cells(const BerthMix *mix, const BerthRoom *room, guint t, guint n_cells,
+               gboolean in_pairs)
+{
+    Lanes sum = {0}, most = {0};
+    for (guint c = 0; c < n_cells; c++) {
+        Lanes n = whole(
+            count_amounts(mix, t, MAX(0, room->cell_cpu[c]), MAX(0, room->cell_mem[c])) + 1e-6);
+        sum += n;
+        most = in_pairs ? greater(n, most) : most;
+    }
+    return in_pairs ? lesser(sum - most, whole(sum / 2)) : sum;
+}
+
+/* How many of the kinds with devices fit: by devices, CPU and memory together; less than one is none. */
+INLINE Lanes
+count_devices(const BerthMix *mix, const BerthRoom *room, guint t, double cpu, double mem)
+{
+    Lanes slots = {0}, host = count_amounts(mix, t, cpu, mem);
+    for (guint k = 0; k < room->n_slots; k++) {
+        double left = room->free[k];
+        Lanes n = (left * *(const Lanes *)&mix->slices[t] + *(const Lanes *)&mix->whole[t]) *
+                  room->same[k];
+        Mask enough = *(const Lanes *)&mix->millis[t] <= left;
+        Mask refused = (*(const Mask *)&mix->families[t] & (gint64)room->family[k]) == 0;
+        slots += (Lanes)((Mask)n & enough & ~refused);
+    }
+    return (Lanes)((Mask)lesser(slots, host) & (slots >= 0.9999) & (host >= 1.0));
+}
+
+/* What is done with the counts of a group of lanes: they are kept, or what they are worth added up. */
 INLINE void
-count_hostwide(const BerthMix *mix, const BerthRoom *room, guint first, guint end, double *counts)
+take_counts(const BerthMix *mix, guint t, Lanes n, double *counts, Lanes *worth)
+{
+    if (counts != NULL) {
+        *(Lanes *)&counts[t] = n;
+    } else {
+        *worth += n * *(const Lanes *)&mix->value[t];
+    }
+}
+
+INLINE void
+count_all_in_cells(const BerthMix *mix, const BerthRoom *room, guint n_cells, double *counts,
+                   Lanes *worth)
+{
+    for (guint t = mix->first_one; t < mix->first_two; t += BERTH_MIX_LANES) {
+        take_counts(mix, t, count_in_cells(mix, room, t, n_cells, FALSE), counts, worth);
+    }
+    for (guint t = mix->first_two; t < mix->n_plain; t += BERTH_MIX_LANES) {
+        take_counts(mix, t, count_in_cells(mix, room, t, n_cells, TRUE), counts, worth);
+    }
+}
+
+/* Goes over the typical kinds by sections. One of @counts and @worth is wanted. */
+INLINE void
+count_room(const BerthMix *mix, const BerthRoom *room, double *counts, Lanes *worth)
 {
     double cpu = MAX(0, room->cpu), mem = MAX(0, room->mem);
-    for (guint t = first; t < end; t++) {
-        double by_cpu = cpu * mix->per_cpu[t], by_mem = mem * mix->per_mem[t];
-        counts[t] = by_cpu < by_mem ? by_cpu : by_mem;
+    for (guint t = 0; t < mix->first_one; t += BERTH_MIX_LANES) {
+        take_counts(mix, t, count_amounts(mix, t, cpu, mem), counts, worth);
     }
-}
-
-/* How many of each kind fit in single cells, or halves in pairs of different cells. Whole ones: in
- * something as small as a cell the last fraction is no use to anybody. */
-INLINE void
-count_in_cells(const BerthMix *mix, const BerthRoom *room, double *counts)
-{
-    guint first = mix->first_one, end = mix->n_plain;
-    double most[BERTH_MIX_TYPICAL_MAX];
-    for (guint t = first; t < end; t++) {
-        counts[t] = most[t] = 0;
-    }
-    for (guint c = 0; c < room->n_cells; c++) {
-        double cpu = MAX(0, room->cell_cpu[c]), mem = MAX(0, room->cell_mem[c]);
-        for (guint t = first; t < end; t++) {
-            double by_cpu = cpu * mix->per_cpu[t], by_mem = mem * mix->per_mem[t];
-            double n = (double)(gint32)((by_cpu < by_mem ? by_cpu : by_mem) + 1e-6);
-            counts[t] += n;
-            most[t] = n > most[t] ? n : most[t];
-        }
-    }
-    for (guint t = mix->first_two; t < end; t++) {
-        double others = counts[t] - most[t], half = (double)(gint32)(counts[t] / 2);
-        counts[t] = others < half ? others : half;
-    }
-}
-
-/* How many of each kind with devices fit: by devices, CPU and memory together; less than one is none. */
-INLINE void
-count_devices(const BerthMix *mix, const BerthRoom *room, double *counts)
-{
-    double slots[BERTH_MIX_TYPICAL_MAX];
-    guint first = mix->n_plain, end = mix->n;
-    for (guint t = first; t < end; t++) {
-        slots[t] = 0;
-    }
-    for (guint k = 0; k < room->n_slots; k++) {
-        double left = room->free[k], same = room->same[k];
-        gint64 family = room->family[k];
-        for (guint t = first; t < end; t += BERTH_MIX_LANES) {
-            Lanes n =
-                (left * *(const Lanes *)&mix->slices[t] + *(const Lanes *)&mix->whole[t]) * same;
-            Mask enough = *(const Lanes *)&mix->millis[t] <= left;
-            Mask allowed = (*(const Mask *)&mix->families[t] & family) != 0;
-            *(Lanes *)&slots[t] += (Lanes)((Mask)n & enough & allowed);
-        }
-    }
-    count_hostwide(mix, room, first, end, counts);
-    for (guint t = first; t < end; t++) {
-        double n = slots[t] < counts[t] ? slots[t] : counts[t];
-        n = slots[t] >= 0.9999 ? n : 0.0;
-        counts[t] = counts[t] >= 1.0 ? n : 0.0;
-    }
-}
-
-INLINE void
-count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
-{
-    count_hostwide(mix, room, 0, mix->first_one, counts);
-    count_in_cells(mix, room, counts);
-    if (room->n_slots > 0) {
-        count_devices(mix, room, counts);
+    if (room->n_cells == 2) { /* the usual number, unrolled */
+        count_all_in_cells(mix, room, 2, counts, worth);
     } else {
-        memset(counts + mix->n_plain, 0, (mix->n - mix->n_plain) * sizeof(double));
+        count_all_in_cells(mix, room, room->n_cells, counts, worth);
+    }
+    for (guint t = mix->n_plain; t < mix->n; t += BERTH_MIX_LANES) {
+        Lanes n = {0};
+        n = room->n_slots > 0 ? count_devices(mix, room, t, cpu, mem) : n;
+        take_counts(mix, t, n, counts, worth);
     }
 }
 
@@ -202,7 +231,7 @@ count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
 BERTH_WIDE void
 berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
 {
-    count_room(mix, room, counts);
+    count_room(mix, room, counts, NULL);
 }
 
 /**
@@ -213,14 +242,8 @@ berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
 BERTH_WIDE double
 berth_room_value(const BerthMix *mix, const BerthRoom *room)
 {
-    double counts[BERTH_MIX_TYPICAL_MAX];
-    double worth[BERTH_MIX_LANES] = {0};
-    count_room(mix, room, counts);
-    for (guint t = 0; t < mix->n; t += BERTH_MIX_LANES) {
-        for (guint lane = 0; lane < BERTH_MIX_LANES; lane++) {
-            worth[lane] += counts[t + lane] * mix->value[t + lane];
-        }
-    }
+    Lanes worth = {0};
+    count_room(mix, room, NULL, &worth);
     double slices = 0;
     for (guint k = 0; k < room->n_slots; k++) {
         slices += room->same[k] * mix->slice_worth[(guint)room->free[k] / BERTH_MIX_SLICE_STEP];
