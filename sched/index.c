@@ -158,12 +158,16 @@ block_count(const BerthIndex *index)
     return round_up(index->room / BLOCK, BLOCK);
 }
 
+/* The block's best has gone: finds the next, and the same above when that was the best there too. */
 static void
-raise_block(Class *class, guint32 block)
+lower_block(Class *class, guint32 block)
 {
-    class->blocks[block] = maximum(class->ranks + block * BLOCK, BLOCK);
+    guint16 old = class->blocks[block];
     guint32 top = block / BLOCK;
-    class->tops[top] = maximum(class->blocks + top * BLOCK, BLOCK);
+    class->blocks[block] = maximum(class->ranks + block * BLOCK, BLOCK);
+    if (class->blocks[block] != old && class->tops[top] == old) {
+        class->tops[top] = maximum(class->blocks + top * BLOCK, BLOCK);
+    }
 }
 
 static void
@@ -179,7 +183,7 @@ set_rank(Class *class, guint32 host, guint16 rank)
         class->blocks[block] = rank;
         class->tops[top] = MAX(class->tops[top], rank);
     } else if (old == class->blocks[block]) {
-        raise_block(class, block);
+        lower_block(class, block);
     }
 }
 
