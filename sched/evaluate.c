@@ -170,7 +170,7 @@ choose_way(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPlacem
             BerthPlacement *way = &choice.ways[choice.n++];
             *way = (BerthPlacement){.host = host, .n_devices = n_devices};
             memcpy(way->cells, pairs[p].cells, sizeof(way->cells));
-            memcpy(way->devices, sets[d].slots, n_devices);
+            memcpy(way->devices, sets[d].slots, sizeof(way->devices));
             if (choice.n == WAYS_MAX) {
                 score_portion(&choice, ask, plan, host);
             }

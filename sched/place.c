@@ -204,7 +204,7 @@ add_slices(const BerthAsk *ask, guint32 host, BerthDeviceSet *sets)
             seen = other->used == slots[i].used && other->model == slots[i].model;
         }
         if (!seen) {
-            sets[n++].slots[0] = i;
+            sets[n++] = (BerthDeviceSet){{i}};
         }
     }
     return n;
@@ -236,6 +236,7 @@ add_whole(const BerthAsk *ask, guint32 host, BerthDeviceSet *set)
 {
     guint at[BERTH_DEVICES_MAX + 1] = {0};
     guint taken = 0;
+    *set = (BerthDeviceSet){{0}};
     for (guint need = 0; need < ask->request->n_devices; need++) {
         at[need + 1] = at[need] + ask->request->devices[need].count;
     }
@@ -262,7 +263,7 @@ add_whole(const BerthAsk *ask, guint32 host, BerthDeviceSet *set)
 
 /**
  * berth_place_devices:
- * @sets: (out): room for BERTH_PLACE_DEVICES_MAX
+ * @sets: (out): room for BERTH_PLACE_DEVICES_MAX; slots that are not asked for are 0
  *
  * Returns: how many choices of devices there are; 0 when they don't suffice
  */
@@ -272,6 +273,7 @@ berth_place_devices(const BerthAsk *ask, guint32 host, BerthDeviceSet *sets)
     const BerthRequest *r = ask->request;
     guint n = berth_place_device_count(ask);
     if (n == 0) {
+        sets[0] = (BerthDeviceSet){{0}};
         return 1;
     }
     if (n > BERTH_DEVICES_MAX || r->n_devices > BERTH_DEVICES_MAX) {
