@@ -75,7 +75,8 @@ write_capacity(BerthFleetLedger *copy, LedgerAsk *ask, guint total, guint limit,
     if (total < limit) {
         g_autoptr(BerthExplanation) e =
             berth_explain(copy->snapshot, &ask->request, berth_policy_default());
-        json_object_set_new(json, "ends", berth_explain_to_json(copy->snapshot, e));
+        json_object_set_new(json, "ends",
+                            berth_explain_to_json(copy->snapshot, e, LEDGER_TOLD_HOSTS_MAX));
     }
     return json;
 }

@@ -7,6 +7,9 @@
 
 G_BEGIN_DECLS
 
+/* Questions are answered with each host's refusal up to so many; of more only with the groups. */
+#define LEDGER_TOLD_HOSTS_MAX 1000
+
 struct BerthFleetLedger {
     BerthSnapshot *snapshot; /* owned */
     gint64 overcommit_cpu_percent, overcommit_memory_percent;

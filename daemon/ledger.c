@@ -215,15 +215,11 @@ explain(BerthFleetLedger *ledger, LedgerAsk *ask)
     return berth_explain(ledger->snapshot, &ask->request, berth_policy_default());
 }
 
-/* What is recorded with the workload: without the hosts' refusals when they are many. */
+/* What is recorded with the workload. */
 static json_t *
-brief(BerthFleetLedger *ledger, const BerthExplanation *explanation)
+brief_json(BerthFleetLedger *ledger, const BerthExplanation *explanation)
 {
-    json_t *json = berth_explain_to_json(ledger->snapshot, explanation);
-    if (json_array_size(json_object_get(json, "refusals")) > RECORDED_HOSTS_MAX) {
-        json_object_del(json, "refusals");
-    }
-    return json;
+    return berth_explain_to_json(ledger->snapshot, explanation, RECORDED_HOSTS_MAX);
 }
 
 static gboolean
@@ -231,7 +227,7 @@ refuse(BerthFleetLedger *ledger, LedgerAsk *ask, json_t **why, GError **error)
 {
     g_autoptr(BerthExplanation) explanation = explain(ledger, ask);
     g_autofree char *summary = berth_explanation_summary(ledger->snapshot, explanation);
-    *why = brief(ledger, explanation);
+    *why = brief_json(ledger, explanation);
     berth_error_set_at(error, BERTH_ERROR_EXHAUSTED, NULL,
                        "see 'berth why NAME', or 'berth host list' for what is free", "%s",
                        summary);
@@ -267,7 +263,7 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, gint64
     g_autoptr(BerthExplanation) explanation =
         berth_snapshot_host_count(ledger->snapshot) <= EXPLAINED_HOSTS_MAX ? explain(ledger, &ask)
                                                                            : NULL;
-    *why = explanation != NULL ? brief(ledger, explanation) : json_object();
+    *why = explanation != NULL ? brief_json(ledger, explanation) : json_object();
     berth_snapshot_charge(ledger->snapshot, &ask.request, &decision.placement);
     const char *name = berth_snapshot_host_name(ledger->snapshot, decision.placement.host);
     ledger_book_add(ledger->book, &ask.request, name, ++ledger->decisions);
@@ -340,7 +336,7 @@ berth_ledger_explain(BerthFleetLedger *ledger, const BerthObject *workload, gint
     ledger_ask_fill(&ask, ledger, workload, disk_mib, image);
     g_autoptr(BerthExplanation) explanation =
         berth_explain(ledger->snapshot, &ask.request, berth_policy_default());
-    return berth_explain_to_json(ledger->snapshot, explanation);
+    return berth_explain_to_json(ledger->snapshot, explanation, LEDGER_TOLD_HOSTS_MAX);
 }
 
 /**

@@ -176,17 +176,20 @@ scored_to_json(const BerthSnapshot *snapshot, const BerthScored *scored)
 
 /**
  * berth_explain_to_json:
+ * @refusals_max: when more hosts refused, only their groups are told
  *
  * Returns: (transfer full): {fits, summary, groups, refusals, fix} or {fits, summary, winner,
  * runner_up, refusals}
  */
 json_t *
-berth_explain_to_json(const BerthSnapshot *snapshot, const BerthExplanation *e)
+berth_explain_to_json(const BerthSnapshot *snapshot, const BerthExplanation *e, guint refusals_max)
 {
     g_autofree char *summary = berth_explanation_summary(snapshot, e);
-    json_t *json =
-        json_pack("{s:b, s:s, s:o, s:o}", "fits", e->fits, "summary", summary, "groups",
-                  groups_to_json(snapshot, e), "refusals", refusals_to_json(snapshot, e));
+    json_t *json = json_pack("{s:b, s:s, s:o}", "fits", e->fits, "summary", summary, "groups",
+                             groups_to_json(snapshot, e));
+    if (e->refusals->len <= refusals_max) {
+        json_object_set_new(json, "refusals", refusals_to_json(snapshot, e));
+    }
     if (e->fits) {
         json_object_set_new(json, "winner", scored_to_json(snapshot, &e->winner));
         if (e->runner_up.host != BERTH_HOST_NONE) {

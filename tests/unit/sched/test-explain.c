@@ -105,7 +105,7 @@ test_shows_winner_and_runner_up(void)
     g_assert_cmpstr(e->winner.parts[0].code, ==, "image");
     g_assert_cmpint(e->winner.parts[0].score, ==, 1000);
     g_assert_cmpint(e->runner_up.parts[0].score, ==, 0);
-    g_autoptr(json_t) json = berth_explain_to_json(s, e);
+    g_autoptr(json_t) json = berth_explain_to_json(s, e, 1);
     g_assert_cmpstr(json_string_value(json_object_get(json_object_get(json, "winner"), "host")), ==,
                     "h2");
 }
@@ -117,7 +117,7 @@ test_json_has_every_host_and_the_fix(void)
     fixture_add(s, "h1");
     BerthRequest r = {.cpu_millis = 1000, .memory_mib = 16385};
     g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
-    g_autoptr(json_t) json = berth_explain_to_json(s, e);
+    g_autoptr(json_t) json = berth_explain_to_json(s, e, 1);
     g_assert_true(json_is_false(json_object_get(json, "fits")));
     const json_t *first = json_array_get(json_object_get(json, "refusals"), 0);
     g_assert_cmpstr(json_string_value(json_object_get(first, "host")), ==, "h1");
