@@ -223,7 +223,7 @@ put_host(BerthSession *session, const json_t *host)
     add_amount(facts, "Used", host, "used");
     add_amount(facts, "Free", host, "free");
     const json_t *status = json_object_get(host, "status");
-    berth_facts_add(facts, "Guests", "%" G_GINT64_FORMAT " pods, %" G_GINT64_FORMAT " VMs",
+    berth_facts_add(facts, "Guests", "Pods %" G_GINT64_FORMAT ", VMs %" G_GINT64_FORMAT,
                     berth_json_integer(status, "pods", 0), berth_json_integer(status, "vms", 0));
     g_autofree char *text = berth_facts_format(facts);
     berth_session_put(session, text);

@@ -331,7 +331,7 @@ put_dominfo(BerthSession *session, const json_t *object)
     berth_facts_add(facts, "State", "%s", state);
     berth_facts_add(facts, "CPU(s)", "%" G_GINT64_FORMAT, berth_json_integer(spec, "vcpus", 1));
     berth_facts_add(facts, "Max memory", "%" G_GINT64_FORMAT " KiB", memory_kib);
-    berth_facts_add(facts, "Used memory", "%" G_GINT64_FORMAT " KiB",
+    berth_facts_add(facts, "Charged memory", "%" G_GINT64_FORMAT " KiB",
                     1024 * berth_json_integer(status, "used_memory_mib", 0));
     berth_facts_add(facts, "Persistent", "yes");
     add_text(facts, "Kind", object, "/kind");

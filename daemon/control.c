@@ -19,17 +19,26 @@ berth_status_set_text(json_t *status, const char *key, const char *text)
     }
 }
 
-/** Sets status.reason; a NULL @code removes it. */
+/**
+ * berth_status_set_reason:
+ * @name: the object's name, which stands for NAME in @hint, so that the hint can be typed as it is
+ * @code: (nullable): NULL removes the reason
+ *
+ * Sets status.reason.
+ */
 void
-berth_status_set_reason(json_t *status, const char *code, const char *message, const char *hint)
+berth_status_set_reason(json_t *status, const char *name, const char *code, const char *message,
+                        const char *hint)
 {
     if (code == NULL) {
         json_object_del(status, "reason");
         return;
     }
-    json_object_set_new(
-        status, "reason",
-        json_pack("{s:s, s:s*, s:s*}", "code", code, "message", message, "hint", hint));
+    g_autoptr(GString) text = g_string_new(hint);
+    g_string_replace(text, "NAME", name, 0);
+    json_object_set_new(status, "reason",
+                        json_pack("{s:s, s:s*, s:s*}", "code", code, "message", message, "hint",
+                                  hint == NULL ? NULL : text->str));
 }
 
 /** Returns: (transfer full): the wall time as objects carry it. */

@@ -45,6 +45,9 @@ void berth_host_controller_free(BerthHostController *controller);
 void berth_host_controller_host_seen(BerthHostController *controller, BerthFleetHost *host);
 void berth_host_controller_domain_seen(BerthHostController *controller, BerthFleetHost *host,
                                        const char *uuid);
+void berth_host_controller_listed(BerthHostController *controller, BerthFleetHost *host);
+/* The preparations under way, which end with the controller, and their probes. */
+GPtrArray *berth_host_controller_preparations(BerthHostController *controller);
 /* Ledger or counts of the host changed: record its status soon. */
 void berth_host_controller_touch(BerthHostController *controller, const char *name);
 /* Whether @host may get workloads now, as far as its connection and preparation go. */
@@ -56,6 +59,8 @@ void berth_host_controller_proved(BerthHostController *controller, const char *n
 /* End of a prepare: told once on the main loop. */
 typedef void (*BerthPrepareDone)(const GError *error, gpointer user_data);
 typedef void (*BerthPrepareStep)(const char *step, int percent, gpointer user_data);
+void berth_host_prepare_free(gpointer preparation);
+const char *berth_host_prepare_probe(gconstpointer preparation);
 void berth_host_prepare(BerthControl *control, const char *name, BerthPrepareStep step,
                         BerthPrepareDone done, gpointer user_data);
 
@@ -95,8 +100,8 @@ void berth_task_controller_free(BerthTaskController *controller);
 /* ---- helpers on status JSON ---- */
 json_t *berth_status_copy(const BerthObject *object);
 void berth_status_set_text(json_t *status, const char *key, const char *text);
-void berth_status_set_reason(json_t *status, const char *code, const char *message,
-                             const char *hint);
+void berth_status_set_reason(json_t *status, const char *name, const char *code,
+                             const char *message, const char *hint);
 char *berth_control_now(BerthControl *control);
 
 G_END_DECLS

@@ -18,6 +18,7 @@ struct BerthHostController {
     /* Host name -> json_t*, what a preparation proved. Every record made in this life of the daemon holds
      * it, so a record that was begun before the proof was stored cannot take it back. */
     GHashTable *proofs;
+    GPtrArray *preparations; /* under way; owned */
 };
 
 /* ---- what a host has, as JSON ---------------------------------------------------------------- */
@@ -172,16 +173,15 @@ write_phase(BerthFleetHost *host, gboolean prepared, gboolean seen, json_t *stat
     if (!host->connected) {
         gboolean before = host->inventory != NULL || seen;
         berth_status_set_text(status, "phase", before ? "Unreachable" : "Connecting");
-        berth_status_set_reason(status, "unreachable",
+        berth_status_set_reason(status, host->name, "unreachable",
                                 host->why != NULL ? host->why : "not connected yet",
                                 "check that libvirtd runs there and that the URI is right");
         return;
     }
     berth_status_set_text(status, "phase", prepared ? "Ready" : "Unprepared");
-    g_autofree char *hint = g_strdup_printf("berth host prepare %s", host->name);
-    berth_status_set_reason(status, prepared ? NULL : "unprepared",
-                            prepared ? NULL : "the host has no guest OS and pool of Berth yet",
-                            prepared ? NULL : hint);
+    berth_status_set_reason(status, host->name, prepared ? NULL : "unprepared",
+                            "the host has no guest OS and pool of Berth yet",
+                            "berth host prepare NAME");
 }
 
 static void
@@ -221,7 +221,7 @@ write_condition(BerthHostController *controller, const BerthObject *host, json_t
                                   message == NULL, "reason", reason, "message", message, "since",
                                   same ? berth_json_string(before, "since") : now));
     if (refused != NULL) {
-        berth_status_set_reason(status, reason, message, "berth host show NAME");
+        berth_status_set_reason(status, host->name, reason, message, "berth host show NAME");
     }
 }
 
@@ -415,12 +415,18 @@ clean_volumes(BerthControl *control, BerthFleetHost *host)
     berth_stage_clean(control->stage, host, wanted);
 }
 
+static gboolean
+is_probe(const BerthDomain *domain)
+{
+    return g_strcmp0(domain->mark->kind, "Probe") == 0;
+}
+
 static void
 on_probe_gone(BerthHostReply *reply, const GError *error, gpointer unused)
 {
 }
 
-/* A probe that a death left behind: it belongs to nobody. */
+/* A probe that a death or a failed call left behind: it belongs to nobody. */
 static void
 remove_left_probe(BerthFleetHost *host, const BerthDomain *domain)
 {
@@ -438,21 +444,52 @@ check_unknown_domains(BerthControl *control, BerthFleetHost *host)
     g_hash_table_iter_init(&iter, host->domains);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const BerthDomain *domain = value;
-        if (!berth_fleet_is_ours(control->fleet, domain)) {
+        if (!berth_fleet_is_ours(control->fleet, domain) || is_probe(domain) ||
+            berth_catalog_get_uid(control->catalog, domain->mark->uid) != NULL) {
             continue;
         }
-        if (g_strcmp0(domain->mark->kind, "Probe") == 0) {
-            remove_left_probe(host, domain);
-        } else if (berth_catalog_get_uid(control->catalog, domain->mark->uid) == NULL) {
-            /* From a time that the store does not know: shown, never deleted (I5). */
-            BerthObject *object =
-                berth_catalog_get(control->catalog, &berth_kind_host, NULL, host->name);
-            berth_catalog_record_event(control->catalog, object, "warning", "UnknownWorkload", NULL,
-                                       "domain '%s' carries this fleet's mark, but no record has "
-                                       "its uid %s; it is left alone",
-                                       domain->name, domain->mark->uid);
+        /* From a time that the store does not know: shown, never deleted (I5). */
+        BerthObject *object =
+            berth_catalog_get(control->catalog, &berth_kind_host, NULL, host->name);
+        berth_catalog_record_event(control->catalog, object, "warning", "UnknownWorkload", NULL,
+                                   "domain '%s' carries this fleet's mark, but no record has "
+                                   "its uid %s; it is left alone",
+                                   domain->name, domain->mark->uid);
+    }
+}
+
+static gboolean
+is_probing(BerthHostController *controller, const char *uuid)
+{
+    for (guint i = 0; i < controller->preparations->len; i++) {
+        if (g_strcmp0(berth_host_prepare_probe(controller->preparations->pdata[i]), uuid) == 0) {
+            return TRUE;
         }
     }
+    return FALSE;
+}
+
+/** All domains of @host were listed, again. */
+void
+berth_host_controller_listed(BerthHostController *controller, BerthFleetHost *host)
+{
+    GHashTableIter iter;
+    gpointer uuid, value;
+    g_hash_table_iter_init(&iter, host->domains);
+    while (g_hash_table_iter_next(&iter, &uuid, &value)) {
+        const BerthDomain *domain = value;
+        if (berth_fleet_is_ours(controller->control->fleet, domain) && is_probe(domain) &&
+            !is_probing(controller, uuid)) {
+            remove_left_probe(host, domain);
+        }
+    }
+}
+
+/** Returns: the preparations under way, borrowed; they take themselves out at their end. */
+GPtrArray *
+berth_host_controller_preparations(BerthHostController *controller)
+{
+    return controller->preparations;
 }
 
 /** The connection, inventory or volumes of @host changed. */
@@ -500,7 +537,8 @@ take_host(BerthHostController *controller, BerthObject *object)
     if (!berth_fleet_put(control->fleet, object->name, spec->uri, &error)) {
         json_t *status = berth_status_copy(object);
         berth_status_set_text(status, "phase", "Unreachable");
-        berth_status_set_reason(status, "invalid-uri", error->message, berth_error_hint(error));
+        berth_status_set_reason(status, object->name, "invalid-uri", error->message,
+                                berth_error_hint(error));
         berth_catalog_put_status(control->catalog, object, status, NULL, NULL);
         json_decref(status);
         return;
@@ -533,7 +571,8 @@ drop_host(BerthHostController *controller, BerthObject *object)
         json_t *status = berth_status_copy(object);
         g_autofree char *message =
             g_strdup_printf("%u workloads are still on it; they go first", count);
-        berth_status_set_reason(status, "in-use", message, "berth list --all --host NAME");
+        berth_status_set_reason(status, object->name, "in-use", message,
+                                "berth list --all --host NAME");
         berth_catalog_put_status(control->catalog, object, status, NULL, NULL);
         json_decref(status);
         return;
@@ -630,6 +669,7 @@ berth_host_controller_new(BerthControl *control)
     controller->foreign = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     controller->proofs =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
+    controller->preparations = g_ptr_array_new_with_free_func(berth_host_prepare_free);
     controller->subscription = berth_catalog_subscribe(control->catalog, on_changed, controller);
     controller->refused = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     control->hosts = controller;
@@ -652,6 +692,7 @@ berth_host_controller_free(BerthHostController *controller)
     berth_queue_free(controller->queue);
     g_hash_table_destroy(controller->foreign);
     g_hash_table_destroy(controller->proofs);
+    g_ptr_array_unref(controller->preparations);
     g_hash_table_destroy(controller->refused);
     g_free(controller);
 }

@@ -298,7 +298,7 @@ put_failure(BerthImageController *controller, BerthObject *image, const GError *
 {
     json_t *status = berth_status_copy(image);
     berth_status_set_text(status, "phase", "Failed");
-    berth_status_set_reason(status, berth_error_code_name(berth_error_code_of(error)),
+    berth_status_set_reason(status, image->name, berth_error_code_name(berth_error_code_of(error)),
                             error->message, berth_error_hint(error));
     berth_catalog_put_status(controller->control->catalog, image, status, NULL, NULL);
     json_decref(status);
@@ -388,7 +388,7 @@ tell_progress(gpointer data)
         g_autofree char *text =
             g_strdup_printf("%s: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes",
                             step_names[progress.step], progress.done, progress.total);
-        berth_status_set_reason(status, "pulling", text, NULL);
+        berth_status_set_reason(status, image->name, "pulling", text, NULL);
         berth_catalog_put_status(controller->control->catalog, image, status, NULL, NULL);
         json_decref(status);
     }
@@ -466,8 +466,8 @@ delete_image(BerthImageController *controller, BerthObject *image)
     }
     if (berth_image_is_used(control, image)) {
         json_t *status = berth_status_copy(image);
-        berth_status_set_reason(status, "in-use", "pods or VMs still need it; it goes with them",
-                                "berth list --all");
+        berth_status_set_reason(status, image->name, "in-use",
+                                "pods or VMs still need it; it goes with them", "berth list --all");
         berth_catalog_put_status(control->catalog, image, status, NULL, NULL);
         json_decref(status);
         return;

@@ -16,6 +16,7 @@ struct BerthTaskController {
     BerthQueue *queue;   /* names of Tasks */
     GHashTable *begun;   /* set of Task uid */
     GHashTable *targets; /* name of each unfinished Task -> uid of its target */
+    GHashTable *endings; /* name of each Task whose end is not stored yet -> its last status */
     guint subscription;
 };
 
@@ -53,6 +54,36 @@ put_step(BerthTaskController *controller, BerthObject *task, const char *step, i
     json_decref(status);
 }
 
+typedef struct {
+    BerthTaskController *controller;
+    char *task; /* owned */
+} Ending;
+
+static void
+on_ended(gint64 revision, const GPtrArray *changes, int failed_op, const GError *error,
+         gpointer data)
+{
+    g_autofree Ending *ending = data;
+    g_autofree char *name = ending->task;
+    if (error == NULL || g_error_matches(error, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
+        g_hash_table_remove(ending->controller->endings, name);
+        berth_queue_forget(ending->controller->queue, name);
+    } else {
+        berth_queue_retry(ending->controller->queue, name);
+    }
+}
+
+/* What was found out may not be found out again (how a preparation ended): it is kept until it is stored. */
+static void
+put_ending(BerthTaskController *controller, BerthObject *task)
+{
+    Ending *ending = g_new(Ending, 1);
+    *ending = (Ending){controller, g_strdup(task->name)};
+    berth_catalog_put_status(controller->control->catalog, task,
+                             g_hash_table_lookup(controller->endings, task->name), on_ended,
+                             ending);
+}
+
 static void
 finish(BerthTaskController *controller, BerthObject *task, const char *phase, const char *code,
        const char *message, const char *hint)
@@ -61,13 +92,14 @@ finish(BerthTaskController *controller, BerthObject *task, const char *phase, co
     json_t *status = berth_status_copy(task);
     berth_status_set_text(status, "phase", phase);
     berth_status_set_text(status, "finished", now);
-    berth_status_set_reason(status, code, message, hint);
+    const BerthTaskSpec *spec = task->spec_data;
+    berth_status_set_reason(status, spec->target_name, code, message, hint);
     if (code == NULL) {
         json_object_set_new(status, "percent", json_integer(100));
     }
     g_hash_table_remove(controller->targets, task->name);
-    berth_catalog_put_status(controller->control->catalog, task, status, NULL, NULL);
-    json_decref(status);
+    g_hash_table_replace(controller->endings, g_strdup(task->name), status);
+    put_ending(controller, task);
 }
 
 static void
@@ -301,7 +333,7 @@ judge(BerthTaskController *controller, BerthObject *task, BerthObject *target, c
         finish(controller, task, "Succeeded", NULL, NULL, NULL);
     } else if (verdict == TASK_FAILED) {
         g_autofree char *reason = g_strdup(why);
-        finish(controller, task, "Failed", "refused", reason, "berth describe NAME");
+        finish(controller, task, "Failed", "refused", reason, "berth why NAME");
     }
 }
 
@@ -312,6 +344,10 @@ look(const char *name, gpointer data)
     BerthCatalog *catalog = controller->control->catalog;
     BerthObject *task = berth_catalog_get(catalog, &berth_kind_task, NULL, name);
     if (task == NULL || is_finished(task)) {
+        return;
+    }
+    if (g_hash_table_contains(controller->endings, name)) {
+        put_ending(controller, task);
         return;
     }
     const BerthTaskSpec *spec = task->spec_data;
@@ -370,6 +406,8 @@ berth_task_controller_new(BerthControl *control)
     berth_queue_attach(controller->queue);
     controller->begun = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     controller->targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    controller->endings =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
     controller->subscription = berth_catalog_subscribe(control->catalog, on_changed, controller);
     control->tasks = controller;
     g_autoptr(GPtrArray) tasks = berth_catalog_list(control->catalog, &berth_kind_task, NULL);
@@ -388,5 +426,6 @@ berth_task_controller_free(BerthTaskController *controller)
     berth_queue_free(controller->queue);
     g_hash_table_destroy(controller->begun);
     g_hash_table_destroy(controller->targets);
+    g_hash_table_destroy(controller->endings);
     g_free(controller);
 }

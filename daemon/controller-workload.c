@@ -20,6 +20,7 @@ static void
 free_run(gpointer data)
 {
     BerthWorkloadRun *run = data;
+    g_clear_handle_id(&run->finish, g_source_remove);
     g_clear_pointer(&run->pod, berth_pod_run_free);
     g_clear_pointer(&run->console, berth_console_free);
     g_ptr_array_unref(run->log_wakers);
@@ -96,7 +97,7 @@ berth_workload_run_done(BerthWorkloadRun *run, const GError *error)
     if (object != NULL) {
         BerthFleetHost *host = berth_workload_run_host(run, object);
         if (host != NULL && host->connected) {
-            berth_fleet_look_at(host, berth_workload_domain_uuid(object));
+            berth_fleet_doubt_domain(host, berth_workload_domain_uuid(object));
         }
     }
     berth_queue_retry(controller->queue, run->uid);
@@ -134,7 +135,8 @@ is_staged(BerthControl *control, BerthFleetHost *host, BerthObject *object)
             return FALSE;
         }
     }
-    return files->len > 0;
+    /* Without a guest OS, staging says what is wrong. A VM of empty disks needs no file at all. */
+    return object->kind != &berth_kind_pod || control->guest_os != NULL;
 }
 
 static void
@@ -153,8 +155,11 @@ see_host(BerthControl *control, BerthObject *object, BerthWorkloadSight *sight)
         return;
     }
     sight->host = BERTH_HOST_SIGHT_CLEAR;
+    sight->doubtful = berth_fleet_is_domain_doubtful(host, berth_workload_domain_uuid(object)) ||
+                      (sight->vm && berth_fleet_is_doubtful(host));
     sight->staged = is_staged(control, host, object);
     sight->disks = berth_workload_disks_present(control, host, object);
+    sight->volumes = berth_workload_has_volumes(host, object);
     const BerthDomain *domain = berth_fleet_domain(host, berth_workload_domain_uuid(object));
     if (domain != NULL) {
         sight->defined = TRUE;
@@ -240,6 +245,7 @@ static const struct {
     {"image-pulling", "its image is being pulled", "berth tasks"},
     {"image-failed", "its image can't be had", "berth images"},
     {"host-unreachable", "its host can't be asked now", "berth host list"},
+    {"host-in-doubt", "what became of a call to its host is not known yet", "berth host list"},
     {"host-removed", "its host was removed from the fleet", "berth host add"},
     {"guest-ended", "the guest ended by itself", "berth logs NAME"},
     {"guest-silent", "the guest does not answer now", "berth console NAME"},
@@ -270,11 +276,12 @@ write_reason(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep
              json_t *status)
 {
     if (run->problem_code != NULL) {
-        berth_status_set_reason(status, run->problem_code, run->problem, run->problem_hint);
+        berth_status_set_reason(status, object->name, run->problem_code, run->problem,
+                                run->problem_hint);
         return;
     }
     if (step->reason == NULL) {
-        berth_status_set_reason(status, NULL, NULL, NULL);
+        berth_status_set_reason(status, object->name, NULL, NULL, NULL);
         return;
     }
     const char *message = NULL, *hint = NULL;
@@ -292,7 +299,7 @@ write_reason(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep
         berth_pod_run_failure(run->pod) != NULL) {
         message = berth_pod_run_failure(run->pod);
     }
-    berth_status_set_reason(status, step->reason, message, hint);
+    berth_status_set_reason(status, object->name, step->reason, message, hint);
 }
 
 static void

@@ -49,6 +49,15 @@ on_domain(BerthFleetHost *host, const char *uuid, gpointer data)
     }
 }
 
+static void
+on_listed(BerthFleetHost *host, gpointer data)
+{
+    BerthDaemon *daemon = data;
+    if (daemon->control.hosts != NULL) {
+        berth_host_controller_listed(daemon->control.hosts, host);
+    }
+}
+
 /* ---- composition ------------------------------------------------------------------------------- */
 
 /* Puts the fleet's id into the store. When that fails, the next start does it again from the file. */
@@ -126,7 +135,7 @@ open_guest_os(BerthDaemon *daemon)
 static gboolean
 compose_control(BerthDaemon *daemon, GError **error)
 {
-    static const BerthFleetListener listener = {on_host, on_domain};
+    static const BerthFleetListener listener = {on_host, on_domain, on_listed};
     const BerthSettingsSpec *settings = berth_catalog_settings(daemon->catalog);
     BerthControl *control = &daemon->control;
     control->catalog = daemon->catalog;
@@ -234,10 +243,10 @@ berth_daemon_free(BerthDaemon *daemon)
     if (daemon->catalog != NULL) {
         berth_catalog_drain(daemon->catalog);
     }
+    g_clear_pointer(&control->images, berth_image_controller_free); /* waits for its threads */
     g_clear_pointer(&control->tasks, berth_task_controller_free);
     g_clear_pointer(&control->hosts, berth_host_controller_free);
     g_clear_pointer(&control->workloads, berth_workload_controller_free);
-    g_clear_pointer(&control->images, berth_image_controller_free);
     g_clear_pointer(&control->stage, berth_stage_free);
     g_clear_pointer(&control->fleet, berth_fleet_free);
     g_clear_pointer(&control->ledger, berth_ledger_free);

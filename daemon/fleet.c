@@ -1,7 +1,7 @@
 /* The observed world. Start reading at on_state(): after each connect everything is listed anew.
  *
  * Invariant: an answer never overwrites what was learned after its question was asked: each change of
- * a domain is numbered, and a list only replaces entries that are older than itself. */
+ * a domain or volume is numbered, and a list only replaces entries that are older than itself. */
 #include "daemon/fleet.h"
 
 #include "base/error.h"
@@ -24,7 +24,7 @@ struct BerthFleet {
 typedef struct {
     BerthFleet *fleet;
     char *host, *uuid; /* owned */
-    guint64 incarnation, changes;
+    guint64 incarnation, changes, doubts;
 } Question;
 
 static void
@@ -40,6 +40,7 @@ free_host(gpointer data)
     g_clear_pointer(&host->volumes, g_hash_table_destroy);
     g_hash_table_destroy(host->stuck);
     g_hash_table_destroy(host->touched);
+    g_hash_table_destroy(host->doubted);
     g_hash_table_destroy(host->asked);
     g_hash_table_destroy(host->asked_again);
     g_free(host->why);
@@ -155,6 +156,7 @@ ask(BerthFleetHost *host, const char *uuid)
     question->uuid = g_strdup(uuid);
     question->incarnation = host->incarnation;
     question->changes = host->changes;
+    question->doubts = host->doubts;
     return question;
 }
 
@@ -225,6 +227,25 @@ looks_the_same(const BerthDomain *a, const BerthDomain *b)
            a->id == b->id && a->memory_max_kib == b->memory_max_kib && a->vcpus_max == b->vcpus_max;
 }
 
+/* A list answers the doubts that were there when it was asked for. */
+static void
+settle_doubts(BerthFleetHost *host, guint64 changes)
+{
+    GHashTableIter iter;
+    gpointer uuid, number;
+    g_autoptr(GPtrArray) settled = g_ptr_array_new_with_free_func(g_free);
+    g_hash_table_iter_init(&iter, host->doubted);
+    while (g_hash_table_iter_next(&iter, &uuid, &number)) {
+        if (GPOINTER_TO_SIZE(number) <= changes) {
+            g_ptr_array_add(settled, g_strdup(uuid));
+            g_hash_table_iter_remove(&iter);
+        }
+    }
+    for (guint i = 0; i < settled->len; i++) {
+        tell_domain(host, settled->pdata[i]);
+    }
+}
+
 static void
 on_domains(BerthHostReply *reply, const GError *error, gpointer data)
 {
@@ -257,6 +278,32 @@ on_domains(BerthHostReply *reply, const GError *error, gpointer data)
     for (guint i = 0; !first && i < changed->len; i++) {
         tell_domain(host, changed->pdata[i]);
     }
+    settle_doubts(host, question->changes);
+    host->fleet->listener.listed(host, host->fleet->user_data);
+}
+
+static void
+set_volume(GHashTable *volumes, const char *name, gint64 capacity)
+{
+    g_hash_table_replace(volumes, g_strdup(name), g_memdup2(&capacity, sizeof capacity));
+}
+
+/* What changed after @changes stays as it is known. */
+static void
+keep_newer_volumes(BerthFleetHost *host, GHashTable *fresh, guint64 changes)
+{
+    GHashTableIter iter;
+    gpointer name, number;
+    g_hash_table_iter_init(&iter, host->touched);
+    while (host->volumes != NULL && g_hash_table_iter_next(&iter, &name, &number)) {
+        if (GPOINTER_TO_SIZE(number) > changes) {
+            const gint64 *known = g_hash_table_lookup(host->volumes, name);
+            g_hash_table_remove(fresh, name);
+            if (known != NULL) {
+                set_volume(fresh, name, *known);
+            }
+        }
+    }
 }
 
 static void
@@ -268,16 +315,17 @@ on_volumes(BerthHostReply *reply, const GError *error, gpointer data)
         return;
     }
     if (error != NULL && !g_error_matches(error, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
-        return;
+        return; /* relist() asks again */
     }
-    g_clear_pointer(&host->volumes, g_hash_table_destroy);
-    host->volumes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    GHashTable *fresh = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     for (guint i = 0; error == NULL && i < reply->volumes->len; i++) {
-        BerthVolume *volume = reply->volumes->pdata[i];
-        gint64 capacity = (gint64)volume->capacity;
-        g_hash_table_replace(host->volumes, g_strdup(volume->name),
-                             g_memdup2(&capacity, sizeof capacity));
+        const BerthVolume *volume = reply->volumes->pdata[i];
+        set_volume(fresh, volume->name, (gint64)volume->capacity);
     }
+    keep_newer_volumes(host, fresh, question->changes);
+    g_clear_pointer(&host->volumes, g_hash_table_destroy);
+    host->volumes = fresh;
+    host->settled_doubts = question->doubts;
     tell_host(host);
     tell_domain(host, NULL);
 }
@@ -306,6 +354,9 @@ on_domain(BerthHostReply *reply, const GError *error, gpointer data)
     } else {
         return;
     }
+    if (GPOINTER_TO_SIZE(g_hash_table_lookup(host->doubted, question->uuid)) <= question->changes) {
+        g_hash_table_remove(host->doubted, question->uuid);
+    }
     tell_domain(host, question->uuid);
 }
 
@@ -319,6 +370,21 @@ berth_fleet_look_at(BerthFleetHost *host, const char *uuid)
     }
     g_hash_table_add(host->asked, g_strdup(uuid));
     submit(host, &(BerthHostCall){.verb = BERTH_HOST_DOMAIN_GET, .uuid = uuid}, on_domain, uuid);
+}
+
+/** A call that was to change the domain @uuid failed, perhaps after it did something: it is looked at. */
+void
+berth_fleet_doubt_domain(BerthFleetHost *host, const char *uuid)
+{
+    g_hash_table_replace(host->doubted, g_strdup(uuid), GSIZE_TO_POINTER(++host->changes));
+    berth_fleet_look_at(host, uuid);
+}
+
+/** Returns: whether the domain @uuid may be other than it is known, or become so: a call is stuck in it. */
+gboolean
+berth_fleet_is_domain_doubtful(const BerthFleetHost *host, const char *uuid)
+{
+    return g_hash_table_contains(host->doubted, uuid) || g_hash_table_contains(host->stuck, uuid);
 }
 
 /** Reads the volumes of Berth's pool on @host again. */
@@ -335,12 +401,41 @@ list_domains(BerthFleetHost *host)
     submit(host, &(BerthHostCall){.verb = BERTH_HOST_DOMAIN_LIST}, on_domains, NULL);
 }
 
+/** A call that was to change volumes failed, perhaps after it did something: they are read again. */
+void
+berth_fleet_doubt_volumes(BerthFleetHost *host)
+{
+    host->doubts++;
+    berth_fleet_list_volumes(host);
+}
+
+/** Returns: whether there may be volumes that are not known, or known ones that are not there. */
+gboolean
+berth_fleet_is_doubtful(const BerthFleetHost *host)
+{
+    return host->doubts != host->settled_doubts || g_hash_table_contains(host->stuck, "");
+}
+
+static void
+read_inventory(BerthFleetHost *host)
+{
+    submit(host, &(BerthHostCall){.verb = BERTH_HOST_INVENTORY}, on_inventory, NULL);
+}
+
+/* Domains change behind our back, and events get lost; the rest is only read where an answer is missing. */
 static gboolean
 relist(gpointer data)
 {
     BerthFleetHost *host = data;
-    if (host->connected) {
-        list_domains(host);
+    if (!host->connected) {
+        return G_SOURCE_CONTINUE;
+    }
+    list_domains(host);
+    if (host->inventory == NULL) {
+        read_inventory(host);
+    }
+    if (host->volumes == NULL || berth_fleet_is_doubtful(host)) {
+        berth_fleet_list_volumes(host);
     }
     return G_SOURCE_CONTINUE;
 }
@@ -360,7 +455,7 @@ on_state(BerthHostState state, const char *why, gpointer data)
         host->listed = FALSE;
         g_hash_table_remove_all(host->asked);
         g_hash_table_remove_all(host->asked_again);
-        submit(host, &(BerthHostCall){.verb = BERTH_HOST_INVENTORY}, on_inventory, NULL);
+        read_inventory(host);
         list_domains(host);
         berth_fleet_list_volumes(host);
     } else if (was_connected) {
@@ -387,9 +482,15 @@ on_stuck(const char *uuid, gboolean stuck, gpointer data)
         g_hash_table_remove(host->stuck, key);
     }
     if (uuid != NULL) {
+        if (!stuck) {
+            berth_fleet_doubt_domain(host, uuid); /* it may have changed it after all */
+        }
         tell_domain(host, uuid);
     } else {
         tell_host(host);
+        if (!stuck) {
+            berth_fleet_doubt_volumes(host); /* it may have changed them after all */
+        }
     }
 }
 
@@ -435,6 +536,7 @@ berth_fleet_put(BerthFleet *fleet, const char *name, const char *uri, GError **e
         g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)berth_domain_free);
     host->stuck = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     host->touched = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    host->doubted = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     host->asked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     host->asked_again = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     g_hash_table_replace(fleet->hosts, host->name, host);
@@ -494,10 +596,10 @@ berth_fleet_note_volume(BerthFleetHost *host, const char *volume, gint64 capacit
     if (host->volumes == NULL) {
         return;
     }
+    touch(host, volume);
     if (capacity < 0) {
         g_hash_table_remove(host->volumes, volume);
     } else {
-        g_hash_table_replace(host->volumes, g_strdup(volume),
-                             g_memdup2(&capacity, sizeof capacity));
+        set_volume(host->volumes, volume, capacity);
     }
 }

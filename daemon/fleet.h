@@ -27,10 +27,13 @@ typedef struct {
     BerthInventory *inventory; /* owned; NULL before the first reading */
     GHashTable *domains;       /* uuid -> BerthDomain*, owned */
     GHashTable *volumes;       /* name -> capacity (gint64*), of Berth's pool; NULL: not read */
-    GHashTable *stuck;         /* set of uuid */
-    GHashTable *touched;       /* uuid -> number of the last change seen (pointer-sized) */
+    guint64 doubts,
+        settled_doubts;  /* calls whose effect on volumes was not known; … and is by now */
+    GHashTable *stuck;   /* set of uuid */
+    GHashTable *touched; /* uuid or volume -> number of the last change seen (pointer-sized) */
     guint64 changes;
-    GHashTable *asked;       /* set of uuid with a DOMAIN_GET under way */
+    GHashTable *doubted; /* uuid -> number of the change at which a call's effect was not known */
+    GHashTable *asked;   /* set of uuid with a DOMAIN_GET under way */
     GHashTable *asked_again; /* set of uuid whose event came meanwhile */
     guint relist_timer;
     guint64 incarnation; /* which connection the answers belong to */
@@ -41,10 +44,12 @@ typedef struct {
  * BerthFleetListener: told on the main loop.
  * @host: connection, inventory or volumes changed
  * @domain: the domain with this uuid on @host may have changed, came, or went; NULL uuid: all
+ * @listed: all domains were listed, on connecting and every 30 s from then on
  */
 typedef struct {
     void (*host)(BerthFleetHost *host, gpointer user_data);
     void (*domain)(BerthFleetHost *host, const char *uuid, gpointer user_data);
+    void (*listed)(BerthFleetHost *host, gpointer user_data);
 } BerthFleetListener;
 
 BerthFleet *berth_fleet_new(const char *fleet_id, const char *pool, const BerthHostDriver *drivers,
@@ -69,5 +74,9 @@ void berth_fleet_note_gone(BerthFleetHost *host, const char *uuid);
 void berth_fleet_note_volume(BerthFleetHost *host, const char *volume, gint64 capacity);
 void berth_fleet_look_at(BerthFleetHost *host, const char *uuid);
 void berth_fleet_list_volumes(BerthFleetHost *host);
+void berth_fleet_doubt_volumes(BerthFleetHost *host);
+gboolean berth_fleet_is_doubtful(const BerthFleetHost *host);
+void berth_fleet_doubt_domain(BerthFleetHost *host, const char *uuid);
+gboolean berth_fleet_is_domain_doubtful(const BerthFleetHost *host, const char *uuid);
 
 G_END_DECLS

@@ -35,9 +35,18 @@ typedef struct {
 static void next_after_pool(Prepare *prepare);
 static void start_probe(Prepare *prepare);
 
-static void
-free_prepare(Prepare *prepare)
+/** Returns: (nullable): the UUID of the domain that proves acceleration now, borrowed. */
+const char *
+berth_host_prepare_probe(gconstpointer prepare)
 {
+    return ((const Prepare *)prepare)->uuid;
+}
+
+/** Ends a preparation without a word; only with the controller and its connections. */
+void
+berth_host_prepare_free(gpointer data)
+{
+    Prepare *prepare = data;
     if (prepare->timer != 0) {
         g_source_remove(prepare->timer);
     }
@@ -52,7 +61,7 @@ static void
 finish(Prepare *prepare, const GError *error)
 {
     prepare->done(error, prepare->user_data);
-    free_prepare(prepare);
+    g_ptr_array_remove_fast(berth_host_controller_preparations(prepare->control->hosts), prepare);
 }
 
 /* The host, while it can be asked; ends the preparation otherwise. */
@@ -424,6 +433,7 @@ berth_host_prepare(BerthControl *control, const char *name, BerthPrepareStep ste
     prepare->step = step;
     prepare->done = done;
     prepare->user_data = user_data;
+    g_ptr_array_add(berth_host_controller_preparations(control->hosts), prepare);
     if (control->guest_os == NULL) {
         g_autoptr(GError) error = NULL;
         berth_error_set_at(&error, BERTH_ERROR_UNAVAILABLE, NULL, "make guest-os",

@@ -76,6 +76,13 @@ plan_stop(const BerthWorkloadSight *s, BerthPhase phase)
     return waiting;
 }
 
+/* Nothing of it is seen on its host: it leaves, unless a call may still leave something behind. */
+static BerthWorkloadStep
+plan_leave(const BerthWorkloadSight *s, BerthWorkloadAction action, BerthPhase phase)
+{
+    return s->doubtful ? step(BERTH_DO_NOTHING, phase, "host-in-doubt") : step(action, phase, NULL);
+}
+
 static BerthWorkloadStep
 plan_delete(const BerthWorkloadSight *s)
 {
@@ -94,10 +101,10 @@ plan_delete(const BerthWorkloadSight *s)
     if (s->defined) {
         return step(BERTH_DO_UNDEFINE, BERTH_PHASE_DELETING, NULL);
     }
-    if (s->disks && s->vm) {
+    if (s->volumes) {
         return step(BERTH_DO_DELETE_DISKS, BERTH_PHASE_DELETING, NULL);
     }
-    return step(BERTH_DO_REMOVE, BERTH_PHASE_DELETING, NULL);
+    return plan_leave(s, BERTH_DO_REMOVE, BERTH_PHASE_DELETING);
 }
 
 static BerthWorkloadStep
@@ -117,7 +124,8 @@ plan_off(const BerthWorkloadSight *s)
         return step(BERTH_DO_NOTHING, resting_phase(s), NULL);
     }
     /* A pod keeps nothing on its host: the next start may be anywhere. */
-    return step(s->defined ? BERTH_DO_UNDEFINE : BERTH_DO_RELEASE, resting_phase(s), NULL);
+    return s->defined ? step(BERTH_DO_UNDEFINE, resting_phase(s), NULL)
+                      : plan_leave(s, BERTH_DO_RELEASE, resting_phase(s));
 }
 
 static BerthWorkloadStep
@@ -132,8 +140,10 @@ wait_for_retry(const BerthWorkloadSight *s, BerthPhase phase, const char *reason
 static BerthWorkloadStep
 plan_unasked_end(const BerthWorkloadSight *s)
 {
+    /* A domain that libvirt knows as off since it began has lost its host's power, not its user's will. */
     gboolean crashed = s->state == BERTH_DOMAIN_CRASHED || s->stop_reason == BERTH_STOP_CRASHED ||
-                       s->stop_reason == BERTH_STOP_FAILED;
+                       s->stop_reason == BERTH_STOP_FAILED ||
+                       (s->defined && s->stop_reason == BERTH_STOP_UNKNOWN);
     if (s->vm && !crashed && !s->power_cycle) {
         BerthWorkloadStep off = step(BERTH_DO_NOTHING, BERTH_PHASE_STOPPED, NULL);
         off.power_off_by =

@@ -109,6 +109,9 @@ add_server(GString *text, const BerthServerFigures *figures)
                       figures->connections);
     berth_metrics_add(text, "berth_http_streams", "gauge", "Open streams (watch, logs).",
                       figures->streams);
+    berth_metrics_add(text, "berth_http_held_bytes", "gauge",
+                      "Bodies and answers under way, beyond 16 KiB of each.",
+                      (double)figures->held);
     berth_metrics_add(text, "berth_http_accepted_total", "counter", "Accepted connections.",
                       (double)figures->accepted);
     berth_metrics_add(text, "berth_http_refused_total", "counter",

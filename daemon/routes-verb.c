@@ -29,9 +29,8 @@ reserve(Call *call, const BerthObject *object)
     gboolean ours = call->reserved != NULL;
     if (task != NULL || (!ours && g_hash_table_contains(call->routes->reserved, object->uid))) {
         g_autofree char *hint =
-            task != NULL
-                ? g_strdup_printf("wait for it, or cancel it: POST /v1/tasks/%s:cancel", task->name)
-                : NULL;
+            task != NULL ? g_strdup_printf("wait for it, or: berth task cancel %s", task->name)
+                         : NULL;
         call_refuse(call, 409, BERTH_ERROR_CONFLICT, hint, "%s '%s' is busy with another task",
                     object->kind->name, object->name);
         return FALSE;

@@ -107,12 +107,14 @@ void
 call_wait(Call *call, guint status, BerthObject *object, WaitFor wait)
 {
     keep(call, object);
+    g_clear_pointer(&call->document, json_decref);
     call->answer_status = status;
     gboolean done = wait == WAIT_SETTLED && is_settled(object);
     if (call->request == NULL || call->wait_s == 0 || done) {
         call_answer_object(call, done && call->wait_s > 0 && status == 202 ? 200 : status, object);
         return;
     }
+    berth_request_drop_body(call->request);
     call->wait = wait;
     call->wait_uid = g_strdup(object->uid);
     g_hash_table_add(call->routes->waiting, call);

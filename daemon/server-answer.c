@@ -1,5 +1,5 @@
 /* Answers: JSON, text, problems, streams, upgrades. Invariant: an answer is made once and queued once; a
- * stream holds at most the chunk it is sending. */
+ * stream holds at most the chunk it is sending; what is held is counted (peer_hold()). */
 #include "daemon/server-private.h"
 
 #include "base/error.h"
@@ -19,19 +19,25 @@ berth_request_add_header(BerthRequest *request, const char *name, const char *va
     g_ptr_array_add(request->headers, g_strdup(value));
 }
 
+static gboolean
+is_reading(const BerthRequest *request)
+{
+    const char *method = request->method != NULL ? request->method : "?";
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
 /* One line per request: changes at info, reads at debug. */
 static void
 log_answer(const BerthRequest *request)
 {
     const BerthActor *actor = request->connection->actor;
-    const char *method = request->method != NULL ? request->method : "?";
-    gboolean reading = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     g_autofree char *status = g_strdup_printf("%u", request->status);
     g_autofree char *ms =
         g_strdup_printf("%.1f", (double)(server_now(request->server) - request->began_us) / 1000.0);
-    berth_log(reading ? BERTH_LOG_DEBUG : BERTH_LOG_INFO, "request", "method", method, "path",
-              request->target, "status", status, "actor", actor->name, "origin", actor->origin,
-              "ms", ms, "request", request->id, NULL);
+    berth_log(is_reading(request) ? BERTH_LOG_DEBUG : BERTH_LOG_INFO, "request", "method",
+              request->method != NULL ? request->method : "?", "path", request->target, "status",
+              status, "actor", actor->name, "origin", actor->origin, "ms", ms, "request",
+              request->id, NULL);
 }
 
 static void
@@ -73,6 +79,10 @@ request_queue(BerthRequest *request)
 {
     Connection *connection = request->connection;
     request->stage = STAGE_QUEUED;
+    if (request->dropped) {
+        g_clear_pointer(&request->response, MHD_destroy_response);
+        return MHD_NO;
+    }
     connection_set_phase(connection, request->upgraded != NULL ? PHASE_UPGRADED
                                      : request->source != NULL ? PHASE_STREAM
                                                                : PHASE_ANSWER);
@@ -83,11 +93,33 @@ request_queue(BerthRequest *request)
     return result;
 }
 
+/* There is no room for an answer (peer_hold() gave @refused). A read is refused; what a write did can't be
+ * taken back, so its answer is dropped with the connection, and its client must look. */
+static void
+answer_without_room(BerthRequest *request, guint status, guint refused)
+{
+    if (is_reading(request)) {
+        g_autoptr(GError) error = peer_hold_error(refused);
+        berth_request_answer_error(request, refused, error);
+        return;
+    }
+    request->dropped = TRUE;
+    request->response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    finish_answer(request, status, NULL);
+}
+
 /* @text: (transfer full). */
 static void
 answer_bytes(BerthRequest *request, guint status, const char *media_type, char *text)
 {
     gsize size = strlen(text);
+    berth_request_drop_body(request);
+    guint refused = peer_hold(request, size);
+    if (refused != 0) {
+        g_free(text);
+        answer_without_room(request, status, refused);
+        return;
+    }
     request->answer_size = size;
     request->response = MHD_create_response_from_buffer_with_free_callback(size, text, g_free);
     finish_answer(request, status, media_type);
@@ -152,6 +184,7 @@ copy_chunk(BerthRequest *request, char *buffer, gsize room)
     request->chunk_sent += part;
     if (request->chunk_sent == size) {
         take_chunk(request, NULL);
+        peer_hold(request, 0);
     }
     return part;
 }
@@ -167,6 +200,11 @@ fill(BerthRequest *request, char *buffer, gsize room, gboolean *end)
         GBytes *next = request->source->next(request->source_data, end);
         server->budget_us -= server_now(server) - began;
         if (next == NULL) {
+            break;
+        }
+        if (peer_hold(request, g_bytes_get_size(next)) != 0) {
+            g_bytes_unref(next);
+            request->aborted = TRUE; /* the reader resumes from what it has */
             break;
         }
         take_chunk(request, next);
@@ -225,22 +263,26 @@ static gboolean
 refuse_stream(BerthRequest *request)
 {
     BerthServer *server = request->server;
-    const char *peer = request->connection->actor->peer;
-    guint count = 0;
+    guint count = 0, all = 0;
     GHashTableIter iter;
     gpointer key;
     g_hash_table_iter_init(&iter, server->connections);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         const Connection *other = key;
-        count += other->phase == PHASE_STREAM && strcmp(other->actor->peer, peer) == 0;
+        gboolean open = other->phase == PHASE_STREAM || other->phase == PHASE_UPGRADED;
+        all += open;
+        count += open && other->peer == request->connection->peer;
     }
-    if (count < server->limits.streams_per_peer) {
+    gboolean by_peer = count >= server->limits.streams_per_peer;
+    if (!by_peer && all < server->limits.streams) {
         return FALSE;
     }
     g_autoptr(GError) error = NULL;
-    berth_error_set(&error, BERTH_ERROR_EXHAUSTED, "this client has %u open streams already",
-                    count);
-    berth_request_answer_error(request, 429, error);
+    berth_error_set(&error, BERTH_ERROR_EXHAUSTED, "%s %u open streams already",
+                    by_peer ? "this client has" : "all clients together have",
+                    by_peer ? count : all);
+    g_ptr_array_set_size(request->headers, 0); /* those of a handshake */
+    berth_request_answer_error(request, by_peer ? 429 : 503, error);
     return TRUE;
 }
 
@@ -253,6 +295,7 @@ berth_request_answer_stream(BerthRequest *request, guint status, const char *med
         source->free(data);
         return;
     }
+    berth_request_drop_body(request);
     request->source = source;
     request->source_data = data;
     request->server->figures.streams++;
@@ -310,6 +353,10 @@ begin_upgraded(void *data, struct MHD_Connection *mhd, void *context, const char
 void
 berth_request_answer_upgrade(BerthRequest *request, BerthUpgraded upgraded, gpointer data)
 {
+    if (refuse_stream(request)) {
+        return;
+    }
+    berth_request_drop_body(request);
     request->upgraded = upgraded;
     request->upgraded_data = data;
     request->response = MHD_create_response_for_upgrade(begin_upgraded, request);

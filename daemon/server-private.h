@@ -1,6 +1,7 @@
 /* What the server's files share: connections, requests, and who calls whom.
  *
  *   server.c          listeners, caps, connections and their deadlines
+ *   server-peer.c     what clients take from each other: connections, memory, turns
  *   server-gate.c     the unix socket's heads, read by peeking, before libmicrohttpd has the connection
  *   server-request.c  libmicrohttpd's callbacks; the request
  *   server-answer.c   answers and streams
@@ -27,10 +28,20 @@ typedef enum {
     PHASE_UPGRADED, /* the socket belongs to a WebSocket */
 } Phase;
 
+/* One client: a process on the unix socket, an address on TCP. Lives while it has connections. */
+typedef struct {
+    char *name; /* owned */
+    guint connections;
+    gsize held;   /* bytes beyond the free ones of each request; see peer_hold() */
+    GQueue turns; /* of BerthRequest, borrowed: complete, but others come first */
+} Peer;
+
 typedef struct {
     BerthServer *server; /* borrowed */
+    Peer *peer;          /* borrowed from server->peers */
     int fd;              /* owned until libmicrohttpd takes it */
-    gboolean tls, handed_over, refused;
+    gboolean tls, handed_over;
+    gboolean ending;   /* aborted: libmicrohttpd ends it in its next turn */
     BerthActor *actor; /* owned; TLS: peer and origin now, the name with the request */
     Phase phase;
     gint64 since_us;            /* when the phase began */
@@ -56,6 +67,11 @@ struct BerthRequest {
     char id[17];
     GString *body;
     guint64 received;
+    gsize held;        /* bytes counted by peer_hold() */
+    gboolean queued;   /* waits for its turn */
+    gboolean has_turn; /* has waited */
+    guint no_room;     /* status to refuse with: there is no room for its body */
+    gboolean dropped;  /* there was no room for its answer */
     gboolean uploading, too_large, suspended, aborted, answered, gone_told;
     gboolean in_handler; /* below a callback of libmicrohttpd: answer on return, don't resume */
     gint64 began_us;
@@ -91,7 +107,9 @@ struct BerthServer {
     GPtrArray *listeners;    /* of Listener, owned */
     GHashTable *connections; /* set of Connection, owned */
     GHashTable *by_fd;       /* fd -> Connection, while libmicrohttpd has not started it */
-    GHashTable *peers;       /* peer -> count */
+    GHashTable *peers;       /* name -> Peer */
+    GQueue turns;            /* of Peer, borrowed: those with requests that wait for their turn */
+    gint64 handle_us;        /* left in this turn for handling requests at once */
     struct MHD_Daemon *plain, *tls;
     GSource *plain_source, *tls_source;
     int gate_fd; /* epoll */
@@ -112,6 +130,18 @@ void connection_close(Connection *connection);  /* not handed over yet: closes a
 void connection_abort(Connection *connection);  /* handed over: makes libmicrohttpd end it */
 void connection_forget(Connection *connection); /* libmicrohttpd closed it */
 gboolean connection_hand_over(Connection *connection);
+
+void peers_init(BerthServer *server);
+void peer_join(Connection *connection, const char *name);
+void peer_leave(Connection *connection);
+guint peer_connections(BerthServer *server, const char *name);
+gboolean peers_make_room(BerthServer *server, const char *name);
+guint peer_hold(BerthRequest *request, gsize bytes);
+GError *peer_hold_error(guint status);
+gboolean peer_must_wait(BerthRequest *request);
+void peer_forget_turn(BerthRequest *request);
+void peers_begin_turn(BerthServer *server);
+void peers_give_turns(BerthServer *server);
 
 gboolean gate_init(BerthServer *server, GError **error);
 void gate_clear(BerthServer *server);

@@ -16,6 +16,8 @@
 
 #define PEM_MAX (1024 * 1024)
 #define CONNECTION_MEMORY (32 * 1024)
+/* Connections that were ended to make room, and that libmicrohttpd has not closed yet. */
+#define CONNECTIONS_ENDING 256
 /* A body beyond the limit is skipped up to this factor so that the refusal can be read, then cut. */
 #define SKIP_FACTOR 8
 
@@ -152,6 +154,8 @@ void
 request_free(BerthRequest *request)
 {
     request_tell_gone(request);
+    peer_forget_turn(request);
+    peer_hold(request, 0);
     if (request->throttled) {
         g_queue_remove(&request->server->throttled, request);
     }
@@ -301,6 +305,15 @@ receive_head(BerthRequest *request, const char *method, const char *version)
     return request->answered ? request_queue(request) : MHD_YES;
 }
 
+/* The body was read, or has no room: what it took is free for others. */
+void
+berth_request_drop_body(BerthRequest *request)
+{
+    g_string_free(request->body, TRUE);
+    request->body = g_string_new(NULL);
+    peer_hold(request, 0);
+}
+
 static enum MHD_Result
 receive_body(BerthRequest *request, const char *bytes, size_t *size)
 {
@@ -308,10 +321,15 @@ receive_body(BerthRequest *request, const char *bytes, size_t *size)
     request->received += *size;
     if (request->uploading) {
         server->ops.body(request, bytes, *size, server->data);
-    } else if (request->body->len + *size <= BERTH_BODY_MAX) {
-        g_string_append_len(request->body, bytes, (gssize)*size);
-    } else {
+    } else if (request->body->len + *size > BERTH_BODY_MAX) {
         request->too_large = TRUE;
+    } else if (request->no_room == 0) {
+        request->no_room = peer_hold(request, request->body->len + *size);
+        if (request->no_room == 0) {
+            g_string_append_len(request->body, bytes, (gssize)*size);
+        } else {
+            berth_request_drop_body(request);
+        }
     }
     *size = 0;
     gboolean endless =
@@ -339,16 +357,41 @@ request_resume(BerthRequest *request)
     }
 }
 
+static void
+refuse_no_room(BerthRequest *request)
+{
+    g_autoptr(GError) error = peer_hold_error(request->no_room);
+    berth_request_answer_error(request, request->no_room, error);
+}
+
+static void
+handle_now(BerthRequest *request)
+{
+    BerthServer *server = request->server;
+    gint64 began = server_now(server);
+    request->stage = STAGE_HANDLING;
+    if (request->too_large) {
+        refuse_size(request);
+    } else if (request->no_room != 0) {
+        refuse_no_room(request);
+    } else {
+        server->ops.handle(request, server->data);
+    }
+    server->handle_us -= server_now(server) - began;
+}
+
 static enum MHD_Result
 handle_whole(BerthRequest *request)
 {
+    if (request->aborted) {
+        return MHD_NO;
+    }
     if (request->stage == STAGE_READING) {
-        request->stage = STAGE_HANDLING;
-        if (request->too_large) {
-            refuse_size(request);
-        } else {
-            request->server->ops.handle(request, request->server->data);
+        if (peer_must_wait(request)) {
+            suspend(request);
+            return MHD_YES;
         }
+        handle_now(request);
     }
     if (request->aborted) {
         return MHD_NO;
@@ -440,7 +483,7 @@ request_start_daemon(BerthServer *server, gboolean tls, const BerthConfig *confi
         MHD_OPTION_URI_LOG_CALLBACK, begin_request, server, MHD_OPTION_UNESCAPE_CALLBACK,
         keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, complete_request, server,
         MHD_OPTION_NOTIFY_CONNECTION, follow_connection, server, MHD_OPTION_CONNECTION_LIMIT,
-        server->limits.connections + 16, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        server->limits.connections + CONNECTIONS_ENDING, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls ? tls_options : plain_options,
         MHD_OPTION_END);

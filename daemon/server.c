@@ -59,21 +59,10 @@ free_connection(gpointer data)
 }
 
 static void
-count_peer(BerthServer *server, const char *peer, int step)
-{
-    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(server->peers, peer)) + (guint)step;
-    if (count == 0) {
-        g_hash_table_remove(server->peers, peer);
-    } else {
-        g_hash_table_replace(server->peers, g_strdup(peer), GUINT_TO_POINTER(count));
-    }
-}
-
-static void
 drop_connection(Connection *connection)
 {
     BerthServer *server = connection->server;
-    count_peer(server, connection->actor->peer, -1);
+    peer_leave(connection);
     server->figures.connections--;
     if (g_hash_table_lookup(server->by_fd, GINT_TO_POINTER(connection->fd)) == connection) {
         g_hash_table_remove(server->by_fd, GINT_TO_POINTER(connection->fd));
@@ -99,6 +88,7 @@ void
 connection_abort(Connection *connection)
 {
     shutdown(connection->fd, SHUT_RDWR);
+    connection->ending = TRUE;
     if (connection->request != NULL) {
         request_tell_gone(connection->request);
         connection->request->aborted = TRUE;
@@ -274,9 +264,10 @@ actor_from_address(int fd, GError **error)
 static gboolean
 admit(BerthServer *server, const BerthActor *actor, int fd, gboolean tls)
 {
-    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(server->peers, actor->peer));
+    guint count = peer_connections(server, actor->peer);
     gboolean peer_full = count >= server->limits.connections_per_peer;
-    if (!peer_full && server->figures.connections < server->limits.connections) {
+    if (!peer_full && (server->figures.connections < server->limits.connections ||
+                       peers_make_room(server, actor->peer))) {
         return TRUE;
     }
     server->figures.refused++;
@@ -308,7 +299,7 @@ accept_one(BerthServer *server, int accepted, gboolean tls)
     connection_set_phase(connection, PHASE_HEAD);
     g_hash_table_add(server->connections, connection);
     server->figures.connections++;
-    count_peer(server, connection->actor->peer, 1);
+    peer_join(connection, connection->actor->peer);
     arm_sweep(server);
     if (!gate_add(connection)) {
         connection_close(connection);
@@ -584,8 +575,10 @@ daemon_dispatch(GSource *source, GSourceFunc callback, gpointer data)
     BerthServer *server = ((DaemonSource *)source)->server;
     g_source_set_ready_time(source, -1);
     server->budget_us = STREAM_BUDGET_US;
+    peers_begin_turn(server);
     MHD_run(((DaemonSource *)source)->daemon);
     request_resume_throttled(server);
+    peers_give_turns(server);
     return G_SOURCE_CONTINUE;
 }
 
@@ -622,7 +615,10 @@ take_limits(BerthServer *server, const BerthServerLimits *limits)
     static const BerthServerLimits defaults = {
         .connections = 2048,
         .connections_per_peer = 1280,
+        .streams = 512,
         .streams_per_peer = 128,
+        .held = (gsize)64 * 1024 * 1024,
+        .held_per_peer = (gsize)32 * 1024 * 1024,
         .head_timeout_s = 10,
         .body_bytes_per_s = 4096,
     };
@@ -630,7 +626,10 @@ take_limits(BerthServer *server, const BerthServerLimits *limits)
     server->limits = (BerthServerLimits){
         given->connections ?: defaults.connections,
         given->connections_per_peer ?: defaults.connections_per_peer,
+        given->streams ?: defaults.streams,
         given->streams_per_peer ?: defaults.streams_per_peer,
+        given->held ?: defaults.held,
+        given->held_per_peer ?: defaults.held_per_peer,
         given->head_timeout_s ?: defaults.head_timeout_s,
         given->body_bytes_per_s ?: defaults.body_bytes_per_s,
     };
@@ -664,7 +663,7 @@ berth_server_new(const BerthServerOps *ops, gpointer data, BerthClock *clock,
     server->listeners = g_ptr_array_new_with_free_func(free_listener);
     server->connections = g_hash_table_new_full(NULL, NULL, free_connection, NULL);
     server->by_fd = g_hash_table_new(NULL, NULL);
-    server->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    peers_init(server);
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     server->gate_fd = -1;
     server->plain =

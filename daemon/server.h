@@ -42,7 +42,8 @@ typedef struct {
 /* Limits; {0} members take the defaults of server.c. */
 typedef struct {
     guint connections, connections_per_peer; /* beyond: 503, 429 with Retry-After */
-    guint streams_per_peer;
+    guint streams, streams_per_peer;         /* of these, streams and WebSockets; likewise */
+    gsize held, held_per_peer; /* bytes of bodies and answers beyond 16 KiB each; likewise */
     guint head_timeout_s, body_bytes_per_s;
 } BerthServerLimits;
 
@@ -59,6 +60,7 @@ gboolean berth_server_listen_fd(BerthServer *server, int fd, GError **error);
 
 typedef struct {
     guint connections, streams;
+    gsize held; /* bytes of bodies, answers and chunks beyond the first 16 KiB of each */
     guint64 accepted, refused, requests, answered[6]; /* by first digit of the status */
 } BerthServerFigures;
 const BerthServerFigures *berth_server_figures(const BerthServer *server);
@@ -80,7 +82,9 @@ const char *berth_request_header(const BerthRequest *request, const char *name);
 const char *
 berth_request_id(const BerthRequest *request); /* 16 hex digits; in each answer's head */
 const BerthActor *berth_request_actor(const BerthRequest *request);
-GString *berth_request_body(const BerthRequest *request);         /* never NULL */
+GString *berth_request_body(const BerthRequest *request); /* never NULL */
+/* The body was read: its memory is for others. The next berth_request_body() is empty. */
+void berth_request_drop_body(BerthRequest *request);
 gint64 berth_request_content_length(const BerthRequest *request); /* -1: not said */
 BerthServer *berth_request_server(const BerthRequest *request);
 

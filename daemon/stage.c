@@ -27,7 +27,10 @@ struct BerthStage {
     BerthFleet *fleet;
     BerthRandom *random;
     GHashTable *uploads; /* key -> Upload, owned */
+    GPtrArray *answers;  /* of Answer, owned: to be given from the main loop */
 };
+
+static void free_answer(gpointer answer);
 
 static void
 free_upload(gpointer data)
@@ -50,6 +53,7 @@ berth_stage_new(BerthFleet *fleet, BerthRandom *random)
     stage->fleet = fleet;
     stage->random = random;
     stage->uploads = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_upload);
+    stage->answers = g_ptr_array_new_with_free_func(free_answer);
     return stage;
 }
 
@@ -57,6 +61,7 @@ void
 berth_stage_free(BerthStage *stage)
 {
     g_hash_table_destroy(stage->uploads);
+    g_ptr_array_unref(stage->answers);
     g_free(stage);
 }
 
@@ -129,6 +134,8 @@ on_marked(BerthHostReply *reply, const GError *error, gpointer data)
     if (error == NULL) {
         berth_fleet_note_volume(host, upload->volume, (gint64)upload->size);
         berth_fleet_note_volume(host, upload->marker, 0);
+    } else {
+        berth_fleet_doubt_volumes(host);
     }
     finish(upload, error);
 }
@@ -142,6 +149,7 @@ on_uploaded(BerthHostReply *reply, const GError *error, gpointer data)
         return;
     }
     if (error != NULL) {
+        berth_fleet_doubt_volumes(host);
         finish(upload, error);
         return;
     }
@@ -153,27 +161,39 @@ on_uploaded(BerthHostReply *reply, const GError *error, gpointer data)
 }
 
 typedef struct {
+    BerthStage *stage;
     BerthStageDone done;
     gpointer user_data;
     GError *error;
+    guint source;
 } Answer;
+
+static void
+free_answer(gpointer data)
+{
+    Answer *answer = data;
+    g_clear_handle_id(&answer->source, g_source_remove);
+    g_clear_error(&answer->error);
+    g_free(answer);
+}
 
 static gboolean
 answer_later(gpointer data)
 {
     Answer *answer = data;
+    answer->source = 0;
     answer->done(answer->error, answer->user_data);
-    g_clear_error(&answer->error);
-    g_free(answer);
+    g_ptr_array_remove_fast(answer->stage->answers, answer);
     return G_SOURCE_REMOVE;
 }
 
 static void
-answer(BerthStageDone done, gpointer user_data, GError *error)
+answer(BerthStage *stage, BerthStageDone done, gpointer user_data, GError *error)
 {
-    Answer *later = g_new0(Answer, 1);
-    *later = (Answer){done, user_data, error};
-    g_idle_add_full(G_PRIORITY_DEFAULT, answer_later, later, NULL);
+    Answer *later = g_new(Answer, 1);
+    *later = (Answer){stage, done, user_data, error, 0};
+    later->source = g_idle_add_full(G_PRIORITY_DEFAULT, answer_later, later, NULL);
+    g_ptr_array_add(stage->answers, later);
 }
 
 static Upload *
@@ -219,11 +239,11 @@ berth_stage_bring(BerthStage *stage, const char *host_name, const char *sha256, 
     if (host == NULL) {
         GError *error = NULL;
         berth_error_set(&error, BERTH_ERROR_NOT_FOUND, "no host '%s'", host_name);
-        answer(done, user_data, error);
+        answer(stage, done, user_data, error);
         return;
     }
     if (berth_stage_find(host, sha256) != NULL) {
-        answer(done, user_data, NULL);
+        answer(stage, done, user_data, NULL);
         return;
     }
     g_autofree char *key = g_strdup_printf("%s/%s", host_name, sha256);
@@ -238,23 +258,35 @@ static gboolean
 is_uploading(BerthStage *stage, BerthFleetHost *host, const char *volume)
 {
     g_autofree char *key = g_strdup_printf("%s/%.*s", host->name, DIGEST_LENGTH, volume);
-    return g_hash_table_contains(stage->uploads, key);
+    const Upload *upload = g_hash_table_lookup(stage->uploads, key);
+    return upload != NULL && g_str_has_prefix(volume, upload->volume);
 }
 
+/* A volume that is being deleted. */
+typedef struct {
+    BerthFleet *fleet;
+    char *host; /* owned */
+} Cleaning;
+
 static void
-on_cleaned(BerthHostReply *reply, const GError *error, gpointer unused)
+on_cleaned(BerthHostReply *reply, const GError *error, gpointer data)
 {
-    if (error != NULL) {
-        g_info("volume not cleaned, next try at the next listing: %s", error->message);
+    g_autofree Cleaning *cleaning = data;
+    g_autofree char *name = cleaning->host;
+    BerthFleetHost *host = berth_fleet_get(cleaning->fleet, name);
+    if (error != NULL && host != NULL) {
+        berth_fleet_doubt_volumes(host); /* whose answer cleans again */
     }
 }
 
 static void
 delete_volume(BerthFleetHost *host, const char *volume)
 {
+    Cleaning *cleaning = g_new(Cleaning, 1);
+    *cleaning = (Cleaning){host->fleet, g_strdup(host->name)};
     BerthHostCall call = {
         .verb = BERTH_HOST_VOLUME_DELETE, .pool = berth_fleet_pool(host->fleet), .volume = volume};
-    berth_host_runner_submit(host->runner, &call, MARK_DEADLINE_S, on_cleaned, NULL);
+    berth_host_runner_submit(host->runner, &call, MARK_DEADLINE_S, on_cleaned, cleaning);
     berth_fleet_note_volume(host, volume, -1);
 }
 
@@ -267,6 +299,26 @@ delete_with_marker(BerthFleetHost *host, const char *volume)
         delete_volume(host, marker);
     }
     delete_volume(host, volume);
+}
+
+/* Its volume was deleted, and then something went wrong. */
+static gboolean
+is_lone_marker(BerthFleetHost *host, const char *volume)
+{
+    if (strspn(volume, "0123456789abcdef") != DIGEST_LENGTH || !g_str_has_suffix(volume, ".ok")) {
+        return FALSE;
+    }
+    g_autofree char *marked = g_strndup(volume, strlen(volume) - strlen(".ok"));
+    return !g_hash_table_contains(host->volumes, marked);
+}
+
+static gboolean
+is_useless(BerthFleetHost *host, const char *volume, GHashTable *wanted)
+{
+    g_autofree char *digest = g_strndup(volume, DIGEST_LENGTH);
+    return is_lone_marker(host, volume) ||
+           (berth_stage_is_digest_volume(volume) &&
+            (!is_marked(host, volume) || !g_hash_table_contains(wanted, digest)));
 }
 
 /**
@@ -288,11 +340,7 @@ berth_stage_clean(BerthStage *stage, BerthFleetHost *host, GHashTable *wanted)
     gpointer volume;
     g_hash_table_iter_init(&iter, host->volumes);
     while (g_hash_table_iter_next(&iter, &volume, NULL)) {
-        if (!berth_stage_is_digest_volume(volume) || is_uploading(stage, host, volume)) {
-            continue;
-        }
-        g_autofree char *digest = g_strndup(volume, DIGEST_LENGTH);
-        if (!is_marked(host, volume) || !g_hash_table_contains(wanted, digest)) {
+        if (!is_uploading(stage, host, volume) && is_useless(host, volume, wanted)) {
             g_ptr_array_add(useless, g_strdup(volume));
         }
     }

@@ -8,9 +8,13 @@
 
 #include <string.h>
 
-/* Revisions kept in memory for all watches together; readers further behind are served from the store. */
+/* Revisions kept in memory for all watches together, and the bytes of their rows; readers further behind are
+ * served from the store, */
 #define RING_MAX 256
+#define RING_BYTES ((gsize)4 * 1024 * 1024)
+/* in batches, of which a watch keeps no more than these bytes from one line to the next. */
 #define STORE_BATCH 16
+#define STORED_BYTES ((gsize)64 * 1024)
 
 typedef struct {
     BerthObject *before, *after; /* references, as in BerthCatalogChange */
@@ -19,12 +23,14 @@ typedef struct {
 
 typedef struct {
     gint64 revision;
+    gsize bytes;     /* of the rows it keeps */
     GArray *changes; /* of RingChange */
 } RingEntry;
 
 struct BerthWatchHub {
     BerthCatalog *catalog; /* borrowed */
     GPtrArray *ring;       /* of RingEntry, by revision */
+    gsize ring_bytes;      /* their sum */
     gint64 floor;          /* every revision after this one is in the ring */
     GHashTable *watches;   /* set of BerthWatch, borrowed */
 };
@@ -64,10 +70,25 @@ free_ring_entry(gpointer data)
     g_free(entry);
 }
 
+/* Forgets the oldest: some more than it must, so that it need not at each commit. */
+static void
+shrink(BerthWatchHub *hub)
+{
+    guint excess = 0;
+    while (excess + 1 < hub->ring->len && (hub->ring->len - excess > RING_MAX - RING_MAX / 8 ||
+                                           hub->ring_bytes > RING_BYTES - RING_BYTES / 8)) {
+        hub->ring_bytes -= ((RingEntry *)hub->ring->pdata[excess++])->bytes;
+    }
+    if (excess > 0) {
+        hub->floor = ((RingEntry *)hub->ring->pdata[excess - 1])->revision;
+        g_ptr_array_remove_range(hub->ring, 0, excess);
+    }
+}
+
 static void
 remember(BerthWatchHub *hub, gint64 revision, const GArray *changes)
 {
-    RingEntry *entry = g_new(RingEntry, 1);
+    RingEntry *entry = g_new0(RingEntry, 1);
     entry->revision = revision;
     entry->changes = g_array_sized_new(FALSE, TRUE, sizeof(RingChange), changes->len);
     g_array_set_clear_func(entry->changes, clear_ring_change);
@@ -78,12 +99,12 @@ remember(BerthWatchHub *hub, gint64 revision, const GArray *changes)
             .after = change->after != NULL ? berth_object_ref(change->after) : NULL,
         };
         g_array_append_val(entry->changes, kept);
+        entry->bytes += (change->after != NULL ? change->after : change->before)->row_bytes;
     }
     g_ptr_array_add(hub->ring, entry);
-    if (hub->ring->len > RING_MAX) {
-        guint excess = hub->ring->len - RING_MAX + RING_MAX / 8;
-        hub->floor = ((RingEntry *)hub->ring->pdata[excess - 1])->revision;
-        g_ptr_array_remove_range(hub->ring, 0, excess);
+    hub->ring_bytes += entry->bytes;
+    if (hub->ring->len > RING_MAX || hub->ring_bytes > RING_BYTES) {
+        shrink(hub);
     }
 }
 
@@ -299,6 +320,21 @@ head_of_stored_change(const BerthWatch *watch, const BerthChange *change)
     return shows(&without_labels, object) ? format_head("deleted", object) : NULL;
 }
 
+/* Of what was read ahead only little is kept while the reader takes its time; it is read again. */
+static void
+drop_read_ahead(BerthWatch *watch)
+{
+    gsize bytes = 0;
+    for (guint i = watch->next_stored; i < watch->stored->len; i++) {
+        const BerthRow *row = ((BerthChange *)watch->stored->pdata[i])->row;
+        bytes += (row->body != NULL ? strlen(row->body) : 0) +
+                 (row->status != NULL ? strlen(row->status) : 0);
+    }
+    if (bytes > STORED_BYTES && !g_queue_is_empty(&watch->lines)) {
+        g_clear_pointer(&watch->stored, g_ptr_array_unref);
+    }
+}
+
 /* One revision from what was read ahead. */
 static void
 gather_stored(BerthWatch *watch)
@@ -318,6 +354,7 @@ gather_stored(BerthWatch *watch)
         watch->next_stored++;
     }
     gather(watch, revision, heads);
+    drop_read_ahead(watch);
 }
 
 static gboolean

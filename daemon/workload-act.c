@@ -54,19 +54,17 @@ berth_pending_host(const BerthPending *pending)
 static gboolean
 done_later(gpointer data)
 {
-    g_autoptr(BerthPending) pending = data;
-    BerthWorkloadRun *run = berth_pending_run(pending);
-    if (run != NULL) {
-        berth_workload_run_done(run, NULL);
-    }
+    BerthWorkloadRun *run = data;
+    run->finish = 0;
+    berth_workload_run_done(run, NULL);
     return G_SOURCE_REMOVE;
 }
 
 /* For actions without an answer: the end comes from the main loop all the same. */
 void
-berth_workload_finish_soon(BerthWorkloadRun *run, BerthObject *object)
+berth_workload_finish_soon(BerthWorkloadRun *run)
 {
-    g_idle_add_full(G_PRIORITY_DEFAULT, done_later, berth_pending_new(run, object, NULL), NULL);
+    run->finish = g_idle_add_full(G_PRIORITY_DEFAULT, done_later, run, NULL);
 }
 
 /** Ends the action under way with @error (transfer full). */
@@ -111,7 +109,7 @@ act_pull(BerthWorkloadRun *run, BerthObject *object)
         missing = berth_image_find(control, references[i]) == NULL ? references[i] : NULL;
     }
     if (missing == NULL) {
-        berth_workload_finish_soon(run, object);
+        berth_workload_finish_soon(run);
         return;
     }
     GError *error = NULL;
@@ -178,7 +176,8 @@ park(BerthWorkloadRun *run, BerthObject *object, json_t *why, const GError *refu
     BerthControl *control = run->controller->control;
     json_t *status = berth_status_copy(object);
     berth_status_set_text(status, "phase", berth_phase_name(BERTH_PHASE_PENDING));
-    berth_status_set_reason(status, "no-capacity", refusal->message, berth_error_hint(refusal));
+    berth_status_set_reason(status, object->name, "no-capacity", refusal->message,
+                            berth_error_hint(refusal));
     json_object_set_new(status, "observed_generation", json_integer(object->generation));
     if (why != NULL) {
         json_object_set(status, "placement", why);
@@ -208,7 +207,7 @@ placed_status(BerthWorkloadRun *run, BerthObject *object, const char *host, json
     json_int_t incarnation = berth_json_integer(before, "incarnation", 0);
     berth_status_set_text(status, "phase", berth_phase_name(BERTH_PHASE_PREPARING));
     berth_status_set_text(status, "host", host);
-    berth_status_set_reason(status, NULL, NULL, NULL);
+    berth_status_set_reason(status, object->name, NULL, NULL, NULL);
     json_object_set_new(status, "domain",
                         json_pack("{s:s, s:s, s:s, s:I}", "host", host, "uuid", object->uid, "name",
                                   name, "incarnation", incarnation));
@@ -304,7 +303,7 @@ act_ask_stop(BerthWorkloadRun *run, BerthObject *object)
     run->stop_asked_us = berth_clock_monotonic_us(control->clock);
     if (run->pod != NULL) {
         berth_pod_run_stop(run->pod, (guint)berth_workload_of(object)->stop_timeout_s * 1000);
-        berth_workload_finish_soon(run, object);
+        berth_workload_finish_soon(run);
         return;
     }
     BerthHostCall call = {.verb = BERTH_HOST_DOMAIN_SHUTDOWN,

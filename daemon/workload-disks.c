@@ -161,7 +161,7 @@ berth_workload_act_stage(BerthWorkloadRun *run, BerthObject *object)
             return;
         }
     }
-    berth_workload_finish_soon(run, object);
+    berth_workload_finish_soon(run);
 }
 
 /* ---- disks of VMs ------------------------------------------------------------------------------ */
@@ -179,6 +179,21 @@ berth_workload_wants_seed(const BerthObject *object)
 {
     const BerthCloudInit *init = &((const BerthVmSpec *)object->spec_data)->cloud_init;
     return init->user_data != NULL || init->hostname != NULL || init->network_config != NULL;
+}
+
+/** Returns: whether a volume of its own is there. */
+gboolean
+berth_workload_has_volumes(BerthFleetHost *host, const BerthObject *object)
+{
+    GHashTableIter iter;
+    gpointer volume;
+    g_hash_table_iter_init(&iter, host->volumes);
+    while (g_hash_table_iter_next(&iter, &volume, NULL)) {
+        if (g_str_has_prefix(volume, object->uid)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
 }
 
 /** Returns: whether all volumes of its own are there; always for pods. */
@@ -225,13 +240,23 @@ berth_workload_disk_mib(BerthControl *control, BerthObject *object)
 }
 
 static void
+note_volume(BerthFleetHost *host, const char *volume, gint64 capacity, const GError *error)
+{
+    if (error == NULL) {
+        berth_fleet_note_volume(host, volume, capacity);
+    } else {
+        berth_fleet_doubt_volumes(host);
+    }
+}
+
+static void
 on_disk_made(BerthHostReply *reply, const GError *error, gpointer data)
 {
     g_autoptr(BerthPending) pending = data;
     BerthFleetHost *host = berth_pending_host(pending);
     BerthWorkloadRun *run = berth_pending_run(pending);
-    if (error == NULL && host != NULL) {
-        berth_fleet_note_volume(host, pending->text, 0);
+    if (host != NULL) {
+        note_volume(host, pending->text, 0, error);
     }
     if (run != NULL) {
         berth_workload_run_done(run, error);
@@ -343,7 +368,7 @@ berth_workload_act_make_disks(BerthWorkloadRun *run, BerthObject *object)
         make_seed(run, object);
         return;
     }
-    berth_workload_finish_soon(run, object);
+    berth_workload_finish_soon(run);
 }
 
 static void
@@ -352,8 +377,8 @@ on_volume_deleted(BerthHostReply *reply, const GError *error, gpointer data)
     g_autoptr(BerthPending) pending = data;
     BerthFleetHost *host = berth_pending_host(pending);
     BerthWorkloadRun *run = berth_pending_run(pending);
-    if (error == NULL && host != NULL) {
-        berth_fleet_note_volume(host, pending->text, -1);
+    if (host != NULL) {
+        note_volume(host, pending->text, -1, error);
     }
     if (run != NULL) {
         berth_workload_run_done(run, error);
@@ -377,5 +402,5 @@ berth_workload_act_delete_disks(BerthWorkloadRun *run, BerthObject *object)
             return;
         }
     }
-    berth_workload_finish_soon(run, object);
+    berth_workload_finish_soon(run);
 }

@@ -235,7 +235,7 @@ berth_workload_act_call_guest(BerthWorkloadRun *run, BerthObject *object)
     };
     run->pod = berth_pod_run_new(&options);
     berth_workload_logs_opened(run);
-    berth_workload_finish_soon(run, object);
+    berth_workload_finish_soon(run);
 }
 
 /** Starts the containers whose time has come. */
@@ -245,5 +245,5 @@ berth_workload_act_start_containers(BerthWorkloadRun *run, BerthObject *object)
     if (run->pod != NULL) {
         berth_pod_run_start_due(run->pod);
     }
-    berth_workload_finish_soon(run, object);
+    berth_workload_finish_soon(run);
 }

@@ -13,6 +13,7 @@ G_BEGIN_DECLS
 typedef struct {
     BerthWorkloadController *controller; /* borrowed */
     char *uid;                           /* owned */
+    guint finish;                        /* source: the end of an action without an answer */
     gboolean busy; /* an action or a record is under way: look again at its end */
     gint64 started_us, stop_asked_us, retry_us;
     guint failures; /* starts in a row that did not last */
@@ -48,6 +49,7 @@ const char *berth_workload_domain_uuid(const BerthObject *object);
 GPtrArray *berth_workload_files(BerthControl *control, BerthObject *object);
 gboolean berth_workload_disks_present(BerthControl *control, BerthFleetHost *host,
                                       BerthObject *object);
+gboolean berth_workload_has_volumes(BerthFleetHost *host, const BerthObject *object);
 char **berth_workload_images(BerthObject *object);
 
 /* Viewers. */
@@ -73,7 +75,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthPending, berth_pending_free)
 BerthWorkloadRun *berth_pending_run(const BerthPending *pending);
 BerthFleetHost *berth_pending_host(const BerthPending *pending);
 
-void berth_workload_finish_soon(BerthWorkloadRun *run, BerthObject *object);
+void berth_workload_finish_soon(BerthWorkloadRun *run);
 void berth_workload_fail(BerthWorkloadRun *run, GError *error);
 void berth_workload_submit(BerthWorkloadRun *run, BerthObject *object, const BerthHostCall *call,
                            BerthHostDone done, const char *text);

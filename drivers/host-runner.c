@@ -157,10 +157,24 @@ threads(void)
 }
 
 static void
+take_answer(gboolean done, gpointer data)
+{
+    Operation *operation = data;
+    operation->ok = done;
+    on_returned(operation);
+}
+
+static void
 start_operation(Operation *operation)
 {
+    BerthHost *host = operation->runner->host;
     g_ptr_array_add(operation->runner->running, operation);
-    g_thread_pool_push(threads(), operation, NULL);
+    if (host->ops->begin != NULL) {
+        host->ops->begin(host, operation->call, &operation->reply, &operation->error, take_answer,
+                         operation);
+    } else {
+        g_thread_pool_push(threads(), operation, NULL);
+    }
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */

@@ -272,7 +272,11 @@ typedef struct BerthHost BerthHost;
  * @abandon: main loop; gives up the present connections without waiting for calls stuck in them;
  *     those return whenever they return. connect() must follow
  * @free: main loop; ends the connections; calls still in flight keep what they need alive
+ * @begin: (nullable): for a driver that needs no threads; main loop, instead of connect (@call NULL) and
+ *     perform. Does the call in its own time and answers once, never from inside this function; @call stays
+ *     until then
  */
+typedef void (*BerthHostAnswer)(gboolean done, gpointer user_data);
 typedef struct {
     gboolean (*connect)(BerthHost *host, GError **error);
     gboolean (*perform)(BerthHost *host, const BerthHostCall *call, BerthHostReply *reply,
@@ -282,6 +286,8 @@ typedef struct {
                                   gpointer user_data);
     void (*abandon)(BerthHost *host);
     void (*free)(BerthHost *host);
+    void (*begin)(BerthHost *host, const BerthHostCall *call, BerthHostReply *reply, GError **error,
+                  BerthHostAnswer answer, gpointer user_data);
 } BerthHostOps;
 
 struct BerthHost {

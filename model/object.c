@@ -275,6 +275,7 @@ berth_object_load(const char *kind_name, const char *project, const char *name, 
     }
     object->revision = revision;
     object->body_revision = body_revision;
+    object->row_bytes = strlen(body) + (status != NULL ? strlen(status) : 0);
     return g_steal_pointer(&object);
 }
 

@@ -74,6 +74,7 @@ struct BerthObject {
     BerthPower power;               /* workloads only: what verbs want */
     json_t *spec;                   /* owned; exactly as the user wrote it */
     json_t *status;                 /* owned; NULL before the first record */
+    gsize row_bytes;      /* of the row it was loaded from; in memory it takes some times that */
     gpointer spec_data;   /* owned; read by kind->spec with defaults filled in; never NULL */
     gpointer status_data; /* owned; read by kind->status; all defaults when there is no status */
     gatomicrefcount references;

@@ -18,24 +18,26 @@ fold(const char *word, char *folded)
     return length;
 }
 
-/* Levenshtein's distance, one row at a time. */
+/* Letters to replace, add, leave out, or swap with their neighbour (optimal string alignment). */
 static guint
 distance(const char *a, gsize a_length, const char *b, gsize b_length)
 {
-    guint row[WORD_MAX + 1];
-    for (guint j = 0; j <= b_length; j++) {
-        row[j] = j;
-    }
-    for (guint i = 1; i <= a_length; i++) {
-        guint diagonal = row[0];
-        row[0] = i;
+    guint rows[WORD_MAX + 1][WORD_MAX + 1];
+    for (guint i = 0; i <= a_length; i++) {
+        rows[i][0] = i;
         for (guint j = 1; j <= b_length; j++) {
-            guint replaced = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            row[j] = MIN(replaced, 1 + MIN(row[j], row[j - 1]));
+            if (i == 0) {
+                rows[i][j] = j;
+                continue;
+            }
+            guint replaced = rows[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            rows[i][j] = MIN(replaced, 1 + MIN(rows[i - 1][j], rows[i][j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+                rows[i][j] = MIN(rows[i][j], 1 + rows[i - 2][j - 2]);
+            }
         }
     }
-    return row[b_length];
+    return rows[a_length][b_length];
 }
 
 /**

@@ -31,11 +31,9 @@ has_label(const SimDomain *domain, const char *value)
 void
 sim_domain_tell(const SimDomain *domain, BerthDomainEvent event, BerthStopReason reason)
 {
-    g_autoptr(json_t) value = json_pack("{s:s, s:i, s:i}", "uuid", domain->definition->plan->uuid,
-                                        "event", (int)event, "reason", (int)reason);
     for (guint i = 0; i < domain->machine->peers->len; i++) {
-        const SimPeer *peer = domain->machine->peers->pdata[i];
-        sim_pipe_send_json(peer->pipe, SIM_EVENT, value);
+        SimPeer *peer = domain->machine->peers->pdata[i];
+        peer->ops->event(peer, domain->definition->plan->uuid, event, reason);
     }
 }
 
@@ -60,16 +58,18 @@ sim_opener_detach(SimOpener *opener)
     }
 }
 
+/** Detaches and frees; what destroys the entries of SimPeer.openers. */
+void
+sim_opener_free(gpointer data)
+{
+    sim_opener_detach(data);
+    g_free(data);
+}
+
 static void
 end_opener(SimOpener *opener, const GError *error)
 {
-    g_autoptr(json_t) value = json_pack("{s:I}", "channel", (json_int_t)opener->number);
-    if (error != NULL) {
-        json_object_set_new(value, "code",
-                            json_string(berth_error_code_name(berth_error_code_of(error))));
-        json_object_set_new(value, "message", json_string(error->message));
-    }
-    sim_pipe_send_json(opener->peer->pipe, SIM_CLOSED, value);
+    opener->peer->ops->closed(opener->peer, opener->number, error);
     sim_opener_detach(opener);
 }
 
@@ -128,7 +128,7 @@ sim_opener_receive(SimOpener *opener, const guint8 *data, gsize size)
         return;
     }
     if (opener->is_console) {
-        sim_pipe_send_data(opener->peer->pipe, opener->number, data, size);
+        opener->peer->ops->data(opener->peer, opener->number, data, size);
     } else if (domain->guest != NULL) {
         sim_guest_receive(domain->guest, data, size);
     }
@@ -141,7 +141,7 @@ guest_room(gpointer data)
     if (domain->link == NULL) {
         return 0;
     }
-    gsize queued = sim_pipe_queued(domain->link->peer->pipe);
+    gsize queued = domain->link->peer->ops->queued(domain->link->peer);
     return queued < CHANNEL_ROOM ? CHANNEL_ROOM - queued : 0;
 }
 
@@ -149,7 +149,7 @@ static void
 guest_wrote(const guint8 *data, gsize size, gpointer user_data)
 {
     const SimDomain *domain = user_data;
-    sim_pipe_send_data(domain->link->peer->pipe, domain->link->number, data, size);
+    domain->link->peer->ops->data(domain->link->peer, domain->link->number, data, size);
 }
 
 static void

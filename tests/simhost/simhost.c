@@ -9,6 +9,7 @@
  * One thread. Start at on_frame(). */
 #include "base/error.h"
 #include "base/json.h"
+#include "tests/simhost/pipe.h"
 #include "tests/simhost/wire.h"
 #include "tests/simhost/world.h"
 
@@ -26,6 +27,56 @@ static SimSettings settings = {.pool_mib = 1024 * 1024, .boot_ms = 5};
 
 /* ---- clients ----------------------------------------------------------------------------------- */
 
+/* A peer and its socket. */
+typedef struct {
+    SimPeer base;  /* first */
+    SimPipe *pipe; /* owned */
+} Client;
+
+static SimPipe *
+pipe_of(SimPeer *peer)
+{
+    return ((Client *)peer)->pipe;
+}
+
+static void
+send_event(SimPeer *peer, const char *uuid, BerthDomainEvent event, BerthStopReason reason)
+{
+    g_autoptr(json_t) value =
+        json_pack("{s:s, s:i, s:i}", "uuid", uuid, "event", (int)event, "reason", (int)reason);
+    sim_pipe_send_json(pipe_of(peer), SIM_EVENT, value);
+}
+
+static void
+send_data(SimPeer *peer, guint32 channel, const guint8 *data, gsize size)
+{
+    sim_pipe_send_data(pipe_of(peer), channel, data, size);
+}
+
+static void
+add_error(json_t *answer, const GError *error)
+{
+    if (error != NULL) {
+        json_object_set_new(answer, "code",
+                            json_string(berth_error_code_name(berth_error_code_of(error))));
+        json_object_set_new(answer, "message", json_string(error->message));
+    }
+}
+
+static void
+send_closed(SimPeer *peer, guint32 channel, const GError *error)
+{
+    g_autoptr(json_t) value = json_pack("{s:I}", "channel", (json_int_t)channel);
+    add_error(value, error);
+    sim_pipe_send_json(pipe_of(peer), SIM_CLOSED, value);
+}
+
+static gsize
+count_queued(SimPeer *peer)
+{
+    return sim_pipe_queued(pipe_of(peer));
+}
+
 static SimMachine *
 find_machine(const char *name)
 {
@@ -38,15 +89,11 @@ find_machine(const char *name)
 }
 
 static void
-send_answer(const SimPeer *peer, const json_t *id, json_t *answer, const GError *error)
+send_answer(SimPeer *peer, const json_t *id, json_t *answer, const GError *error)
 {
-    if (error != NULL) {
-        json_object_set_new(answer, "code",
-                            json_string(berth_error_code_name(berth_error_code_of(error))));
-        json_object_set_new(answer, "message", json_string(error->message));
-    }
+    add_error(answer, error);
     json_object_set(answer, "id", (json_t *)id);
-    sim_pipe_send_json(peer->pipe, SIM_REPLY, answer);
+    sim_pipe_send_json(pipe_of(peer), SIM_REPLY, answer);
 }
 
 static void
@@ -80,14 +127,6 @@ take_call(SimPeer *peer, const json_t *value)
 }
 
 static void
-opener_free(gpointer data)
-{
-    SimOpener *opener = data;
-    sim_opener_detach(opener);
-    g_free(opener);
-}
-
-static void
 take_open(SimPeer *peer, const json_t *value)
 {
     g_autoptr(GError) error = NULL;
@@ -99,13 +138,7 @@ take_open(SimPeer *peer, const json_t *value)
     if (peer->machine == NULL ||
         !sim_opener_open(opener, berth_json_string(value, "uuid"),
                          json_is_true(json_object_get(value, "force")), &error)) {
-        g_autoptr(json_t) answer = json_pack("{s:I}", "channel", (json_int_t)opener->number);
-        if (error != NULL) {
-            json_object_set_new(answer, "code",
-                                json_string(berth_error_code_name(berth_error_code_of(error))));
-            json_object_set_new(answer, "message", json_string(error->message));
-        }
-        sim_pipe_send_json(peer->pipe, SIM_CLOSED, answer);
+        send_closed(peer, opener->number, error);
     }
 }
 
@@ -167,7 +200,7 @@ on_peer_closed(gpointer user_data)
     if (peer->machine != NULL) {
         g_ptr_array_remove_fast(peer->machine->peers, peer);
     }
-    sim_pipe_unref(peer->pipe);
+    sim_pipe_unref(pipe_of(peer));
     g_free(peer->fleet);
     g_free(peer);
 }
@@ -178,8 +211,10 @@ on_client(GSocket *listener, GIOCondition condition, gpointer unused)
     static const SimPipeWatch watch = {on_frame, on_peer_closed, on_drained};
     g_autoptr(GSocket) client = g_socket_accept(listener, NULL, NULL);
     if (client != NULL) {
-        SimPeer *peer = g_new0(SimPeer, 1);
-        peer->openers = g_hash_table_new_full(NULL, NULL, NULL, opener_free);
+        static const SimPeerOps ops = {send_event, send_data, send_closed, count_queued};
+        Client *peer = g_new0(Client, 1);
+        peer->base.ops = &ops;
+        peer->base.openers = g_hash_table_new_full(NULL, NULL, NULL, sim_opener_free);
         peer->pipe = sim_pipe_new(dup(g_socket_get_fd(client)), &watch, peer);
     }
     return G_SOURCE_CONTINUE;

@@ -101,6 +101,20 @@ sim_machine_new(const char *name, const SimSettings *settings)
     return machine;
 }
 
+/** Frees a machine that nobody is connected to. */
+void
+sim_machine_free(SimMachine *machine)
+{
+    g_assert(machine->peers->len == 0);
+    g_hash_table_unref(machine->domains);
+    g_hash_table_unref(machine->pools);
+    g_hash_table_unref(machine->networks);
+    g_ptr_array_unref(machine->peers);
+    g_free(machine->name);
+    g_free(machine->uuid);
+    g_free(machine);
+}
+
 /* ---- inventory --------------------------------------------------------------------------------- */
 
 static void

@@ -3,7 +3,6 @@
 
 #include "drivers/host.h"
 #include "tests/simhost/guest.h"
-#include "tests/simhost/pipe.h"
 
 G_BEGIN_DECLS
 
@@ -21,13 +20,23 @@ typedef struct {
 
 typedef struct SimMachine SimMachine;
 
-/* A client's connection: one machine as one fleet. */
+typedef struct SimPeer SimPeer;
+
+/* How a machine talks to a client: over a socket (simhost.c), or within one process (tests/simulation). */
 typedef struct {
-    SimPipe *pipe;       /* owned */
+    void (*event)(SimPeer *peer, const char *uuid, BerthDomainEvent event, BerthStopReason reason);
+    void (*data)(SimPeer *peer, guint32 channel, const guint8 *data, gsize size);
+    void (*closed)(SimPeer *peer, guint32 channel, const GError *error);
+    gsize (*queued)(SimPeer *peer); /* bytes that the client has not taken */
+} SimPeerOps;
+
+/* A client's connection: one machine as one fleet. */
+struct SimPeer {
+    const SimPeerOps *ops;
     SimMachine *machine; /* borrowed; NULL before "hello" */
     char *fleet;         /* owned */
     GHashTable *openers; /* channel number -> SimOpener*, owned */
-} SimPeer;
+};
 
 typedef struct SimDomain SimDomain;
 
@@ -82,6 +91,7 @@ struct SimMachine {
 };
 
 SimMachine *sim_machine_new(const char *name, const SimSettings *settings);
+void sim_machine_free(SimMachine *machine);
 gboolean sim_machine_perform(SimPeer *peer, const BerthHostCall *call, BerthHostReply *reply,
                              GError **error);
 gboolean sim_machine_upload_chunk(SimPeer *peer, const char *pool, const char *volume, guint64 size,
@@ -104,5 +114,6 @@ gboolean sim_domain_is_active(const SimDomain *domain);
 gboolean sim_opener_open(SimOpener *opener, const char *uuid, gboolean force, GError **error);
 void sim_opener_receive(SimOpener *opener, const guint8 *data, gsize size);
 void sim_opener_detach(SimOpener *opener);
+void sim_opener_free(gpointer opener);
 
 G_END_DECLS

@@ -18,6 +18,7 @@ running_pod(void)
         .host = BERTH_HOST_SIGHT_CLEAR,
         .staged = TRUE,
         .disks = TRUE,
+        .volumes = TRUE,
         .defined = TRUE,
         .state = BERTH_DOMAIN_RUNNING,
         .guest = BERTH_GUEST_READY,
@@ -164,8 +165,9 @@ test_delete_takes_domain_then_disks_then_record(void)
     sight.state = BERTH_DOMAIN_SHUTOFF;
     assert_step(&sight, BERTH_DO_UNDEFINE, BERTH_PHASE_DELETING);
     sight.defined = FALSE;
+    sight.disks = FALSE; /* one of two went already */
     assert_step(&sight, BERTH_DO_DELETE_DISKS, BERTH_PHASE_DELETING);
-    sight.disks = FALSE;
+    sight.volumes = FALSE;
     assert_step(&sight, BERTH_DO_REMOVE, BERTH_PHASE_DELETING);
 }
 

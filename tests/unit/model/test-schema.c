@@ -125,6 +125,7 @@ test_refuses_with_the_pointer(void)
         {"{'part':{'name':'p','count':10}}", "/part/count", "10 MiB is not between 1 and 9 MiB"},
         {"{'parts':[{'name':'p'},{'name':'p','size':1}]}", "/parts/1/size", "known here"},
         {"{'parts':{}}", "/parts", "list of objects"},
+        {"{'lfag':true}", "/lfag", "did you mean \"flag\"?"},
         {"{'Flag':true}", "/Flag", "did you mean \"flag\"?"},
         {"{'freeNumber':1}", "/freeNumber", "did you mean \"free_number\"?"},
         {"{'part.name':1}", "/part.name", "unknown member"},

@@ -1,0 +1,35 @@
+/* What must hold in a simulated run, judged from the outside: by the commits of the store, the machines as
+ * they are, and what the watch told. The daemon's own memory is never asked. */
+#pragma once
+
+#include "drivers/store.h"
+#include "model/object.h"
+
+G_BEGIN_DECLS
+
+/* @memory: what was committed; @fleet: the mark of our domains. Begins with the store as it is. */
+void oracle_begin(BerthStore *memory, const char *fleet);
+void oracle_end(void);
+
+/* Takes what was committed since the last call. */
+void oracle_follow(void);
+/* The newest committed object; NULL: none. Borrowed until oracle_follow(). */
+BerthObject *oracle_find(const char *kind, const char *name);
+
+/* The machine @name gets a running domain, a pool and a volume of somebody else. */
+void oracle_add_foreign(const char *site);
+
+/* A line of the watch; it was cut; from where to go on. */
+void oracle_watched(const json_t *line);
+void oracle_watch_cut(void);
+gint64 oracle_watch_since(void);
+
+/* Now and always: I1 is the caller's; I3, I5, capacity are checked here. */
+void oracle_check(void);
+/* Returns: (transfer full) (nullable): what still differs from what is wanted; NULL: nothing does. */
+char *oracle_find_unsettled(void);
+
+void oracle_violate(const char *format, ...) G_GNUC_PRINTF(1, 2);
+guint oracle_violations(void);
+
+G_END_DECLS

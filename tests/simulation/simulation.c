@@ -1,0 +1,786 @@
+/* simulation: the whole daemon in one process with simulated hosts, a store that refuses and forgets to
+ * answer, users and bad luck, all out of one seed.
+ *
+ *   simulation                               some seeds, as a test (TAP)
+ *   simulation --seed N [--steps N] [--trace]  one run; the same seed is the same run
+ *   simulation --seed N --runs N             the seeds N, N+1, …
+ *
+ * After every step what must always hold is checked (oracle.h); now and then the bad luck ends, and the fleet
+ * has to come to what is wanted. Start at step() and settle(). */
+#include "base/error.h"
+#include "base/fd.h"
+#include "daemon/daemon.h"
+#include "daemon/log.h"
+#include "drivers/store-memory.h"
+#include "model/kinds.h"
+#include "tests/simulation/fate.h"
+#include "tests/simulation/oracle.h"
+#include "tests/simulation/site.h"
+#include "tests/simulation/vault.h"
+#include "tests/simulation/visitor.h"
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SITES 3
+#define PODS 12
+#define VMS 6
+#define SETTLE_EVERY 40
+#define SETTLE_LIMIT_S 600
+#define POOL_FILE_SIZE 4096
+
+static const BerthHostDriver drivers[] = {{"sim", site_host_new}, {NULL, NULL}};
+
+/* ---- the daemon and its lives ------------------------------------------------------------------ */
+
+static char *folder;
+static BerthConfig *config;
+static BerthStore *memory, *vault;
+static BerthDaemon *daemon_now; /* NULL: dead */
+
+static void follow_watch(void);
+
+static void
+start_daemon(void)
+{
+    g_autoptr(GError) error = NULL;
+    vault = vault_new(memory);
+    BerthDaemonParts parts = {vault, drivers, berth_clock_system(), berth_random_system()};
+    daemon_now = berth_daemon_new(config, &parts, &error);
+    g_assert_no_error(error);
+    fate_note("the daemon lives");
+}
+
+static void
+kill_daemon(void)
+{
+    fate_note("the daemon dies");
+    visitor_cut_all();
+    vault_cut(vault);
+    site_cut_daemon();
+    oracle_follow();
+    g_clear_pointer(&daemon_now, berth_daemon_free);
+}
+
+static void
+on_watch_ended(guint status, gpointer data)
+{
+    oracle_watch_cut();
+    if (status != 0 && status != 200) {
+        oracle_violate("the watch answered %u", status);
+    }
+}
+
+static void
+on_watch_line(const json_t *line, gpointer data)
+{
+    oracle_watched(line);
+}
+
+static void
+follow_watch(void)
+{
+    g_autofree char *path = g_strdup_printf(
+        "/v1/watch?kinds=pods,vms,hosts&since=%" G_GINT64_FORMAT, oracle_watch_since());
+    visitor_follow(config->socket, path, on_watch_line, on_watch_ended, NULL);
+}
+
+static void
+revive_daemon(void)
+{
+    if (daemon_now == NULL) {
+        start_daemon();
+        follow_watch();
+    }
+}
+
+/* ---- what users remember ----------------------------------------------------------------------- */
+
+typedef enum { ABSENT, PRESENT, LEAVING, UNSURE } Presence;
+typedef enum { POWER_OFF, POWER_ON, POWER_ANY } Power;
+
+/* A name that users work with; one request at a time. */
+typedef struct {
+    const BerthKind *kind;
+    char name[8];
+    char *path; /* owned */
+    gboolean is_asked;
+    Presence presence;
+    Power power;
+    char *uid; /* owned; of the object that was acknowledged */
+    guint asks;
+} Subject;
+
+typedef struct {
+    Subject *subject;
+    const char *verb; /* static: "PUT", "DELETE", or a verb of the API */
+} Ask;
+
+static Subject subjects[PODS + VMS];
+
+static Subject *
+find_subject(const char *uid)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
+        if (g_strcmp0(subjects[i].uid, uid) == 0) {
+            return &subjects[i];
+        }
+    }
+    return NULL;
+}
+
+static void
+on_put(Subject *subject, guint status, const json_t *body)
+{
+    const json_t *metadata = json_object_get(body, "metadata");
+    const char *uid = json_string_value(json_object_get(metadata, "uid"));
+    if (status == 200 && subject->presence == PRESENT && g_strcmp0(uid, subject->uid) != 0) {
+        oracle_violate("%s was acknowledged as %s and is %s", subject->name, subject->uid, uid);
+    }
+    if (status == 201 && subject->presence == PRESENT) {
+        oracle_violate("%s was acknowledged and is made again", subject->name);
+    }
+    subject->power = status == 201 ? POWER_ON : subject->power;
+    subject->presence = PRESENT;
+    g_free(subject->uid);
+    subject->uid = g_strdup(uid);
+}
+
+static void
+on_unsure(Subject *subject, const char *verb)
+{
+    if (strcmp(verb, "PUT") != 0) {
+        subject->power = POWER_ANY;
+    }
+    if (strcmp(verb, "DELETE") == 0 && subject->presence == PRESENT) {
+        subject->presence = UNSURE;
+    }
+    if (strcmp(verb, "PUT") == 0 && subject->presence != PRESENT) {
+        subject->presence = UNSURE;
+        subject->power = POWER_ANY;
+    }
+}
+
+static void
+on_done(Subject *subject, const char *verb)
+{
+    if (strcmp(verb, "DELETE") == 0) {
+        subject->presence = LEAVING;
+    } else if (strcmp(verb, "start") == 0) {
+        subject->power = POWER_ON;
+    } else if (strcmp(verb, "shutdown") == 0 || strcmp(verb, "destroy") == 0) {
+        subject->power = POWER_OFF;
+    }
+}
+
+static void
+on_answered(guint status, const json_t *body, gpointer data)
+{
+    g_autofree Ask *ask = data;
+    Subject *subject = ask->subject;
+    subject->is_asked = FALSE;
+    fate_note("user %s %s: %u", ask->verb, subject->name, status);
+    oracle_follow();
+    if (status == 0 || status >= 500) {
+        on_unsure(subject, ask->verb);
+    } else if (status == 404) {
+        if (subject->presence == PRESENT) {
+            oracle_violate("%s was acknowledged and is not found", subject->name);
+        }
+    } else if (strcmp(ask->verb, "PUT") == 0 && (status == 200 || status == 201)) {
+        on_put(subject, status, body);
+    } else if (status < 300) {
+        on_done(subject, ask->verb);
+    } else if (status == 400) {
+        oracle_violate("%s %s was refused: %s", ask->verb, subject->name,
+                       json_string_value(json_object_get(body, "detail")));
+    }
+}
+
+static void
+ask(Subject *subject, const char *verb, const json_t *body)
+{
+    gboolean is_verb = g_ascii_islower(*verb);
+    g_autofree char *path =
+        is_verb ? g_strconcat(subject->path, ":", verb, NULL) : g_strdup(subject->path);
+    Ask *memo = g_new(Ask, 1);
+    *memo = (Ask){subject, verb};
+    subject->is_asked = TRUE;
+    visitor_ask(config->socket, is_verb ? "POST" : verb, path, "Content-Type: application/json\r\n",
+                body, on_answered, memo);
+}
+
+/* The same name has the same size in every run; labels change. */
+static json_t *
+describe(Subject *subject)
+{
+    guint number = (guint)(subject - subjects);
+    json_t *metadata = json_pack("{s:s, s:{s:o}}", "name", subject->name, "labels", "n",
+                                 json_sprintf("%u", ++subject->asks));
+    if (subject->kind == &berth_kind_pod) {
+        const char *life = number % 4 == 3 ? "20" : "1000000";
+        const char *restart = number % 4 == 3 ? "OnFailure" : "Always";
+        return json_pack("{s:s, s:o, s:{s:i, s:s, s:i, s:[{s:s, s:s, s:[s, s]}]}}", "kind", "Pod",
+                         "metadata", metadata, "spec", "memory_mib", 256 + 256 * (int)(number % 5),
+                         "restart", restart, "stop_timeout_s", 3, "containers", "name", "main",
+                         "image", "hello", "args", "sleep", life);
+    }
+    return json_pack("{s:s, s:o, s:{s:i, s:s, s:i, s:[{s:s, s:i}, {s:s, s:i}]}}", "kind", "VM",
+                     "metadata", metadata, "spec", "memory_mib", 512 + 512 * (int)(number % 3),
+                     "run", "Always", "stop_timeout_s", 3, "disks", "name", "root", "size_mib",
+                     1024, "name", "data", "size_mib", 2048);
+}
+
+static void
+put(Subject *subject)
+{
+    json_t *body = describe(subject);
+    ask(subject, "PUT", body);
+    json_decref(body);
+}
+
+/* ---- bad luck ---------------------------------------------------------------------------------- */
+
+static Site *
+choose_site(void)
+{
+    g_autofree char *name = g_strdup_printf("h%u", 1 + (guint)fate_below(SITES));
+    return site_get(name);
+}
+
+static SimDomain *
+choose_running(Site *site)
+{
+    g_autoptr(GPtrArray) running = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, site->machine->domains);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const char *name = ((SimDomain *)value)->definition->plan->mark->name;
+        if (sim_domain_is_active(value) && strcmp(name, "other") != 0) {
+            g_ptr_array_add(running, value);
+        }
+    }
+    return running->len > 0 ? running->pdata[fate_below(running->len)] : NULL;
+}
+
+static void
+destroy_by_hand(void)
+{
+    SimDomain *domain = choose_running(choose_site());
+    if (domain == NULL) {
+        return;
+    }
+    const char *uid = domain->definition->plan->mark->uid;
+    Subject *subject = find_subject(uid);
+    fate_note("virsh destroy %s", uid);
+    if (subject != NULL && subject->kind == &berth_kind_vm) {
+        subject->power = POWER_ANY; /* whoever did it wanted it off */
+    }
+    sim_domain_stop(domain, BERTH_STOP_DESTROYED);
+}
+
+static GPtrArray *silenced; /* of Silence* */
+
+typedef struct {
+    Site *site;
+    char *uuid;
+    int id;
+    guint source;
+} Silence;
+
+static gboolean
+end_silence(gpointer data)
+{
+    Silence *silence = data;
+    SimDomain *domain = g_hash_table_lookup(silence->site->machine->domains, silence->uuid);
+    if (domain != NULL && domain->id == silence->id && domain->guest != NULL &&
+        domain->state == BERTH_DOMAIN_RUNNING) {
+        sim_guest_set_paused(domain->guest, FALSE);
+    }
+    g_ptr_array_remove(silenced, silence);
+    g_free(silence->uuid);
+    g_free(silence);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+silence_guest(void)
+{
+    Site *site = choose_site();
+    SimDomain *domain = choose_running(site);
+    if (domain == NULL || domain->guest == NULL) {
+        return;
+    }
+    Silence *silence = g_new(Silence, 1);
+    *silence = (Silence){site, g_strdup(domain->definition->plan->uuid), domain->id, 0};
+    fate_note("guest %s is silent", silence->uuid);
+    sim_guest_set_paused(domain->guest, TRUE);
+    silence->source = g_timeout_add(1000 * (1 + (guint)fate_below(120)), end_silence, silence);
+    g_ptr_array_add(silenced, silence);
+}
+
+static gboolean
+come_back(gpointer data)
+{
+    fate_note("%s is back", ((Site *)data)->machine->name);
+    site_come_back(data);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+lose_site(gboolean with_power)
+{
+    Site *site = choose_site();
+    if (!site->is_reachable) {
+        return;
+    }
+    fate_note("%s %s", site->machine->name, with_power ? "loses power" : "is cut off");
+    if (with_power) {
+        site_lose_power(site);
+    } else {
+        site_leave(site);
+    }
+    g_timeout_add(1000 * (1 + (guint)fate_below(120)), come_back, site);
+}
+
+/* ---- steps ------------------------------------------------------------------------------------- */
+
+static void
+ignore_answer(guint status, const json_t *body, gpointer what)
+{
+    fate_note("admin %s: %u", (const char *)what, status);
+}
+
+static void
+cordon(void)
+{
+    const char *name = choose_site()->machine->name;
+    g_autofree char *path = g_strdup_printf("/v1/hosts/%s", name);
+    json_t *body = json_pack("{s:{s:b}}", "spec", "cordoned", fate_chance(40));
+    visitor_ask(config->socket, "PATCH", path, "Content-Type: application/merge-patch+json\r\n",
+                body, ignore_answer, (gpointer) "cordon");
+    json_decref(body);
+}
+
+static void
+prepare(const char *name)
+{
+    g_autofree char *path = g_strdup_printf("/v1/hosts/%s:prepare", name);
+    json_t *body = json_object();
+    visitor_ask(config->socket, "POST", path, "Content-Type: application/json\r\n", body,
+                ignore_answer, (gpointer) "prepare");
+    json_decref(body);
+}
+
+static void
+use_subject(guint roll)
+{
+    static const char *const verbs[] = {"start",  "start",   "shutdown", "shutdown",
+                                        "reboot", "destroy", "suspend",  "resume"};
+    Subject *subject = &subjects[fate_below(G_N_ELEMENTS(subjects))];
+    if (subject->is_asked || daemon_now == NULL) {
+        return;
+    }
+    if (roll < 30) {
+        put(subject);
+    } else if (roll < 42) {
+        ask(subject, "DELETE", NULL);
+    } else {
+        json_t *none = json_object();
+        ask(subject, verbs[fate_below(G_N_ELEMENTS(verbs))], none);
+        json_decref(none);
+    }
+}
+
+static void
+step(void)
+{
+    guint roll = (guint)fate_below(100);
+    if (roll < 62) {
+        use_subject(roll);
+    } else if (roll < 66 && daemon_now != NULL) {
+        cordon();
+    } else if (roll < 68 && daemon_now != NULL) {
+        prepare(choose_site()->machine->name);
+    } else if (roll < 73) {
+        destroy_by_hand();
+    } else if (roll < 77) {
+        silence_guest();
+    } else if (roll < 81) {
+        lose_site(fate_chance(30));
+    } else if (roll < 85 && daemon_now != NULL) {
+        kill_daemon();
+    } else {
+        revive_daemon();
+    }
+    fate_run_us(fate_chance(5) ? 60 * G_USEC_PER_SEC : (gint64)fate_below(3000) * 1000);
+}
+
+static void
+check_subjects(void)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
+        const Subject *subject = &subjects[i];
+        const BerthObject *object = oracle_find(subject->kind->name, subject->name);
+        if (subject->presence == PRESENT &&
+            (object == NULL || g_strcmp0(object->uid, subject->uid) != 0)) {
+            oracle_violate("%s (%s) was acknowledged and is lost", subject->name, subject->uid);
+        }
+    }
+}
+
+/* ---- rest -------------------------------------------------------------------------------------- */
+
+static gboolean
+is_answered(gpointer data)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
+        if (subjects[i].is_asked) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static void
+end_bad_luck(void)
+{
+    fate_note("luck");
+    fate_set_faults(FALSE);
+    for (guint i = 1; i <= SITES; i++) {
+        g_autofree char *name = g_strdup_printf("h%u", i);
+        site_come_back(site_get(name));
+    }
+    while (silenced->len > 0) {
+        Silence *silence = silenced->pdata[0];
+        g_source_remove(silence->source);
+        end_silence(silence);
+    }
+    revive_daemon();
+}
+
+/* What was acknowledged has to be what came about. */
+static void
+compare_subjects(void)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
+        Subject *subject = &subjects[i];
+        const BerthObject *object = oracle_find(subject->kind->name, subject->name);
+        if (subject->presence == LEAVING && object != NULL) {
+            oracle_violate("%s was deleted and is there", subject->name);
+        }
+        gboolean ends = subject->kind == &berth_kind_pod && i % 4 == 3;
+        if (object != NULL && subject->presence == PRESENT && subject->power != POWER_ANY &&
+            !ends && (object->power == BERTH_POWER_ON) != (subject->power == POWER_ON)) {
+            oracle_violate("%s was told to be %s and is not", subject->name,
+                           subject->power == POWER_ON ? "on" : "off");
+        }
+        subject->presence = object != NULL ? PRESENT : ABSENT;
+        subject->power = object == NULL                    ? POWER_ANY
+                         : object->power == BERTH_POWER_ON ? POWER_ON
+                                                           : POWER_OFF;
+        g_free(subject->uid);
+        subject->uid = object != NULL ? g_strdup(object->uid) : NULL;
+    }
+}
+
+/* Returns: the simulated seconds it took. */
+static guint
+settle(void)
+{
+    end_bad_luck();
+    fate_run_until(is_answered, NULL, 120 * G_USEC_PER_SEC);
+    guint seconds = 0;
+    char *unsettled = NULL;
+    do {
+        g_free(unsettled);
+        fate_run_us(G_USEC_PER_SEC);
+        seconds++;
+        oracle_check();
+        unsettled = oracle_find_unsettled();
+    } while (unsettled != NULL && seconds < SETTLE_LIMIT_S);
+    if (unsettled != NULL) {
+        oracle_violate("%d s after the last fault: %s", SETTLE_LIMIT_S, unsettled);
+        g_free(unsettled);
+    } else {
+        compare_subjects();
+    }
+    fate_note("settled after %u s", seconds);
+    fate_set_faults(TRUE);
+    return seconds;
+}
+
+/* ---- the beginning ----------------------------------------------------------------------------- */
+
+static void
+write_file(const char *name, const char *content, gsize size)
+{
+    g_autofree char *path = g_build_filename(folder, name, NULL);
+    g_autofree char *parent = g_path_get_dirname(path);
+    g_assert_cmpint(g_mkdir_with_parents(parent, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(path, content, (gssize)size, NULL));
+}
+
+static void
+put_row(BerthObject *object, json_t *status)
+{
+    g_autofree char *body = berth_object_format_body(object);
+    char *text = status != NULL ? json_dumps(status, JSON_COMPACT) : NULL;
+    BerthTransaction *transaction = berth_transaction_new();
+    berth_transaction_add(transaction, &(BerthStoreOp){.verb = BERTH_STORE_PUT,
+                                                       .kind = object->kind->name,
+                                                       .project = "",
+                                                       .name = object->name,
+                                                       .uid = object->uid,
+                                                       .body = body,
+                                                       .status = text,
+                                                       .if_revision = BERTH_STORE_ABSENT});
+    memory->ops->submit(memory, transaction, NULL, NULL);
+    berth_store_memory_dispatch(memory);
+    free(text);
+    json_decref(status);
+}
+
+/* As a pull would have left it. */
+static void
+put_image(void)
+{
+    g_autofree char *content = g_malloc(POOL_FILE_SIZE);
+    memset(content, 'i', POOL_FILE_SIZE);
+    write_file("hello.squashfs", content, POOL_FILE_SIZE);
+    g_autofree char *path = g_build_filename(folder, "hello.squashfs", NULL);
+    g_autofree char *sum =
+        g_compute_checksum_for_data(G_CHECKSUM_SHA256, (guchar *)content, POOL_FILE_SIZE);
+    g_autofree char *digest = g_strconcat("sha256:", sum, NULL);
+    json_t *spec =
+        json_pack("{s:s, s:s, s:s}", "type", "oci", "reference", "hello", "source", "load");
+    g_autoptr(GError) error = NULL;
+    g_autoptr(BerthObject) image =
+        berth_object_make(&berth_kind_image, "", "hello", spec, "2027-01-01T00:00:00Z", &error);
+    g_assert_no_error(error);
+    json_decref(spec);
+    put_row(image,
+            json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:{s:[s]}}", "phase", "Ready", "digest",
+                      digest, "disk_digest", digest, "size", POOL_FILE_SIZE, "virtual_size",
+                      POOL_FILE_SIZE, "path", path, "config", "entrypoint", "sleep"));
+}
+
+static void
+put_host(const char *name)
+{
+    g_autofree char *uri = g_strdup_printf("sim:///world#%s", name);
+    json_t *spec = json_pack("{s:s}", "uri", uri);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(BerthObject) host =
+        berth_object_make(&berth_kind_host, "", name, spec, "2027-01-01T00:00:00Z", &error);
+    g_assert_no_error(error);
+    json_decref(spec);
+    put_row(host, NULL);
+}
+
+static gboolean
+are_hosts_ready(gpointer data)
+{
+    oracle_follow();
+    for (guint i = 1; i <= SITES; i++) {
+        g_autofree char *name = g_strdup_printf("h%u", i);
+        const BerthHostStatus *status = oracle_find("Host", name)->status_data;
+        if (g_strcmp0(status->phase, "Ready") != 0) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static void
+make_subjects(void)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
+        Subject *subject = &subjects[i];
+        subject->kind = i < PODS ? &berth_kind_pod : &berth_kind_vm;
+        g_snprintf(subject->name, sizeof subject->name, "%c%u", i < PODS ? 'p' : 'v', i);
+        subject->path =
+            g_strdup_printf("/v1/projects/default/%s/%s", subject->kind->plural, subject->name);
+        subject->power = POWER_ANY;
+    }
+}
+
+static void
+begin(void)
+{
+    folder = g_dir_make_tmp("berth-simulation-XXXXXX", NULL);
+    config = berth_config_new();
+    g_free(config->state);
+    g_free(config->socket);
+    g_free(config->guest_os);
+    config->state = g_build_filename(folder, "state", NULL);
+    config->socket = g_build_filename(folder, "socket", NULL);
+    config->guest_os = g_build_filename(folder, "guest-os", NULL);
+    g_mkdir(config->state, 0700);
+    write_file("guest-os/vmlinuz", "kernel", 6);
+    write_file("guest-os/initramfs", "initramfs", 9);
+    write_file("guest-os/manifest.json", "{}", 2);
+    memory = berth_store_memory_new();
+    silenced = g_ptr_array_new();
+    put_image();
+    for (guint i = 1; i <= SITES; i++) {
+        g_autofree char *name = g_strdup_printf("h%u", i);
+        put_host(name);
+    }
+    make_subjects();
+    start_daemon();
+    fate_run_us(100 * 1000); /* what a new store gets first is told */
+    oracle_begin(memory, berth_daemon_fleet_id(daemon_now));
+    follow_watch();
+    for (guint i = 1; i <= SITES; i++) {
+        g_autofree char *name = g_strdup_printf("h%u", i);
+        oracle_add_foreign(name);
+        prepare(name);
+    }
+    g_assert_true(fate_run_until(are_hosts_ready, NULL, 300 * G_USEC_PER_SEC));
+    fate_set_faults(TRUE);
+}
+
+static void
+remove_folder(const char *path)
+{
+    g_autoptr(GDir) inside = g_dir_open(path, 0, NULL);
+    const char *name;
+    while (inside != NULL && (name = g_dir_read_name(inside)) != NULL) {
+        g_autofree char *child = g_build_filename(path, name, NULL);
+        if (g_file_test(child, G_FILE_TEST_IS_DIR)) {
+            remove_folder(child);
+        } else {
+            unlink(child);
+        }
+    }
+    g_rmdir(path);
+}
+
+static void
+end(void)
+{
+    kill_daemon();
+    fate_run_us(10 * G_USEC_PER_SEC); /* what is under way comes to its end */
+    oracle_end();
+    site_free_all();
+    berth_store_free(memory);
+    remove_folder(folder);
+}
+
+/* ---- runs -------------------------------------------------------------------------------------- */
+
+/* Returns: whether nothing was violated. */
+static gboolean
+run(guint64 seed, guint steps, gboolean trace)
+{
+    guint longest = 0, lives = 0;
+    berth_log_set_level(BERTH_LOG_ERROR);
+    signal(SIGPIPE, SIG_IGN);
+    fate_begin(seed, trace);
+    begin();
+    for (guint i = 1; i <= steps && oracle_violations() == 0; i++) {
+        step();
+        oracle_check();
+        check_subjects();
+        if (i % SETTLE_EVERY == 0 || i == steps) {
+            guint seconds = settle();
+            longest = MAX(longest, seconds);
+            lives++;
+        }
+    }
+    end();
+    printf("# seed %" G_GUINT64_FORMAT
+           ": %u steps, settled %u times, at most after %u s, hash %016" G_GINT64_MODIFIER "x\n",
+           seed, steps, lives, longest, fate_hash());
+    return oracle_violations() == 0;
+}
+
+/* A run has the process for itself. Returns: what it printed, (transfer full). */
+static char *
+run_apart(guint64 seed, guint steps, gboolean *held)
+{
+    int ends[2], status = 0;
+    g_assert_cmpint(pipe(ends), ==, 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        gboolean fine = run(seed, steps, FALSE);
+        fflush(stdout);
+        _exit(fine ? 0 : 1);
+    }
+    close(ends[1]);
+    GString *text = g_string_new(NULL);
+    char piece[4096];
+    for (gssize got; (got = read(ends[0], piece, sizeof piece)) > 0;) {
+        g_string_append_len(text, piece, got);
+    }
+    close(ends[0]);
+    waitpid(child, &status, 0);
+    *held = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return g_string_free(text, FALSE);
+}
+
+static int
+run_many(guint64 seed, guint runs, guint steps)
+{
+    int failed = 0;
+    for (guint i = 0; i < runs; i++) {
+        gboolean held;
+        g_autofree char *text = run_apart(seed + i, steps, &held);
+        fputs(text, stdout);
+        printf("%s %u - seed %" G_GUINT64_FORMAT "\n", held ? "ok" : "not ok", i + 1, seed + i);
+        fflush(stdout);
+        failed += !held;
+    }
+    printf("1..%u\n", runs);
+    return failed > 0;
+}
+
+static int
+run_as_test(void)
+{
+    gboolean held, held_again;
+    int failed = run_many(1, 4, 120);
+    g_autofree char *once = run_apart(1, 60, &held);
+    g_autofree char *twice = run_apart(1, 60, &held_again);
+    gboolean same = held && held_again && strcmp(once, twice) == 0;
+    printf("%s%s%s 5 - the same seed is the same run\n", once, twice, same ? "ok" : "not ok");
+    return failed != 0 || !same;
+}
+
+int
+main(int argc, char **argv)
+{
+    gint64 seed = 0;
+    int steps = 200, runs = 1;
+    gboolean trace = FALSE;
+    const GOptionEntry entries[] = {
+        {"seed", 0, 0, G_OPTION_ARG_INT64, &seed, "what the run is made of", "N"},
+        {"steps", 0, 0, G_OPTION_ARG_INT, &steps, "how long it is", "N"},
+        {"runs", 0, 0, G_OPTION_ARG_INT, &runs, "this many seeds, from the given one on", "N"},
+        {"trace", 0, 0, G_OPTION_ARG_NONE, &trace, "print all that happens", NULL},
+        {NULL},
+    };
+    g_autoptr(GOptionContext) context = g_option_context_new("- the daemon in a simulated world");
+    g_autoptr(GError) error = NULL;
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &error)) {
+        g_printerr("simulation: %s\n", error->message);
+        return 2;
+    }
+    if (seed == 0) {
+        return run_as_test();
+    }
+    return runs > 1 ? run_many((guint64)seed, (guint)runs, (guint)steps)
+                    : !run((guint64)seed, (guint)steps, trace);
+}
