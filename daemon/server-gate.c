@@ -1,4 +1,4 @@
-/* The gate of the unix socket: reads heads by peeking, so that libmicrohttpd gets a connection only when
+/* The gate of all clients: reads heads by peeking, so that libmicrohttpd gets a connection only when
  * its whole head is there and was accepted. Invariant: each byte is looked at once (SO_PEEK_OFF), and a
  * connection holds at most BERTH_HEAD_MAX bytes here.
  *
@@ -107,9 +107,8 @@ gate_look(Connection *connection)
 static void
 notice_hangup(Connection *connection, guint32 events)
 {
-    /* A half-closed unix client may still read; TLS clients do not half-close. */
-    guint32 left = connection->tls ? EPOLLHUP | EPOLLERR | EPOLLRDHUP : EPOLLHUP | EPOLLERR;
-    if ((events & left) != 0 &&
+    /* A half-closed client may still read. */
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0 &&
         (connection->phase == PHASE_WAITING || connection->phase == PHASE_STREAM)) {
         connection_abort(connection);
     }
@@ -166,11 +165,8 @@ gate_clear(BerthServer *server)
 gboolean
 gate_add(Connection *connection)
 {
-    struct epoll_event event = {.events = EPOLLET | EPOLLRDHUP, .data.ptr = connection};
-    if (!connection->tls) {
-        event.events |= EPOLLIN;
-        connection->head = g_string_sized_new(1024);
-        set_peek_offset(connection->fd, 0);
-    }
+    struct epoll_event event = {.events = EPOLLET | EPOLLRDHUP | EPOLLIN, .data.ptr = connection};
+    connection->head = g_string_sized_new(1024);
+    set_peek_offset(connection->fd, 0);
     return epoll_ctl(connection->server->gate_fd, EPOLL_CTL_ADD, connection->fd, &event) == 0;
 }

@@ -5,11 +5,12 @@
  *   server-gate.c     the unix socket's heads, read by peeking, before libmicrohttpd has the connection
  *   server-request.c  libmicrohttpd's callbacks; the request
  *   server-answer.c   answers and streams
- *   server-tls.c      certificates of TCP clients */
+ *   server-tls.c      TLS before the gate; certificates and tokens of TCP clients */
 #pragma once
 
 #include "daemon/server.h"
 
+#include <gnutls/gnutls.h>
 #include <microhttpd.h>
 
 #define STREAM_STALL_US (30 * G_USEC_PER_SEC)
@@ -20,13 +21,15 @@
 #define ANSWER_BYTES_PER_S (16 * 1024)
 
 typedef enum {
-    PHASE_HEAD,     /* the head is coming; the gate (unix) or libmicrohttpd (TLS) reads it */
+    PHASE_HEAD,     /* the head is coming; the gate reads it */
     PHASE_BODY,     /* the head was accepted, the body is coming */
     PHASE_WAITING,  /* suspended: the handler is at work */
     PHASE_ANSWER,   /* an answer of known size is going out */
     PHASE_STREAM,   /* a stream is going out */
     PHASE_UPGRADED, /* the socket belongs to a WebSocket */
 } Phase;
+
+typedef struct TlsFront TlsFront;
 
 /* One client: a process on the unix socket, an address on TCP. Lives while it has connections. */
 typedef struct {
@@ -40,9 +43,10 @@ typedef struct {
     BerthServer *server; /* borrowed */
     Peer *peer;          /* borrowed from server->peers */
     int fd;              /* owned until libmicrohttpd takes it */
-    gboolean tls, handed_over;
+    TlsFront *front;     /* borrowed; NULL: a unix client, or it ended */
+    gboolean handed_over;
     gboolean ending;   /* aborted: libmicrohttpd ends it in its next turn */
-    BerthActor *actor; /* owned; TLS: peer and origin now, the name with the request */
+    BerthActor *actor; /* owned; TLS: without a name until it is proved */
     Phase phase;
     gint64 since_us;            /* when the phase began */
     GString *head;              /* owned; gate only */
@@ -110,8 +114,8 @@ struct BerthServer {
     GHashTable *peers;       /* name -> Peer */
     GQueue turns;            /* of Peer, borrowed: those with requests that wait for their turn */
     gint64 handle_us;        /* left in this turn for handling requests at once */
-    struct MHD_Daemon *plain, *tls;
-    GSource *plain_source, *tls_source;
+    struct MHD_Daemon *daemon;
+    GSource *daemon_source;
     int gate_fd; /* epoll */
     GSource *gate_source;
     int spare_fd;        /* given up to accept and close one when there are no more fds */
@@ -119,12 +123,14 @@ struct BerthServer {
     gint64 budget_us;    /* left in this turn for making stream data */
     GQueue throttled;    /* of BerthRequest, borrowed: streams that wait for the next turn */
     BerthTokens *tokens; /* owned; NULL: none */
+    GHashTable *fronts;  /* set of TlsFront, owned */
+    gnutls_certificate_credentials_t tls_credentials; /* owned; NULL: no TLS */
     gboolean client_certificates;
     gboolean stopping;
 };
 
 gint64 server_now(BerthServer *server);
-void server_run_soon(BerthServer *server, gboolean tls);
+void server_run_soon(BerthServer *server);
 void connection_set_phase(Connection *connection, Phase phase);
 void connection_close(Connection *connection);  /* not handed over yet: closes and frees */
 void connection_abort(Connection *connection);  /* handed over: makes libmicrohttpd end it */
@@ -149,8 +155,7 @@ gboolean gate_add(Connection *connection);
 gboolean gate_look(Connection *connection);
 void gate_refuse(int fd, guint status, const char *code, const char *detail, gboolean retry);
 
-struct MHD_Daemon *request_start_daemon(BerthServer *server, gboolean tls,
-                                        const BerthConfig *config, GError **error);
+struct MHD_Daemon *request_start_daemon(BerthServer *server, GError **error);
 void request_free(BerthRequest *request);
 void request_tell_gone(BerthRequest *request);
 void request_resume(BerthRequest *request);
@@ -158,4 +163,9 @@ enum MHD_Result request_queue(BerthRequest *request);
 void request_resume_throttled(BerthServer *server);
 void request_sweep(BerthRequest *request, gint64 now);
 
-BerthActor *tls_actor(BerthServer *server, BerthRequest *request, GError **error);
+void tls_prepare(BerthServer *server);
+gboolean tls_init(BerthServer *server, const BerthConfig *config, GError **error);
+void tls_clear(BerthServer *server);
+gboolean tls_begin(Connection *connection, int fd);
+void tls_connection_ended(TlsFront *front);
+gboolean tls_identify(BerthRequest *request, GError **error);

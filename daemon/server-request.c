@@ -5,16 +5,10 @@
 #include "daemon/server-private.h"
 
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/random.h"
-#include "daemon/log.h"
-#include "daemon/server-head.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
-#define PEM_MAX (1024 * 1024)
 #define CONNECTION_MEMORY (32 * 1024)
 /* Connections that were ended to make room, and that libmicrohttpd has not closed yet. */
 #define CONNECTIONS_ENDING 256
@@ -214,57 +208,12 @@ follow_connection(void *data, struct MHD_Connection *mhd, void **context,
 
 /* ---- the head ---- */
 
-/* A NUL hidden in a header shows as a size beyond its text. */
-static enum MHD_Result
-write_header(void *data, enum MHD_ValueKind kind, const char *name, size_t name_size,
-             const char *value, size_t value_size)
-{
-    GString *head = data;
-    g_string_append_len(head, name, (gssize)name_size);
-    g_string_append(head, ": ");
-    g_string_append_len(head, value, (gssize)value_size);
-    g_string_append(head, "\r\n");
-    return MHD_YES;
-}
-
-/* TLS has no gate: what libmicrohttpd read is written down again and judged by the same rules. */
-static gboolean
-judge_parsed(BerthRequest *request, const char *version, guint *status, GError **error)
-{
-    g_autoptr(GString) head = g_string_new(NULL);
-    g_string_append_printf(head, "%s %s %s\r\n", request->method, request->target, version);
-    MHD_get_connection_values_n(request->connection->mhd, MHD_HEADER_KIND, write_header, head);
-    g_string_append(head, "\r\n");
-    return berth_head_check(head->str, head->len, status, error);
-}
-
-static gboolean
-identify(BerthRequest *request, GError **error)
-{
-    Connection *connection = request->connection;
-    if (!connection->tls) {
-        return TRUE;
-    }
-    g_autoptr(BerthActor) actor = tls_actor(request->server, request, error);
-    if (actor == NULL) {
-        return FALSE;
-    }
-    g_free(connection->actor->name);
-    connection->actor->name = g_steal_pointer(&actor->name);
-    return TRUE;
-}
-
 /* Returns: whether the request goes on; it is answered otherwise. */
 static gboolean
-accept_head(BerthRequest *request, const char *version)
+accept_head(BerthRequest *request)
 {
     g_autoptr(GError) error = NULL;
-    guint status = 400;
-    if (request->connection->tls && !judge_parsed(request, version, &status, &error)) {
-        berth_request_answer_error(request, status, error);
-        return FALSE;
-    }
-    if (!identify(request, &error)) {
+    if (!tls_identify(request, &error)) {
         berth_request_add_header(request, "WWW-Authenticate", "Bearer");
         berth_request_answer_error(request, 401, error);
         return FALSE;
@@ -288,14 +237,14 @@ refuse_size(BerthRequest *request)
 }
 
 static enum MHD_Result
-receive_head(BerthRequest *request, const char *method, const char *version)
+receive_head(BerthRequest *request, const char *method)
 {
     BerthServer *server = request->server;
     request->stage = STAGE_READING;
     request->method = g_strdup(method);
     server->figures.requests++;
     connection_set_phase(request->connection, PHASE_BODY);
-    if (accept_head(request, version)) {
+    if (accept_head(request)) {
         request->uploading = server->ops.head != NULL && server->ops.head(request, server->data);
         if (!request->uploading && !request->answered &&
             berth_request_content_length(request) > BERTH_BODY_MAX) {
@@ -353,7 +302,7 @@ request_resume(BerthRequest *request)
     if (request->suspended) {
         request->suspended = FALSE;
         MHD_resume_connection(request->connection->mhd);
-        server_run_soon(request->server, request->connection->tls);
+        server_run_soon(request->server);
     }
 }
 
@@ -411,7 +360,7 @@ handle_access(void *data, struct MHD_Connection *mhd, const char *url, const cha
     enum MHD_Result result;
     request->in_handler = TRUE;
     if (request->stage == STAGE_NEW) {
-        result = receive_head(request, method, version);
+        result = receive_head(request, method);
     } else if (*upload_size > 0) {
         result = receive_body(request, upload, upload_size);
     } else {
@@ -428,68 +377,20 @@ keep_escapes(void *data, struct MHD_Connection *mhd, char *text)
     return strlen(text);
 }
 
-static void G_GNUC_PRINTF(2, 0) log_line(void *data, const char *format, va_list args)
-{
-    g_autofree char *text = g_strdup_vprintf(format, args);
-    berth_log(BERTH_LOG_DEBUG, "http", "text", g_strchomp(text), NULL);
-}
-
-typedef struct {
-    char *certificate, *key, *client_ca;
-} Pem;
-
-static void
-clear_pem(Pem *pem)
-{
-    g_free(pem->certificate);
-    g_free(pem->key);
-    g_free(pem->client_ca);
-}
-
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Pem, clear_pem)
-
-static gboolean
-read_pem(const BerthConfig *config, Pem *pem, GError **error)
-{
-    return berth_fd_read_file(AT_FDCWD, config->tls_certificate, PEM_MAX, &pem->certificate, NULL,
-                              error) &&
-           berth_fd_read_file(AT_FDCWD, config->tls_key, PEM_MAX, &pem->key, NULL, error) &&
-           (config->tls_client_ca == NULL ||
-            berth_fd_read_file(AT_FDCWD, config->tls_client_ca, PEM_MAX, &pem->client_ca, NULL,
-                               error));
-}
-
-/* On unix sockets libmicrohttpd would log at each answer that it can't set TCP options.
- * It copies what the PEM texts say. @config: NULL without TLS. */
+/* On unix sockets libmicrohttpd would log at each answer that it can't set TCP options. */
 struct MHD_Daemon *
-request_start_daemon(BerthServer *server, gboolean tls, const BerthConfig *config, GError **error)
+request_start_daemon(BerthServer *server, GError **error)
 {
-    g_auto(Pem) pem = {NULL, NULL, NULL};
-    if (tls && !read_pem(config, &pem, error)) {
-        return NULL;
-    }
-    struct MHD_OptionItem plain_options[] = {{MHD_OPTION_END, 0, NULL}};
-    struct MHD_OptionItem tls_options[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, pem.certificate},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, pem.key},
-        {MHD_OPTION_HTTPS_PRIORITIES, 0, (char *)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
-        {pem.client_ca != NULL ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, pem.client_ca},
-        {MHD_OPTION_END, 0, NULL},
-    };
     struct MHD_Daemon *daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
-            (tls ? MHD_USE_TLS | MHD_USE_ERROR_LOG : 0),
-        0, NULL, NULL, handle_access, server, MHD_OPTION_EXTERNAL_LOGGER, log_line, NULL,
-        MHD_OPTION_URI_LOG_CALLBACK, begin_request, server, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, complete_request, server,
-        MHD_OPTION_NOTIFY_CONNECTION, follow_connection, server, MHD_OPTION_CONNECTION_LIMIT,
-        server->limits.connections + CONNECTIONS_ENDING, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls ? tls_options : plain_options,
-        MHD_OPTION_END);
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, 0,
+        NULL, NULL, handle_access, server, MHD_OPTION_URI_LOG_CALLBACK, begin_request, server,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+        complete_request, server, MHD_OPTION_NOTIFY_CONNECTION, follow_connection, server,
+        MHD_OPTION_CONNECTION_LIMIT, server->limits.connections + CONNECTIONS_ENDING,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT,
+        1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (daemon == NULL) {
-        berth_error_set(error, BERTH_ERROR_INVALID, "libmicrohttpd did not start%s",
-                        tls ? ": check tls_certificate, tls_key and tls_client_ca" : "");
+        berth_error_set(error, BERTH_ERROR_INTERNAL, "libmicrohttpd did not start");
     }
     return daemon;
 }

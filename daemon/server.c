@@ -62,6 +62,9 @@ static void
 drop_connection(Connection *connection)
 {
     BerthServer *server = connection->server;
+    if (connection->front != NULL) {
+        tls_connection_ended(connection->front);
+    }
     peer_leave(connection);
     server->figures.connections--;
     if (g_hash_table_lookup(server->by_fd, GINT_TO_POINTER(connection->fd)) == connection) {
@@ -108,20 +111,15 @@ gboolean
 connection_hand_over(Connection *connection)
 {
     BerthServer *server = connection->server;
-    struct sockaddr_storage address = {.ss_family = AF_UNIX};
-    socklen_t size = sizeof(sa_family_t);
-    if (connection->tls) {
-        size = sizeof address;
-        getpeername(connection->fd, (struct sockaddr *)&address, &size);
-    }
+    struct sockaddr address = {.sa_family = AF_UNIX};
     g_hash_table_replace(server->by_fd, GINT_TO_POINTER(connection->fd), connection);
     connection->handed_over = TRUE;
-    struct MHD_Daemon *daemon = connection->tls ? server->tls : server->plain;
-    if (MHD_add_connection(daemon, connection->fd, (struct sockaddr *)&address, size) != MHD_YES) {
+    if (MHD_add_connection(server->daemon, connection->fd, &address, sizeof(sa_family_t)) !=
+        MHD_YES) {
         drop_connection(connection); /* it has closed the socket */
         return FALSE;
     }
-    server_run_soon(server, connection->tls);
+    server_run_soon(server);
     return TRUE;
 }
 
@@ -293,8 +291,13 @@ accept_one(BerthServer *server, int accepted, gboolean tls)
     }
     Connection *connection = g_new0(Connection, 1);
     connection->server = server;
-    connection->fd = berth_fd_steal(&fd);
-    connection->tls = tls;
+    connection->fd = -1;
+    if (tls && !tls_begin(connection, fd)) {
+        g_free(connection);
+        return;
+    }
+    int taken = berth_fd_steal(&fd);
+    connection->fd = tls ? connection->fd : taken;
     connection->actor = g_steal_pointer(&actor);
     connection_set_phase(connection, PHASE_HEAD);
     g_hash_table_add(server->connections, connection);
@@ -303,8 +306,6 @@ accept_one(BerthServer *server, int accepted, gboolean tls)
     arm_sweep(server);
     if (!gate_add(connection)) {
         connection_close(connection);
-    } else if (tls) {
-        connection_hand_over(connection);
     }
 }
 
@@ -495,8 +496,6 @@ listen_tcp(BerthServer *server, const BerthConfig *config, GError **error)
     return TRUE;
 }
 
-static GSource *attach_daemon(BerthServer *server, struct MHD_Daemon *daemon);
-
 static gboolean
 serve_tcp(BerthServer *server, const BerthConfig *config, GError **error)
 {
@@ -509,13 +508,7 @@ serve_tcp(BerthServer *server, const BerthConfig *config, GError **error)
             return FALSE;
         }
     }
-    server->client_certificates = config->tls_client_ca != NULL;
-    server->tls = request_start_daemon(server, TRUE, config, error);
-    if (server->tls == NULL) {
-        return FALSE;
-    }
-    server->tls_source = attach_daemon(server, server->tls);
-    return listen_tcp(server, config, error);
+    return tls_init(server, config, error) && listen_tcp(server, config, error);
 }
 
 /** See the header. */
@@ -590,9 +583,9 @@ static GSourceFuncs daemon_source = {
 
 /* libmicrohttpd does not say that a resumed connection wants its next run. */
 void
-server_run_soon(BerthServer *server, gboolean tls)
+server_run_soon(BerthServer *server)
 {
-    g_source_set_ready_time(tls ? server->tls_source : server->plain_source, 0);
+    g_source_set_ready_time(server->daemon_source, 0);
 }
 
 static GSource *
@@ -666,12 +659,12 @@ berth_server_new(const BerthServerOps *ops, gpointer data, BerthClock *clock,
     peers_init(server);
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     server->gate_fd = -1;
-    server->plain =
-        gate_init(server, error) ? request_start_daemon(server, FALSE, NULL, error) : NULL;
-    if (server->plain == NULL) {
+    tls_prepare(server);
+    server->daemon = gate_init(server, error) ? request_start_daemon(server, error) : NULL;
+    if (server->daemon == NULL) {
         return NULL;
     }
-    server->plain_source = attach_daemon(server, server->plain);
+    server->daemon_source = attach_daemon(server, server->daemon);
     return g_steal_pointer(&server);
 }
 
@@ -712,8 +705,8 @@ berth_server_free(BerthServer *server)
     server->stopping = TRUE;
     g_ptr_array_unref(server->listeners);
     end_connections(server);
-    stop_daemon(server->plain, server->plain_source);
-    stop_daemon(server->tls, server->tls_source);
+    stop_daemon(server->daemon, server->daemon_source);
+    tls_clear(server);
     if (server->sweep != NULL) {
         g_source_destroy(server->sweep);
         g_source_unref(server->sweep);

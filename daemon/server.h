@@ -2,7 +2,7 @@
  *
  * The server knows HTTP, not routes: each complete request goes to one handler. One request per
  * connection: the answer carries `Connection: close`, so no byte behind a request is ever read as another one.
- * On the unix socket the head is read and judged by http-gate before libmicrohttpd sees it.
+ * Each head is read and judged by server-gate.c before libmicrohttpd sees it, over TLS too (server-tls.c).
  *
  * Main loop only; no threads. Start reading at berth_server_new() and BerthRequest. */
 #pragma once

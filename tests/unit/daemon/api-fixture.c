@@ -7,8 +7,10 @@
 #include "daemon/server.h"
 
 #include <errno.h>
+#include <arpa/inet.h>
 #include <glib-unix.h>
 #include <glib/gstdio.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -139,6 +141,23 @@ raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static void
+listen_on(BerthServer *server, const ApiFixture *api)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(BerthConfig) config = berth_config_new();
+    g_free(config->socket);
+    config->socket = g_strdup(api->socket);
+    if (api->port != 0) {
+        config->tcp = g_strdup_printf("127.0.0.1:%u", api->port);
+        config->tls_certificate = g_build_filename(api->folder, "certificate.pem", NULL);
+        config->tls_key = g_build_filename(api->folder, "key.pem", NULL);
+        config->token_file = g_build_filename(api->folder, "tokens", NULL);
+    }
+    berth_server_listen(server, config, &error);
+    g_assert_no_error(error);
+}
+
 static int
 serve(const ApiFixture *api)
 {
@@ -162,8 +181,7 @@ serve(const ApiFixture *api)
     BerthServer *server =
         berth_server_new(berth_routes_server_ops(), routes, berth_clock_system(), NULL, &error);
     g_assert_no_error(error);
-    berth_server_listen_unix(server, api->socket, &error);
-    g_assert_no_error(error);
+    listen_on(server, api);
     guint term = g_unix_signal_add(SIGTERM, quit, loop);
     g_main_loop_run(loop);
     (void)term;
@@ -203,18 +221,6 @@ spawn(ApiFixture *api)
     }
 }
 
-ApiFixture *
-api_start(void)
-{
-    ApiFixture *api = g_new0(ApiFixture, 1);
-    api->folder = g_dir_make_tmp("berth-api-XXXXXX", NULL);
-    api->socket = g_build_filename(api->folder, "s", NULL);
-    raise_descriptor_limit();
-    signal(SIGPIPE, SIG_IGN);
-    spawn(api);
-    return api;
-}
-
 static void
 remove_folder(const char *path)
 {
@@ -229,6 +235,85 @@ remove_folder(const char *path)
         }
     }
     g_rmdir(path);
+}
+
+static ApiFixture *
+new_fixture(void)
+{
+    ApiFixture *api = g_new0(ApiFixture, 1);
+    api->folder = g_dir_make_tmp("berth-api-XXXXXX", NULL);
+    api->socket = g_build_filename(api->folder, "s", NULL);
+    raise_descriptor_limit();
+    signal(SIGPIPE, SIG_IGN);
+    return api;
+}
+
+ApiFixture *
+api_start(void)
+{
+    ApiFixture *api = new_fixture();
+    spawn(api);
+    return api;
+}
+
+static gboolean
+make_credentials(const ApiFixture *api)
+{
+    g_autofree char *certificate = g_build_filename(api->folder, "certificate.pem", NULL);
+    g_autofree char *key = g_build_filename(api->folder, "key.pem", NULL);
+    g_autofree char *tokens = g_build_filename(api->folder, "tokens", NULL);
+    const char *argv[] = {"openssl",
+                          "req",
+                          "-x509",
+                          "-newkey",
+                          "ec",
+                          "-pkeyopt",
+                          "ec_paramgen_curve:prime256v1",
+                          "-nodes",
+                          "-subj",
+                          "/CN=localhost",
+                          "-keyout",
+                          key,
+                          "-out",
+                          certificate,
+                          NULL};
+    g_autofree char *hash = g_compute_checksum_for_string(G_CHECKSUM_SHA256, API_TOKEN, -1);
+    g_autofree char *line = g_strdup_printf("tester %s\n", hash);
+    int status = 1;
+    return g_file_set_contents_full(tokens, line, -1, G_FILE_SET_CONTENTS_NONE, 0600, NULL) &&
+           g_spawn_sync(NULL, (char **)argv, NULL,
+                        G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL |
+                            G_SPAWN_STDERR_TO_DEV_NULL,
+                        NULL, NULL, NULL, NULL, &status, NULL) &&
+           status == 0;
+}
+
+/* A port that was free a moment ago. */
+static guint16
+find_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    g_auto(BerthFd) fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+    g_assert_cmpint(getsockname(fd, (struct sockaddr *)&address, &size), ==, 0);
+    return ntohs(address.sin_port);
+}
+
+ApiFixture *
+api_start_tls(void)
+{
+    ApiFixture *api = new_fixture();
+    if (!make_credentials(api)) {
+        remove_folder(api->folder);
+        g_free(api->folder);
+        g_free(api->socket);
+        g_free(api);
+        return NULL;
+    }
+    api->port = find_port();
+    spawn(api);
+    return api;
 }
 
 void
@@ -272,6 +357,17 @@ api_connect(const ApiFixture *api)
     g_strlcpy(address.sun_path, api->socket, sizeof address.sun_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+    return fd;
+}
+
+int
+api_connect_tcp(const ApiFixture *api)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port = htons(api->port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
     return fd;
 }

@@ -12,11 +12,15 @@ G_BEGIN_DECLS
 
 typedef struct {
     char *folder, *socket;
+    guint16 port; /* TLS on 127.0.0.1; 0: none */
     pid_t pid;
 } ApiFixture;
 
 /* Starts the API and waits until it listens. Call before the test program has threads. */
 ApiFixture *api_start(void);
+/* The same with TLS beside the socket; API_TOKEN lets in. NULL: there is no openssl to make a certificate. */
+#define API_TOKEN "a-token-of-tests"
+ApiFixture *api_start_tls(void);
 /* Ends it in order; asserts that it exits with 0 (sanitizers make it 1 on a leak). */
 void api_stop(ApiFixture *api);
 /* kill -9, then a new process on the same folder. */
@@ -26,6 +30,7 @@ gint64 api_peak_kib(const ApiFixture *api);
 
 /* A connected socket. */
 int api_connect(const ApiFixture *api);
+int api_connect_tcp(const ApiFixture *api);
 void api_send(int fd, const void *bytes, gssize size);
 /* Reads to the end of the connection (at most @timeout_ms without a byte). (transfer full). */
 char *api_read_all(int fd, int timeout_ms, gsize *size);

@@ -158,26 +158,6 @@ test_unread_writes(void)
     api_stop(api);
 }
 
-/* Beside watchers that read nothing of it. */
-static void
-test_a_large_object_changes_always(void)
-{
-    static const char watch[] = "GET /v1/watch?since=0 HTTP/1.1\r\nHost: a\r\n\r\n";
-    ApiFixture *api = api_start();
-    int fds[FEW];
-    for (guint i = 0; i < FEW; i++) {
-        fds[i] = api_connect(api);
-        send_some(fds[i], watch, sizeof watch - 1);
-    }
-    for (guint i = 0; i < 60; i++) {
-        g_autofree char *pod = large_pod(900, i);
-        put_pod(api, "large", pod);
-    }
-    assert_bound(api, "60 versions of an object of 900 KB and 100 watchers that don't read");
-    count_answers(fds, FEW, "HTTP/1.1 200");
-    api_stop(api);
-}
-
 /* Execs whose output nobody takes, with a begun message of the largest size each. */
 static void
 test_unread_execs(void)
@@ -214,6 +194,57 @@ connect_and_wait(const ApiFixture *api, int ready)
     }
     gssize written G_GNUC_UNUSED = write(ready, "r", 1);
     pause();
+}
+
+/* Runs @attack in a process of its own, and so as another peer, until stop_peer(); returns when it is under way. */
+static pid_t
+start_peer(const ApiFixture *api, void (*attack)(const ApiFixture *api))
+{
+    int ready[2];
+    char byte;
+    g_assert_cmpint(pipe(ready), ==, 0);
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        attack(api);
+        gssize written G_GNUC_UNUSED = write(ready[1], "r", 1);
+        pause();
+        _exit(0);
+    }
+    g_assert_cmpint(read(ready[0], &byte, 1), ==, 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void
+stop_peer(pid_t child)
+{
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static void
+watch_without_reading(const ApiFixture *api)
+{
+    static const char watch[] = "GET /v1/watch?since=0 HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (guint i = 0; i < FEW; i++) {
+        send_some(api_connect(api), watch, sizeof watch - 1);
+    }
+}
+
+static void
+test_a_large_object_changes_always(void)
+{
+    ApiFixture *api = api_start();
+    pid_t watchers = start_peer(api, watch_without_reading);
+    for (guint i = 0; i < 60; i++) {
+        g_autofree char *pod = large_pod(900, i);
+        put_pod(api, "large", pod);
+    }
+    assert_bound(api, "60 versions of an object of 900 KB and 100 watchers that don't read");
+    stop_peer(watchers);
+    api_stop(api);
 }
 
 /* 10,000 idle connections from eight processes: a ninth client is served all the same. */

@@ -150,7 +150,7 @@ static int
 send_damaged(GRand *random)
 {
     static const char good[] = "PUT " PODS "/fuzz?dry_run=1 HTTP/1.1\r\nHost: a\r\n"
-                               "Content-Type: application/json\r\nContent-Length: 81\r\n\r\n" POD;
+                               "Content-Type: application/json\r\nContent-Length: 76\r\n\r\n" POD;
     char request[sizeof good];
     memcpy(request, good, sizeof good);
     for (gint k = g_rand_int_range(random, 1, 5); k > 0; k--) {
@@ -578,9 +578,9 @@ test_clients_that_leave_are_forgotten(void)
 {
     static const char *const requests[] = {
         "PUT " PODS
-        "/left HTTP/1.1\r\nHost: a\r\nPrefer: wait=300\r\nContent-Length: 81\r\n\r\n" POD,
+        "/left HTTP/1.1\r\nHost: a\r\nPrefer: wait=300\r\nContent-Length: 76\r\n\r\n" POD,
         "GET /v1/watch HTTP/1.1\r\nHost: a\r\n\r\n",
-        "PUT " PODS "/left HTTP/1.1\r\nHost: a\r\nContent-Length: 81\r\n\r\n{",
+        "PUT " PODS "/left HTTP/1.1\r\nHost: a\r\nContent-Length: 76\r\n\r\n{",
         "GET /v1/watch HTTP/1.1\r\nHost",
     };
     for (guint i = 0; i < 40; i++) {
