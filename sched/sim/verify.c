@@ -3,6 +3,8 @@
  * capacity or a hard rule. The first complaint is kept. */
 #include "sched/sim/verify.h"
 
+#include "sched/fleet-json.h"
+
 typedef struct {
     char *name, *rack, *zone;
     gint64 pct; /* over-commit of CPU */
@@ -11,8 +13,10 @@ typedef struct {
     gint64 cell_cpu[BERTH_CELLS_MAX], cell_mem[BERTH_CELLS_MAX];
     guint n_devices;
     char **kinds, **models;
-    gint *left; /* thousandths */
-    GHashTable *pools;
+    gint *left;        /* thousandths */
+    GHashTable *stock; /* what is left of "pool/NAME", "count/NAME", "pages/KIB" */
+    json_t *facts;
+    BerthHostState state;
 } Host;
 
 typedef struct {
@@ -22,9 +26,9 @@ typedef struct {
     guint n_devices;
     guint8 devices[BERTH_DEVICES_MAX];
     gint millis[BERTH_DEVICES_MAX];
-    char *group;
-    guint n_disks;
-    char **pools;
+    char *group, *project;
+    guint n_stock;
+    char **stock; /* keys of the host's */
     gint64 *sizes;
     gboolean live;
 } Book;
@@ -33,6 +37,7 @@ struct SimVerifier {
     GPtrArray *hosts; /* Host */
     GArray *books;
     GHashTable *groups; /* group name to GArray of tokens */
+    GHashTable *quotas; /* project to what is left of its CPU quota */
     char *complaint;
 };
 
@@ -47,7 +52,8 @@ free_host(gpointer data)
         g_strfreev(h->kinds);
         g_strfreev(h->models);
         g_free(h->left);
-        g_hash_table_unref(h->pools);
+        g_hash_table_unref(h->stock);
+        json_decref(h->facts);
         g_free(h);
     }
 }
@@ -60,6 +66,7 @@ sim_verifier_new(void)
     v->books = g_array_new(FALSE, TRUE, sizeof(Book));
     v->groups =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_array_unref);
+    v->quotas = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     return v;
 }
 
@@ -72,12 +79,14 @@ sim_verifier_free(SimVerifier *v)
     for (guint i = 0; i < v->books->len; i++) {
         Book *book = &g_array_index(v->books, Book, i);
         g_free(book->group);
-        g_strfreev(book->pools);
+        g_free(book->project);
+        g_strfreev(book->stock);
         g_free(book->sizes);
     }
     g_ptr_array_unref(v->hosts);
     g_array_unref(v->books);
     g_hash_table_unref(v->groups);
+    g_hash_table_unref(v->quotas);
     g_free(v->complaint);
     g_free(v);
 }
@@ -95,11 +104,48 @@ complain(SimVerifier *v, const char *format, ...)
     va_end(args);
 }
 
+static void
+add_stock(Host *h, const char *kind, const char *key, gint64 amount)
+{
+    char *name = g_strdup_printf("%s/%s", kind, key);
+    gint64 *there = g_hash_table_lookup(h->stock, name);
+    amount += there == NULL ? 0 : *there;
+    g_hash_table_replace(h->stock, name, g_memdup2(&amount, sizeof amount));
+}
+
+static gint64
+pages_mib(const BerthHostCell *cell)
+{
+    gint64 mib = 0;
+    for (guint i = 0; i < cell->n_hugepages; i++) {
+        mib += g_ascii_strtoll(cell->hugepages[i].key, NULL, 10) * cell->hugepages[i].amount / 1024;
+    }
+    return mib;
+}
+
+static void
+add_stocks(Host *h, const BerthHost *host)
+{
+    h->stock = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    for (guint i = 0; i < host->n_pools; i++) {
+        add_stock(h, "pool", host->pools[i].key, host->pools[i].amount);
+    }
+    for (guint i = 0; i < host->n_counts; i++) {
+        add_stock(h, "count", host->counts[i].key, host->counts[i].amount);
+    }
+    for (guint c = 0; c < host->n_cells; c++) {
+        for (guint i = 0; i < host->cells[c].n_hugepages; i++) {
+            const BerthAmount *pages = &host->cells[c].hugepages[i];
+            add_stock(h, "pages", pages->key, pages->amount);
+        }
+    }
+}
+
 /**
  * sim_verifier_add_host:
  * @index: the index placements will name it by
  * @host: capacity counts after reserve and over-commit; cells bear no reserve here, which only makes
- *   the check of cells milder; huge pages count as memory
+ *   the check of cells milder; huge pages are counted per host
  */
 void
 sim_verifier_add_host(SimVerifier *v, guint32 index, const BerthHost *host)
@@ -111,13 +157,19 @@ sim_verifier_add_host(SimVerifier *v, guint32 index, const BerthHost *host)
     h->pct = host->cpu_overcommit_pct == 0 ? 100 : host->cpu_overcommit_pct;
     gint64 mem_pct = host->memory_overcommit_pct == 0 ? 100 : host->memory_overcommit_pct;
     h->cpu = (host->cpu_millis - host->cpu_reserve_millis) * h->pct / 100;
-    h->mem = (host->memory_mib - host->memory_reserve_mib) * mem_pct / 100;
+    gint64 huge_mib = 0;
+    for (guint i = 0; i < host->n_cells; i++) {
+        huge_mib += pages_mib(&host->cells[i]);
+    }
+    h->mem = (host->memory_mib - huge_mib - host->memory_reserve_mib) * mem_pct / 100;
+    h->facts = berth_fleet_host_to_json(host);
+    h->state = host->state;
     h->n_cells = MAX(1, host->n_cells);
     h->cell_cpu[0] = h->cpu; /* a host without cells is one cell */
     h->cell_mem[0] = h->mem;
     for (guint i = 0; i < host->n_cells; i++) {
         h->cell_cpu[i] = host->cells[i].cpu_millis * h->pct / 100;
-        h->cell_mem[i] = host->cells[i].memory_mib * mem_pct / 100;
+        h->cell_mem[i] = (host->cells[i].memory_mib - pages_mib(&host->cells[i])) * mem_pct / 100;
     }
     h->n_devices = host->n_devices;
     h->kinds = g_new0(char *, host->n_devices + 1);
@@ -128,11 +180,7 @@ sim_verifier_add_host(SimVerifier *v, guint32 index, const BerthHost *host)
         h->models[i] = g_strdup(host->devices[i].model == NULL ? "" : host->devices[i].model);
         h->left[i] = 1000;
     }
-    h->pools = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    for (guint i = 0; i < host->n_pools; i++) {
-        g_hash_table_insert(h->pools, g_strdup(host->pools[i].key),
-                            g_memdup2(&host->pools[i].amount, sizeof(gint64)));
-    }
+    add_stocks(h, host);
     if (v->hosts->len <= index) {
         g_ptr_array_set_size(v->hosts, (gint)index + 1);
     }
@@ -164,11 +212,15 @@ take(SimVerifier *v, const Book *book, int sign)
             complain(v, "device %u of host %s is given out twice", book->devices[i], h->name);
         }
     }
-    for (guint i = 0; i < book->n_disks; i++) {
-        gint64 *left = g_hash_table_lookup(h->pools, book->pools[i]);
+    for (guint i = 0; i < book->n_stock; i++) {
+        gint64 *left = g_hash_table_lookup(h->stock, book->stock[i]);
         if (left == NULL || (*left -= sign * book->sizes[i]) < 0) {
-            complain(v, "pool %s of host %s is over its capacity", book->pools[i], h->name);
+            complain(v, "%s of host %s is over its capacity", book->stock[i], h->name);
         }
+    }
+    gint64 *quota = book->project == NULL ? NULL : g_hash_table_lookup(v->quotas, book->project);
+    if (quota != NULL && (*quota -= sign * book->cpu) < 0 && sign > 0) {
+        complain(v, "project %s is over its quota", book->project);
     }
     if (h->cpu < 0 || h->mem < 0) {
         complain(v, "host %s is over its capacity", h->name);
@@ -251,6 +303,87 @@ check_relations(SimVerifier *v, const BerthRequest *r, const Book *book)
     }
 }
 
+/* A place may hold at most max_skew members more than the emptiest place with a host that takes any. */
+static void
+check_spreads(SimVerifier *v, const BerthRequest *r, const Book *book)
+{
+    const Host *here = g_ptr_array_index(v->hosts, book->host);
+    for (guint i = 0; i < r->n_spreads; i++) {
+        const BerthSpread *spread = &r->spreads[i];
+        GArray *members = g_hash_table_lookup(v->groups, spread->group);
+        guint least = G_MAXUINT, mine = 1;
+        for (guint h = 0; h < v->hosts->len; h++) {
+            const Host *host = g_ptr_array_index(v->hosts, h);
+            guint near = 0;
+            if (host == NULL || host->state != BERTH_HOST_READY) {
+                continue;
+            }
+            for (guint k = 0; members != NULL && k < members->len; k++) {
+                const Book *other =
+                    &g_array_index(v->books, Book, g_array_index(members, guint, k));
+                near += other->live &&
+                        share_place(host, g_ptr_array_index(v->hosts, other->host), spread->scope);
+            }
+            least = MIN(least, near);
+            mine = host == here ? near + 1 : mine;
+        }
+        if (spread->weight == 0 && mine > least + MAX(1, spread->max_skew)) {
+            complain(v, "host %s breaks the spread of group %s", here->name, spread->group);
+        }
+    }
+}
+
+static void
+check_facts(SimVerifier *v, const BerthRequest *r, const Book *book)
+{
+    const Host *here = g_ptr_array_index(v->hosts, book->host);
+    const char *broken = sim_verify_facts(here->facts, r);
+    if (broken != NULL) {
+        complain(v, "host %s breaks the rule '%s'", here->name, broken);
+    }
+    if (here->state != BERTH_HOST_READY) {
+        complain(v, "host %s takes nothing new", here->name);
+    }
+}
+
+static void
+book_stock(Book *book, const char *kind, const char *key, gint64 amount)
+{
+    book->stock[book->n_stock] = g_strdup_printf("%s/%s", kind, key);
+    book->sizes[book->n_stock++] = amount;
+}
+
+static void
+book_stocks(Book *book, const BerthRequest *r)
+{
+    book->stock = g_new0(char *, r->n_disks + r->n_counts + 2);
+    book->sizes = g_new(gint64, r->n_disks + r->n_counts + 1);
+    for (guint i = 0; i < r->n_disks; i++) {
+        book_stock(book, "pool", r->disks[i].key, r->disks[i].amount);
+    }
+    for (guint i = 0; i < r->n_counts; i++) {
+        book_stock(book, "count", r->counts[i].key, r->counts[i].amount);
+    }
+    if (r->hugepage_kib > 0) {
+        g_autofree char *size = g_strdup_printf("%u", r->hugepage_kib);
+        gint64 pages = (r->memory_mib * 1024 + r->hugepage_kib - 1) / r->hugepage_kib;
+        book_stock(book, "pages", size, pages);
+    }
+}
+
+/** The most CPU that @project may hold; for a project that holds none yet, or was told before. */
+void
+sim_verifier_set_quota(SimVerifier *v, const char *project, gint64 cpu_millis)
+{
+    g_hash_table_replace(v->quotas, g_strdup(project), g_memdup2(&cpu_millis, sizeof cpu_millis));
+}
+
+void
+sim_verifier_set_state(SimVerifier *v, guint32 index, BerthHostState state)
+{
+    ((Host *)g_ptr_array_index(v->hosts, index))->state = state;
+}
+
 /**
  * sim_verifier_place:
  *
@@ -263,22 +396,19 @@ sim_verifier_place(SimVerifier *v, const BerthRequest *r, const BerthPlacement *
 {
     Book book = {.host = placement->host,
                  .cpu = r->cpu_millis,
-                 .mem = r->memory_mib + r->overhead_mib,
+                 .mem = (r->hugepage_kib > 0 ? 0 : r->memory_mib) + r->overhead_mib,
                  .cells = {placement->cells[0], placement->cells[1]},
                  .n_devices = placement->n_devices,
                  .group = g_strdup(r->group),
-                 .n_disks = r->n_disks,
-                 .pools = g_new0(char *, r->n_disks + 1),
-                 .sizes = g_new(gint64, r->n_disks + 1),
+                 .project = g_strdup(r->project),
                  .live = TRUE};
     if (r->dedicated) {
         book.cpu = book.cpu * ((Host *)g_ptr_array_index(v->hosts, book.host))->pct / 100;
     }
     memcpy(book.devices, placement->devices, sizeof(book.devices));
-    for (guint i = 0; i < r->n_disks; i++) {
-        book.pools[i] = g_strdup(r->disks[i].key);
-        book.sizes[i] = r->disks[i].amount;
-    }
+    book_stocks(&book, r);
+    check_facts(v, r, &book);
+    check_spreads(v, r, &book);
     check_cells(v, r, &book);
     check_devices(v, r, &book);
     check_relations(v, r, &book);

@@ -1,8 +1,11 @@
 /* Properties over random fleets: no capacity or hard rule is ever broken, the index answers as a scan
- * does, releases restore, a plan equals the apply, the fix helps, capacity equals what is placed.
- * BERTH_FLEETS sets how many fleets (2000; the full run is 10000). The seed is printed on failure. */
+ * does, releases restore, a plan equals the apply, an explanation agrees with the pick, the fix helps, capacity
+ * equals what is placed. BERTH_FLEETS sets how many fleets, BERTH_SEED the seed of the first; the
+ * seed of a fleet that fails is printed. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/random.h"
 #include "fixture.h"
@@ -14,7 +17,8 @@ typedef struct {
     BerthSnapshot *snapshot;
     SimVerifier *verifier;
     guint hosts;
-    GArray *live; /* Live */
+    gint64 quota_millis; /* of project p0; 0: none */
+    GArray *live;        /* Live */
 } World;
 
 typedef struct {
@@ -22,16 +26,35 @@ typedef struct {
     guint token;
 } Live;
 
-/* A request and what it points to. */
+/* A request and what it points to; not to be copied. */
 typedef struct {
     BerthRequest request;
     BerthDeviceNeed need;
     BerthRelation relation;
     BerthSpread spread;
-    BerthAmount disk;
+    BerthAmount disk, count;
     BerthExpression selector;
+    BerthToleration toleration;
+    const char *network;
     char group[8];
 } Wish;
+
+/* For who reads a failure: how to have the same fleet again. */
+static guint64 seed_now;
+
+static void
+tell_seed(int signal_number)
+{
+    char text[64];
+    int size = g_snprintf(text, sizeof text, "# BERTH_SEED=%" G_GUINT64_FORMAT " BERTH_FLEETS=1\n",
+                          seed_now);
+    if (write(STDOUT_FILENO, text, (gsize)size) < 0) {
+        _exit(1);
+    }
+    signal(SIGABRT, SIG_DFL);
+    signal(SIGTRAP, SIG_DFL);
+    raise(signal_number);
+}
 
 static guint
 below(World *w, guint n)
@@ -47,10 +70,13 @@ add_random_host(World *w, guint i)
     static const char *const models[] = {"A", "B"};
     guint cpu = 2 << below(w, 4), gib = 4 << below(w, 4);
     BerthHostCell cells[2];
+    BerthAmount pages = {"2048", 100 + below(w, 400)};
     guint n_cells = below(w, 3);
     for (guint c = 0; c < n_cells; c++) {
-        cells[c] =
-            (BerthHostCell){.cpu_millis = cpu * 1000 / n_cells, .memory_mib = gib * 1024 / n_cells};
+        cells[c] = (BerthHostCell){.cpu_millis = cpu * 1000 / n_cells,
+                                   .memory_mib = gib * 1024 / n_cells,
+                                   .hugepages = &pages,
+                                   .n_hugepages = i % 3 == 0};
     }
     BerthHostDevice devices[8];
     guint n_devices = below(w, 2) ? below(w, 9) : 0;
@@ -59,16 +85,33 @@ add_random_host(World *w, guint i)
         devices[d] = (BerthHostDevice){"gpu", model, BERTH_CELL_NONE, -1, TRUE};
     }
     BerthAmount pool = {"local", 50 + below(w, 200)};
+    BerthAmount count = {"licence", 1 + below(w, 4)};
     BerthLabel label = {"disk", below(w, 2) ? "ssd" : "hdd"};
+    BerthTaint taint = {"special", NULL, below(w, 2) ? BERTH_TAINT_REFUSE : BERTH_TAINT_AVOID};
+    static const char *const machines[] = {"q35", "microvm"};
+    static const char *const networks[] = {"default", "storage"};
+    static const char *const cpus[] = {"v2", "v3"};
     char name[16];
     g_snprintf(name, sizeof(name), "h%u", i);
     BerthHost host = {.name = name,
                       .cpu_millis = cpu * 1000,
                       .memory_mib = gib * 1024,
+                      .memory_reserve_mib = below(w, 3) * 256,
+                      .cpu_overcommit_pct = below(w, 2) * 200,
                       .cells = cells,
                       .n_cells = n_cells,
                       .pools = &pool,
                       .n_pools = 1,
+                      .counts = &count,
+                      .n_counts = below(w, 2),
+                      .cpu_models = cpus,
+                      .n_cpu_models = 1 + below(w, 2),
+                      .machines = machines,
+                      .n_machines = 1 + below(w, 2),
+                      .networks = networks,
+                      .n_networks = 1 + below(w, 2),
+                      .taints = &taint,
+                      .n_taints = below(w, 8) == 0,
                       .devices = devices,
                       .n_devices = n_devices,
                       .labels = &label,
@@ -92,6 +135,11 @@ world_init(World *w, guint64 seed)
     w->hosts = 1 + below(w, below(w, 4) == 0 ? 80 : 12);
     for (guint i = 0; i < w->hosts; i++) {
         add_random_host(w, i);
+    }
+    if (below(w, 4) == 0) {
+        w->quota_millis = 1000 * (4 + below(w, 40));
+        berth_snapshot_set_quota(w->snapshot, "p0", w->quota_millis, -1, -1, -1);
+        sim_verifier_set_quota(w->verifier, "p0", w->quota_millis);
     }
 }
 
@@ -132,6 +180,28 @@ draw_rules(World *w, Wish *wish)
     }
 }
 
+/* What a host must have or be: each seldom, so that most requests have a place. */
+static void
+draw_facts(World *w, Wish *wish)
+{
+    BerthRequest *r = &wish->request;
+    static const char *const projects[] = {"p0", "p1"};
+    r->project = projects[below(w, 2)];
+    r->machine = below(w, 6) == 0 ? "microvm" : NULL;
+    r->cpu_model = below(w, 6) == 0 ? "v3" : NULL;
+    r->dedicated = below(w, 12) == 0;
+    r->hugepage_kib = below(w, 10) == 0 ? 2048 : 0;
+    wish->network = below(w, 2) ? "storage" : "default";
+    r->networks = &wish->network;
+    r->n_networks = below(w, 4) == 0;
+    wish->toleration = (BerthToleration){below(w, 2) ? "special" : NULL, NULL};
+    r->tolerations = &wish->toleration;
+    r->n_tolerations = below(w, 4) == 0;
+    wish->count = (BerthAmount){"licence", 1 + below(w, 2)};
+    r->counts = &wish->count;
+    r->n_counts = below(w, 10) == 0;
+}
+
 static void
 draw(World *w, Wish *wish)
 {
@@ -159,6 +229,7 @@ draw(World *w, Wish *wish)
         r->devices = &wish->need;
         r->n_devices = 1;
     }
+    draw_facts(w, wish);
     draw_rules(w, wish);
 }
 
@@ -191,30 +262,19 @@ release_one(World *w)
     }
 }
 
+/* Frees the amounts by releasing workloads of the host whole; they may free more than was said. Pools, counts and
+ * pages are not looked at one by one: for them everything goes. */
 static void
-make_change(World *w, const BerthExplanation *e)
-{
-    const BerthFix *fix = &e->fix;
-    if (fix->kind == BERTH_FIX_UNCORDON) {
-        berth_snapshot_set_state(w->snapshot, fix->host, BERTH_HOST_READY);
-    } else if (fix->kind == BERTH_FIX_ADD_HOST) {
-        berth_forecast_add_like(w->snapshot, fix->host, "added");
-    }
-}
-
-/* Frees the amounts by releasing workloads of the host whole; they may free more than was said. */
-static gboolean
 free_amounts(BerthSnapshot *s, const World *w, const BerthFix *fix)
 {
     gint64 cpu = 0, mem = 0;
     BerthUsage before, after;
     berth_snapshot_host_usage(s, fix->host, &before);
     for (guint i = 0; i < fix->n_amounts; i++) {
-        cpu += g_str_equal(fix->amounts[i].code, "vcpu") ? fix->amounts[i].amount : 0;
-        mem += g_str_equal(fix->amounts[i].code, "memory") ? fix->amounts[i].amount : 0;
-        if (g_str_equal(fix->amounts[i].code, "disk")) {
-            return FALSE;
-        }
+        const BerthFixAmount *a = &fix->amounts[i];
+        gboolean is_cpu = g_str_equal(a->code, "vcpu"), is_mem = g_str_equal(a->code, "memory");
+        cpu = is_cpu ? a->amount : is_mem ? cpu : G_MAXINT64;
+        mem = is_mem ? a->amount : mem;
     }
     for (guint i = 0; i < w->live->len; i++) {
         guint32 charge = g_array_index(w->live, Live, i).charge;
@@ -227,48 +287,67 @@ free_amounts(BerthSnapshot *s, const World *w, const BerthFix *fix)
             berth_snapshot_release_charge(s, charge);
         }
     }
-    return TRUE;
 }
 
-/* Whether a request without relations that is refused gets in by the change that was named. */
+static void
+drop_rule(BerthRequest *r, const char *code)
+{
+    static const BerthToleration any = {NULL, NULL};
+    if (g_str_equal(code, "numa")) {
+        r->numa = BERTH_NUMA_ANY;
+    } else if (g_str_equal(code, "device")) {
+        r->n_devices = 0;
+    } else if (g_str_equal(code, "selector")) {
+        r->n_selectors = 0;
+    } else if (g_str_equal(code, "spread")) {
+        r->n_spreads = 0;
+    } else if (g_str_equal(code, "network")) {
+        r->n_networks = 0;
+    } else if (g_str_equal(code, "machine")) {
+        r->machine = NULL;
+    } else if (g_str_equal(code, "cpu-type")) {
+        r->cpu_model = NULL;
+    } else if (g_str_equal(code, "taint")) {
+        r->tolerations = &any;
+        r->n_tolerations = 1;
+    } else {
+        g_assert_true(g_str_equal(code, "affinity") || g_str_equal(code, "anti-affinity"));
+        r->n_relations = 0;
+    }
+}
+
+/* A request that is refused gets in by the change that was named. */
 static void
 check_fix(World *w, const Wish *wish)
 {
-    Wish changed = *wish;
-    BerthRequest *r = &changed.request;
-    g_autoptr(BerthExplanation) e = berth_explain(w->snapshot, r, NULL);
-    g_assert_false(e->fits);
+    BerthRequest r = wish->request;
+    g_autoptr(BerthExplanation) e = berth_explain(w->snapshot, &r, NULL);
     g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(w->snapshot);
-    World there = *w;
-    there.snapshot = copy;
-    switch (e->fix.kind) {
+    const BerthFix *fix = &e->fix;
+    g_assert_false(e->fits);
+    switch (fix->kind) {
     case BERTH_FIX_UNCORDON:
+        berth_snapshot_set_state(copy, fix->host, BERTH_HOST_READY);
+        break;
     case BERTH_FIX_ADD_HOST:
-        make_change(&there, e);
+        berth_forecast_add_like(copy, fix->host, "added");
         break;
     case BERTH_FIX_FREE:
-        if (r->n_relations > 0 || !free_amounts(copy, w, &e->fix)) {
-            return;
+        if (r.n_relations > 0 || r.n_spreads > 0) {
+            return; /* who is released may be one that it must be near */
         }
+        free_amounts(copy, w, fix);
         break;
     case BERTH_FIX_DROP_RULE:
-        if (g_str_equal(e->fix.code, "numa")) {
-            r->numa = BERTH_NUMA_ANY;
-        } else if (g_str_equal(e->fix.code, "device")) {
-            r->n_devices = 0;
-        } else if (g_str_equal(e->fix.code, "selector")) {
-            r->n_selectors = 0;
-        } else if (g_str_equal(e->fix.code, "spread")) {
-            r->n_spreads = 0;
-        } else {
-            r->n_relations = 0;
-        }
+        drop_rule(&r, fix->code);
         break;
     case BERTH_FIX_RAISE_QUOTA:
+        berth_snapshot_set_quota(copy, "p0", w->quota_millis + fix->amounts[0].amount, -1, -1, -1);
+        break;
     case BERTH_FIX_NONE:
         return;
     }
-    if (!fits(copy, r)) {
+    if (!fits(copy, &r)) {
         g_autofree char *text = berth_explanation_summary(w->snapshot, e);
         g_error("the change does not help: %s", text);
     }
@@ -283,6 +362,19 @@ assert_same(const BerthDecision *a, const BerthDecision *b)
     }
 }
 
+/* An explanation names the host that is picked, or refuses on every host when none is. */
+static void
+check_explanation(World *w, const BerthRequest *r, const BerthDecision *decision)
+{
+    g_autoptr(BerthExplanation) e = berth_explain(w->snapshot, r, NULL);
+    g_assert_cmpint(e->fits, ==, decision->placed);
+    if (e->fits) {
+        g_assert_cmpuint(e->winner.host, ==, decision->placement.host);
+    } else {
+        g_assert_cmpuint(e->refusals->len, ==, berth_snapshot_host_count(w->snapshot));
+    }
+}
+
 static void
 step(World *w)
 {
@@ -292,6 +384,9 @@ step(World *w)
     berth_pick_naive(w->snapshot, &wish.request, NULL, &scanned);
     gboolean placed = berth_pick(w->snapshot, &wish.request, NULL, &decision);
     assert_same(&decision, &scanned);
+    if (below(w, 8) == 0) {
+        check_explanation(w, &wish.request, &decision);
+    }
     if (placed) {
         place(w, &wish.request, &decision);
     } else if (below(w, 4) == 0) {
@@ -302,8 +397,9 @@ step(World *w)
     }
     if (below(w, 20) == 0) {
         guint32 host = below(w, w->hosts);
-        berth_snapshot_set_state(w->snapshot, host,
-                                 BERTH_HOST_READY | (below(w, 2) ? BERTH_HOST_CORDONED : 0));
+        BerthHostState state = BERTH_HOST_READY | (below(w, 2) ? BERTH_HOST_CORDONED : 0);
+        berth_snapshot_set_state(w->snapshot, host, state);
+        sim_verifier_set_state(w->verifier, host, state);
     }
 }
 
@@ -311,14 +407,10 @@ static void
 check_plan_equals_apply(World *w)
 {
     Wish wishes[6];
-    BerthRequest requests[6];
+    BerthRequest requests[6]; /* point into wishes */
     BerthDecision planned[6], applied;
     for (guint i = 0; i < G_N_ELEMENTS(wishes); i++) {
         draw(w, &wishes[i]);
-        requests[i] = wishes[i].request;
-    }
-    for (guint i = 0; i < G_N_ELEMENTS(wishes); i++) {
-        /* the structs were filled in place, so their pointers are good */
         requests[i] = wishes[i].request;
     }
     g_autoptr(BerthSnapshot) then =
@@ -366,15 +458,24 @@ check_releases_restore(World *w)
     }
 }
 
+static guint64
+number_of(const char *variable, guint64 fallback)
+{
+    const char *text = g_getenv(variable);
+    return text == NULL ? fallback : g_ascii_strtoull(text, NULL, 10);
+}
+
 static void
 test_random_fleets(void)
 {
-    const char *text = g_getenv("BERTH_FLEETS");
-    guint fleets = text == NULL ? 2000 : (guint)g_ascii_strtoull(text, NULL, 10);
-    for (guint64 seed = 1; seed <= fleets; seed++) {
+    guint64 fleets = number_of("BERTH_FLEETS", 10000), first = number_of("BERTH_SEED", 1);
+    g_test_message("%" G_GUINT64_FORMAT " fleets from BERTH_SEED=%" G_GUINT64_FORMAT, fleets,
+                   first);
+    signal(SIGABRT, tell_seed);
+    signal(SIGTRAP, tell_seed);
+    for (seed_now = first; seed_now < first + fleets; seed_now++) {
         World w;
-        g_test_message("seed %" G_GUINT64_FORMAT, seed);
-        world_init(&w, seed);
+        world_init(&w, seed_now);
         guint steps = 10 + below(&w, 120);
         for (guint i = 0; i < steps; i++) {
             step(&w);
