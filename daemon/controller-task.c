@@ -9,6 +9,9 @@
 
 #include <string.h>
 
+/* Changes of the target wake its Tasks; what a target does not record is seen at this pace. */
+#define LOOK_AGAIN_US (10 * G_USEC_PER_SEC)
+
 typedef enum { TASK_GOES_ON, TASK_DONE, TASK_FAILED } Verdict;
 
 struct BerthTaskController {

@@ -192,11 +192,21 @@ follow_power(BerthWorkloadRun *run, BerthWorkloadSight *sight)
     g_clear_pointer(&run->console, berth_console_free);
     run->stop_asked_us = 0;
     run->force = FALSE;
-    if (run->power_cycle && sight->phase == BERTH_PHASE_STOPPING) {
-        run->power_cycle = FALSE;
-    }
     if (sight->phase != BERTH_PHASE_STARTING && sight->phase != BERTH_PHASE_RUNNING) {
         run->started_us = 0;
+    }
+}
+
+/* A reboot is half done once the vessel is off and recorded as such; one that is off anyway has none. */
+static void
+follow_power_cycle(BerthWorkloadRun *run, const BerthWorkloadSight *sight)
+{
+    gboolean may_be_on = sight->placed && (sight->host != BERTH_HOST_SIGHT_CLEAR || is_on(sight) ||
+                                           sight->phase == BERTH_PHASE_RUNNING ||
+                                           sight->phase == BERTH_PHASE_STARTING ||
+                                           sight->phase == BERTH_PHASE_UNKNOWN);
+    if (!may_be_on || !sight->power) {
+        run->power_cycle = FALSE;
     }
 }
 
@@ -223,6 +233,7 @@ see(BerthWorkloadRun *run, BerthObject *object, BerthWorkloadSight *sight)
         see_host(control, object, sight);
     }
     follow_power(run, sight);
+    follow_power_cycle(run, sight);
     sight->force = run->force;
     sight->power_cycle = run->power_cycle;
     sight->started_us = run->started_us;

@@ -336,14 +336,15 @@ note_active(const Site *site, const SimDomain *domain, gpointer data)
     }
 }
 
-/* A VM keeps its host while it is off, and while it waits for room there, without being charged. */
+/* A VM keeps its host while it is off, waits for room there or is deleted, without being charged. */
 static gboolean
 is_resting(const BerthObject *object)
 {
     BerthPhase phase = (BerthPhase)berth_workload_status_of(object)->phase;
     gboolean is_off = object->power == BERTH_POWER_OFF && phase == BERTH_PHASE_UNKNOWN;
     return object->kind == &berth_kind_vm &&
-           (phase == BERTH_PHASE_STOPPED || phase == BERTH_PHASE_PENDING || is_off);
+           (phase == BERTH_PHASE_STOPPED || phase == BERTH_PHASE_PENDING ||
+            phase == BERTH_PHASE_DELETING || is_off);
 }
 
 /* What the records place on @host, in MiB. @list: (nullable): gets names and sizes. */
