@@ -238,11 +238,11 @@ berth_daemon_free(BerthDaemon *daemon)
     BerthControl *control = &daemon->control;
     g_clear_handle_id(&daemon->retention, g_source_remove);
     g_clear_pointer(&daemon->server, berth_server_free);
+    if (daemon->catalog != NULL) {
+        berth_catalog_drain(daemon->catalog); /* answers are told to routes and controllers */
+    }
     g_clear_pointer(&daemon->routes, berth_routes_free);
     g_clear_pointer(&daemon->hub, berth_watch_hub_free);
-    if (daemon->catalog != NULL) {
-        berth_catalog_drain(daemon->catalog);
-    }
     g_clear_pointer(&control->images, berth_image_controller_free); /* waits for its threads */
     g_clear_pointer(&control->tasks, berth_task_controller_free);
     g_clear_pointer(&control->hosts, berth_host_controller_free);
