@@ -225,6 +225,30 @@ write_condition(BerthHostController *controller, const BerthObject *host, json_t
     }
 }
 
+/* What waits for the record to be stored. */
+typedef struct {
+    BerthHostController *controller;
+    char *name;          /* owned */
+    BerthStoreDone done; /* NULL: nobody else */
+    gpointer user_data;
+} Recording;
+
+static void
+on_recorded(gint64 revision, const GPtrArray *changes, int failed_op, const GError *error,
+            gpointer data)
+{
+    g_autofree Recording *recording = data;
+    g_autofree char *name = recording->name;
+    if (error != NULL) {
+        berth_queue_retry(recording->controller->queue, name);
+    } else {
+        berth_queue_forget(recording->controller->queue, name);
+    }
+    if (recording->done != NULL) {
+        recording->done(revision, changes, failed_op, error, recording->user_data);
+    }
+}
+
 static gboolean
 put_record(BerthHostController *controller, const char *name, BerthStoreDone done,
            gpointer user_data)
@@ -252,7 +276,9 @@ put_record(BerthHostController *controller, const char *name, BerthStoreDone don
     write_usage(control, name, status);
     write_condition(controller, object, status);
     count_workloads(control, name, status);
-    berth_catalog_put_status(control->catalog, object, status, done, user_data);
+    Recording *recording = g_new(Recording, 1);
+    *recording = (Recording){controller, g_strdup(name), done, user_data};
+    berth_catalog_put_status(control->catalog, object, status, on_recorded, recording);
     json_decref(status);
     return TRUE;
 }

@@ -370,6 +370,7 @@ look(const char *name, gpointer data)
     if (g_hash_table_add(controller->begun, g_strdup(task->uid))) {
         put_step(controller, task, spec->verb, 0);
         verb->begin(controller, task, target);
+        berth_queue_add_after(controller->queue, name, LOOK_AGAIN_US);
         return;
     }
     judge(controller, task, target, verb);
