@@ -107,6 +107,23 @@ plan_delete(const BerthWorkloadSight *s)
     return plan_leave(s, BERTH_DO_REMOVE, BERTH_PHASE_DELETING);
 }
 
+/* Unknown is only what ran: found off later, it ended unasked. What is being stopped or is off was asked. */
+static BerthPhase
+unseen_phase(const BerthWorkloadSight *s)
+{
+    switch (s->phase) {
+    case BERTH_PHASE_RUNNING:
+    case BERTH_PHASE_UNKNOWN:
+        return BERTH_PHASE_UNKNOWN;
+    case BERTH_PHASE_STOPPED:
+    case BERTH_PHASE_SUCCEEDED:
+    case BERTH_PHASE_FAILED:
+        return s->phase;
+    default:
+        return BERTH_PHASE_STOPPING;
+    }
+}
+
 static BerthWorkloadStep
 plan_off(const BerthWorkloadSight *s)
 {
@@ -114,7 +131,7 @@ plan_off(const BerthWorkloadSight *s)
         return step(BERTH_DO_NOTHING, resting_phase(s), NULL);
     }
     if (s->host != BERTH_HOST_SIGHT_CLEAR) {
-        return step(BERTH_DO_NOTHING, BERTH_PHASE_UNKNOWN, "host-unreachable");
+        return step(BERTH_DO_NOTHING, unseen_phase(s), "host-unreachable");
     }
     if (is_on(s)) {
         BerthPhase phase = resting_phase(s);
