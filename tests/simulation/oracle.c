@@ -449,7 +449,8 @@ static const char *
 judge_power_on(const BerthObject *object, const Count *count)
 {
     const BerthWorkloadStatus *status = berth_workload_status_of(object);
-    if (status->phase == BERTH_PHASE_RUNNING) {
+    if (status->phase == BERTH_PHASE_RUNNING ||
+        g_strcmp0(status->reason.code, "paused") == 0) { /* by its user */
         return count->active == 1 ? NULL : "is Running without a domain that is on";
     }
     if (status->phase == BERTH_PHASE_PENDING &&
