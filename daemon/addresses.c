@@ -120,6 +120,30 @@ assign_card(BerthCatalog *catalog, const BerthObject *workload, const BerthNic *
     return TRUE;
 }
 
+static void
+add_network(BerthCatalog *catalog, const BerthObject *workload, const char *name, GPtrArray *names)
+{
+    const BerthNetworkSpec *network = berth_addresses_network(catalog, workload->project, name);
+    if (network != NULL && network->libvirt != NULL) {
+        g_ptr_array_add(names, network->libvirt);
+    }
+}
+
+/** Returns: (transfer container): the libvirt networks that its host must have; names borrowed. */
+GPtrArray *
+berth_addresses_networks(BerthCatalog *catalog, const BerthObject *workload)
+{
+    const GPtrArray *wanted = berth_workload_of(workload)->networks;
+    GPtrArray *names = g_ptr_array_new();
+    if (wanted == NULL) {
+        add_network(catalog, workload, "default", names);
+    }
+    for (guint i = 0; wanted != NULL && i < wanted->len; i++) {
+        add_network(catalog, workload, ((const BerthNic *)wanted->pdata[i])->network, names);
+    }
+    return names;
+}
+
 /**
  * berth_addresses_assign:
  * @workload: without addresses yet

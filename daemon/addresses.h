@@ -9,6 +9,7 @@ json_t *berth_addresses_assign(BerthCatalog *catalog, const BerthObject *workloa
                                BerthTransaction *transaction, GError **error);
 void berth_addresses_release(BerthCatalog *catalog, const BerthObject *workload,
                              BerthTransaction *transaction);
+GPtrArray *berth_addresses_networks(BerthCatalog *catalog, const BerthObject *workload);
 char *berth_mac_for(const char *uid, guint card);
 const BerthNetworkSpec *berth_addresses_network(BerthCatalog *catalog, const char *project,
                                                 const char *name);

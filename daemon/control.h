@@ -79,8 +79,9 @@ void berth_workload_controller_power_cycle(BerthWorkloadController *controller, 
 gboolean berth_workload_controller_is_cycling(BerthWorkloadController *controller, const char *uid);
 void berth_workload_controller_fill_ops(BerthWorkloadController *controller, BerthWorkloadOps *ops);
 int berth_workload_compare_urgency(gconstpointer a, gconstpointer b);
-gint64 berth_workload_disk_mib(BerthControl *control, BerthObject *object);
-const char *berth_workload_image_digest(BerthControl *control, BerthObject *object);
+void berth_workload_needs_init(BerthNeeds *needs, BerthControl *control, BerthObject *object);
+void berth_workload_needs_clear(BerthNeeds *needs);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthNeeds, berth_workload_needs_clear)
 guint berth_workload_controller_queue_length(BerthWorkloadController *controller);
 
 /* ---- images ---- */

@@ -366,8 +366,9 @@ charge_recorded(BerthControl *control, const char *host)
                                status->phase == BERTH_PHASE_STOPPED;
             if (g_strcmp0(status->host, host) == 0 && !resting &&
                 berth_ledger_host_of(control->ledger, object->uid) == NULL) {
-                berth_ledger_charge(control->ledger, object,
-                                    berth_workload_disk_mib(control, object), host);
+                g_auto(BerthNeeds) needs = {0};
+                berth_workload_needs_init(&needs, control, object);
+                berth_ledger_charge(control->ledger, object, &needs, host);
             }
         }
     }

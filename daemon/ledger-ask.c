@@ -39,22 +39,48 @@ own_name(LedgerAsk *ask, const BerthObject *object, const char *name)
     return whole;
 }
 
+/* @to: "NAME" or "group=NAME" */
 static void
-add_relations(LedgerAsk *ask, const BerthObject *object, char **names, BerthRelationKind kind)
+add_relation(LedgerAsk *ask, const BerthObject *object, BerthRelation relation, const char *to)
 {
-    for (guint i = 0; names != NULL && names[i] != NULL; i++) {
-        BerthRelation relation = {.kind = kind, .scope = BERTH_SCOPE_HOST};
-        if (g_str_has_prefix(names[i], "group=")) {
-            relation.group = own_name(ask, object, names[i] + strlen("group="));
-        } else {
-            relation.label = (BerthLabel){NAME_LABEL, own_name(ask, object, names[i])};
-        }
-        g_array_append_val(ask->relations, relation);
+    if (g_str_has_prefix(to, "group=")) {
+        relation.group = own_name(ask, object, to + strlen("group="));
+    } else {
+        relation.label = (BerthLabel){NAME_LABEL, own_name(ask, object, to)};
+    }
+    g_array_append_val(ask->relations, relation);
+}
+
+static BerthScope
+read_scope(const char *name)
+{
+    return g_str_equal(name, "rack")   ? BERTH_SCOPE_RACK
+           : g_str_equal(name, "zone") ? BERTH_SCOPE_ZONE
+                                       : BERTH_SCOPE_HOST;
+}
+
+static void
+add_relations(LedgerAsk *ask, const BerthObject *object, const BerthPlacementSpec *placement)
+{
+    const BerthRelation together = {.kind = BERTH_RELATION_TOGETHER, .scope = BERTH_SCOPE_HOST};
+    const BerthRelation apart = {.kind = BERTH_RELATION_APART, .scope = BERTH_SCOPE_HOST};
+    for (char **name = placement->affinity; name != NULL && *name != NULL; name++) {
+        add_relation(ask, object, together, *name);
+    }
+    for (char **name = placement->anti_affinity; name != NULL && *name != NULL; name++) {
+        add_relation(ask, object, apart, *name);
+    }
+    for (guint i = 0; placement->relations != NULL && i < placement->relations->len; i++) {
+        const BerthRelationSpec *given = placement->relations->pdata[i];
+        BerthRelation relation = g_str_equal(given->kind, "apart") ? apart : together;
+        relation.scope = read_scope(given->within);
+        relation.weight = (guint)given->weight;
+        add_relation(ask, object, relation, given->to);
     }
 }
 
 static void
-add_selectors(LedgerAsk *ask, const json_t *host_labels)
+add_host_labels(LedgerAsk *ask, const json_t *host_labels)
 {
     const char *key;
     json_t *value;
@@ -69,15 +95,35 @@ add_selectors(LedgerAsk *ask, const json_t *host_labels)
 }
 
 static void
+add_host_rules(LedgerAsk *ask, const GPtrArray *rules)
+{
+    /* in the order of BerthOperator */
+    static const char *const operators[] = {"In", "NotIn", "Exists", "Absent", "Greater", "Less"};
+    for (guint i = 0; rules != NULL && i < rules->len; i++) {
+        const BerthHostRuleSpec *given = rules->pdata[i];
+        BerthExpression expression = {.key = given->key,
+                                      .values = (const char *const *)given->values,
+                                      .weight = (guint)given->weight};
+        expression.n_values = given->values == NULL ? 0 : g_strv_length(given->values);
+        for (gsize k = 0; k < G_N_ELEMENTS(operators); k++) {
+            if (g_str_equal(operators[k], given->operator)) {
+                expression.operator=(BerthOperator) k;
+            }
+        }
+        g_array_append_val(ask->selectors, expression);
+    }
+}
+
+static void
 add_spread(LedgerAsk *ask, const BerthPlacementSpec *placement)
 {
     if (placement->spread == NULL || ask->request.group == NULL) {
         return;
     }
-    BerthScope scope = g_str_equal(placement->spread, "rack")   ? BERTH_SCOPE_RACK
-                       : g_str_equal(placement->spread, "zone") ? BERTH_SCOPE_ZONE
-                                                                : BERTH_SCOPE_HOST;
-    ask->spread = (BerthSpread){.scope = scope, .group = ask->request.group, .max_skew = 1};
+    ask->spread = (BerthSpread){.scope = read_scope(placement->spread),
+                                .group = ask->request.group,
+                                .max_skew = (guint)placement->max_skew,
+                                .weight = (guint)placement->spread_weight};
     ask->request.spreads = &ask->spread;
     ask->request.n_spreads = 1;
 }
@@ -100,14 +146,12 @@ overhead_mib(const BerthFleetLedger *ledger, const BerthObject *object)
 
 /**
  * ledger_ask_fill:
- * @disk_mib: local disk it needs
- * @image: (nullable): digest of its image
  *
- * @object must outlive @ask.
+ * @object and @needs must outlive @ask.
  */
 void
 ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObject *object,
-                gint64 disk_mib, const char *image)
+                const BerthNeeds *needs)
 {
     const BerthWorkload *workload = berth_workload_of(object);
     const BerthPlacementSpec *placement = &workload->placement;
@@ -118,11 +162,11 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     ask->owned = g_ptr_array_new_with_free_func(g_free);
     BerthLabel name_label = {NAME_LABEL, own_name(ask, object, object->name)};
     g_array_append_val(ask->labels, name_label);
-    add_relations(ask, object, placement->affinity, BERTH_RELATION_TOGETHER);
-    add_relations(ask, object, placement->anti_affinity, BERTH_RELATION_APART);
-    add_selectors(ask, placement->host_labels);
+    add_relations(ask, object, placement);
+    add_host_labels(ask, placement->host_labels);
+    add_host_rules(ask, placement->host_rules);
     add_tolerations(ask, placement);
-    ask->disk = (BerthAmount){"berth", disk_mib};
+    ask->disk = (BerthAmount){"berth", needs->disk_mib};
     BerthRequest *request = &ask->request;
     request->uid = object->uid;
     request->project = object->project;
@@ -132,7 +176,11 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     request->memory_mib = workload->memory_mib;
     request->overhead_mib = overhead_mib(ledger, object);
     request->disks = &ask->disk;
-    request->n_disks = disk_mib > 0;
+    request->n_disks = needs->disk_mib > 0;
+    request->networks =
+        needs->networks == NULL ? NULL : (const char *const *)needs->networks->pdata;
+    request->n_networks = needs->networks == NULL ? 0 : needs->networks->len;
+    request->machine = berth_profile_names[workload->profile];
     request->host = placement->host;
     request->labels = (const BerthLabel *)ask->labels->data;
     request->n_labels = ask->labels->len;
@@ -143,7 +191,7 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     request->tolerations = (const BerthToleration *)ask->tolerations->data;
     request->n_tolerations = ask->tolerations->len;
     request->priority = (gint)workload->priority;
-    request->image = image;
+    request->image = needs->image;
 }
 
 /** Returns: MiB that @workload is charged with: guest memory and overhead. */

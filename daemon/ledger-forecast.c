@@ -91,11 +91,11 @@ write_capacity(BerthFleetLedger *copy, LedgerAsk *ask, guint total, guint limit,
  * one after the other, and why not one more (an explanation; absent when limited)
  */
 json_t *
-berth_ledger_capacity(BerthFleetLedger *copy, const BerthObject *like, gint64 disk_mib,
-                      const char *image, guint limit)
+berth_ledger_capacity(BerthFleetLedger *copy, const BerthObject *like, const BerthNeeds *needs,
+                      guint limit)
 {
     g_auto(LedgerAsk) ask = {0};
-    ledger_ask_fill(&ask, copy, like, disk_mib, image);
+    ledger_ask_fill(&ask, copy, like, needs);
     ask.request.uid = NULL;
     g_autofree guint *per_host = g_new0(guint, berth_snapshot_host_end(copy->snapshot) + 1);
     guint total =

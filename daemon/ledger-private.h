@@ -40,7 +40,7 @@ typedef struct {
 } LedgerAsk;
 
 void ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObject *object,
-                     gint64 disk_mib, const char *image);
+                     const BerthNeeds *needs);
 void ledger_ask_clear(LedgerAsk *ask);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LedgerAsk, ledger_ask_clear)
 

@@ -41,6 +41,7 @@ berth_ledger_set_settings(BerthFleetLedger *ledger, const BerthSettingsSpec *set
     ledger->reserve = settings->host_reserve;
     ledger->pod_overhead_mib = settings->pod_overhead_mib;
     ledger->vm_overhead_mib = settings->vm_overhead_mib;
+    berth_snapshot_set_survivable(ledger->snapshot, settings->survive_host_loss);
 }
 
 /* ---- hosts ----------------------------------------------------------------------------------- */
@@ -80,7 +81,9 @@ read_taints(const BerthHostSpec *spec)
     GArray *taints = g_array_new(FALSE, FALSE, sizeof(BerthTaint));
     for (guint i = 0; spec->taints != NULL && i < spec->taints->len; i++) {
         const BerthTaintSpec *given = spec->taints->pdata[i];
-        BerthTaint taint = {given->key, given->value, BERTH_TAINT_REFUSE};
+        BerthTaint taint = {given->key, given->value,
+                            g_str_equal(given->effect, "PreferNoSchedule") ? BERTH_TAINT_AVOID
+                                                                           : BERTH_TAINT_REFUSE};
         g_array_append_val(taints, taint);
     }
     return taints;
@@ -237,8 +240,6 @@ refuse(BerthFleetLedger *ledger, LedgerAsk *ask, json_t **why, GError **error)
 /**
  * berth_ledger_place:
  * @workload: not charged yet
- * @disk_mib: local disk it needs
- * @image: (nullable): digest of its image: hosts that have it are preferred
  * @only_host: (nullable): where its disks are: no other host is looked at
  * @host: (out) (transfer full): name of the chosen host
  * @why: (out) (transfer full): the decision's reasons as JSON, on success and on refusal
@@ -246,13 +247,12 @@ refuse(BerthFleetLedger *ledger, LedgerAsk *ask, json_t **why, GError **error)
  * Chooses a host and charges it. Errors: EXHAUSTED with what is short by how much.
  */
 gboolean
-berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
-                   const char *image, const char *only_host, char **host, json_t **why,
-                   GError **error)
+berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const BerthNeeds *needs,
+                   const char *only_host, char **host, json_t **why, GError **error)
 {
     g_auto(LedgerAsk) ask = {0};
     BerthDecision decision = {0};
-    ledger_ask_fill(&ask, ledger, workload, disk_mib, image);
+    ledger_ask_fill(&ask, ledger, workload, needs);
     if (only_host != NULL) {
         ask.request.host = only_host;
     }
@@ -276,12 +276,12 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, gint64
 
 /** Charges @workload to @host, where its record says it is; a charge elsewhere is released. */
 void
-berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
+berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, const BerthNeeds *needs,
                     const char *host)
 {
     g_auto(LedgerAsk) ask = {0};
     guint32 index = find_host(ledger, host);
-    ledger_ask_fill(&ask, ledger, workload, disk_mib, NULL);
+    ledger_ask_fill(&ask, ledger, workload, needs);
     berth_ledger_release(ledger, workload->uid);
     if (index != BERTH_HOST_NONE) {
         gint64 decision = json_int(berth_workload_status_of(workload)->placement, "decision");
@@ -329,11 +329,10 @@ berth_ledger_host_of(BerthFleetLedger *ledger, const char *uid)
 
 /** Returns: (transfer full): why @workload would be put where, or what it lacks, now. */
 json_t *
-berth_ledger_explain(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
-                     const char *image)
+berth_ledger_explain(BerthFleetLedger *ledger, const BerthObject *workload, const BerthNeeds *needs)
 {
     g_auto(LedgerAsk) ask = {0};
-    ledger_ask_fill(&ask, ledger, workload, disk_mib, image);
+    ledger_ask_fill(&ask, ledger, workload, needs);
     g_autoptr(BerthExplanation) explanation =
         berth_explain(ledger->snapshot, &ask.request, berth_policy_default());
     return berth_explain_to_json(ledger->snapshot, explanation, LEDGER_TOLD_HOSTS_MAX);

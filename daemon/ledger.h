@@ -8,6 +8,18 @@ G_BEGIN_DECLS
 
 typedef struct BerthFleetLedger BerthFleetLedger;
 
+/**
+ * BerthNeeds: what a workload needs of its host that other objects say; see berth_workload_needs_init()
+ * @disk_mib: what its disks may grow to in Berth's pool
+ * @image: (nullable): digest of its image: hosts that have it are preferred; borrowed
+ * @networks: (nullable): names of libvirt networks, borrowed
+ */
+typedef struct {
+    gint64 disk_mib;
+    const char *image;
+    GPtrArray *networks;
+} BerthNeeds;
+
 BerthFleetLedger *berth_ledger_new(void);
 void berth_ledger_free(BerthFleetLedger *ledger);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthFleetLedger, berth_ledger_free)
@@ -18,11 +30,11 @@ gboolean berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *host
 void berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name);
 void berth_ledger_set_quota(BerthFleetLedger *ledger, const BerthObject *project);
 
-gboolean berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
-                            const char *image, const char *only_host, char **host, json_t **why,
-                            GError **error);
-void berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
-                         const char *host);
+gboolean berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload,
+                            const BerthNeeds *needs, const char *only_host, char **host,
+                            json_t **why, GError **error);
+void berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload,
+                         const BerthNeeds *needs, const char *host);
 void berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const char *uuid,
                                  guint vcpus, gint64 memory_mib);
 gboolean berth_ledger_release(BerthFleetLedger *ledger, const char *uid);
@@ -32,13 +44,13 @@ const char *berth_ledger_host_of(BerthFleetLedger *ledger, const char *uid);
 BerthFleetLedger *berth_ledger_copy(const BerthFleetLedger *ledger);
 gboolean berth_ledger_add_like(BerthFleetLedger *copy, const char *like, const char *name);
 gboolean berth_ledger_lose_host(BerthFleetLedger *copy, const char *name);
-json_t *berth_ledger_capacity(BerthFleetLedger *copy, const BerthObject *like, gint64 disk_mib,
-                              const char *image, guint limit);
+json_t *berth_ledger_capacity(BerthFleetLedger *copy, const BerthObject *like,
+                              const BerthNeeds *needs, guint limit);
 
 char **berth_ledger_hosts(const BerthFleetLedger *ledger);
 json_t *berth_ledger_export(const BerthFleetLedger *ledger);
-json_t *berth_ledger_explain(BerthFleetLedger *ledger, const BerthObject *workload, gint64 disk_mib,
-                             const char *image);
+json_t *berth_ledger_explain(BerthFleetLedger *ledger, const BerthObject *workload,
+                             const BerthNeeds *needs);
 gboolean berth_ledger_usage(BerthFleetLedger *ledger, const char *host, BerthCapacity *capacity,
                             BerthCapacity *used);
 gint64 berth_ledger_memory_mib(const BerthFleetLedger *ledger, const BerthObject *workload);

@@ -41,9 +41,10 @@ place(Plan *plan, BerthObject *object, const char *present, json_t *step)
     g_autofree char *host = NULL;
     g_autoptr(json_t) why = NULL;
     g_autoptr(GError) error = NULL;
-    gboolean fits = berth_ledger_place(
-        plan->what_if->ledger, object, berth_workload_disk_mib(control, object),
-        berth_workload_image_digest(control, object), present, &host, &why, &error);
+    g_auto(BerthNeeds) needs = {0};
+    berth_workload_needs_init(&needs, control, object);
+    gboolean fits =
+        berth_ledger_place(plan->what_if->ledger, object, &needs, present, &host, &why, &error);
     plan->fits = plan->fits && fits;
     json_object_set_new(step, "fits", json_boolean(fits));
     json_object_set(step, "placement", why);

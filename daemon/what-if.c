@@ -110,9 +110,9 @@ tell_capacity(BerthControl *control, const BerthCapacityQuestion *question, GErr
                                             question->add_hosts_like, error)) {
         return NULL;
     }
-    return berth_ledger_capacity(what_if.ledger, like, berth_workload_disk_mib(control, like),
-                                 berth_workload_image_digest(control, like),
-                                 (guint)question->limit);
+    g_auto(BerthNeeds) needs = {0};
+    berth_workload_needs_init(&needs, control, like);
+    return berth_ledger_capacity(what_if.ledger, like, &needs, (guint)question->limit);
 }
 
 /* ---- answering ----------------------------------------------------------------------------------- */

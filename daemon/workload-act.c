@@ -231,9 +231,9 @@ act_place(BerthWorkloadRun *run, BerthObject *object)
     g_autoptr(json_t) why = NULL;
     g_autoptr(json_t) cards = NULL;
     GError *error = NULL;
-    if (!berth_ledger_place(control->ledger, object, berth_workload_disk_mib(control, object),
-                            berth_workload_image_digest(control, object), present, &host, &why,
-                            &error)) {
+    g_auto(BerthNeeds) needs = {0};
+    berth_workload_needs_init(&needs, control, object);
+    if (!berth_ledger_place(control->ledger, object, &needs, present, &host, &why, &error)) {
         park(run, object, why, error);
         g_clear_error(&error);
         return;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/json.h"
+#include "daemon/addresses.h"
 #include "images/seed-iso.h"
 
 #include <fcntl.h>
@@ -54,9 +55,9 @@ berth_workload_image(BerthControl *control, const char *reference)
     return image != NULL ? image->status_data : NULL;
 }
 
-/** Returns: (nullable): digest of its first image, for the scheduler; borrowed. */
-const char *
-berth_workload_image_digest(BerthControl *control, BerthObject *object)
+/* Digest of its first image, borrowed; NULL: not there yet. */
+static const char *
+image_digest(BerthControl *control, BerthObject *object)
 {
     g_auto(GStrv) references = berth_workload_images(object);
     const BerthImageStatus *image =
@@ -224,9 +225,9 @@ disk_bytes(BerthControl *control, const BerthDiskSpec *disk)
     return MAX(base, (guint64)disk->size_mib * MIB);
 }
 
-/** Returns: MiB of pool that its disks may grow to. */
-gint64
-berth_workload_disk_mib(BerthControl *control, BerthObject *object)
+/* MiB of pool that its disks may grow to. */
+static gint64
+disk_mib(BerthControl *control, BerthObject *object)
 {
     if (object->kind != &berth_kind_vm) {
         return 0;
@@ -237,6 +238,20 @@ berth_workload_disk_mib(BerthControl *control, BerthObject *object)
         sum += disk_bytes(control, spec->disks->pdata[i]);
     }
     return (gint64)(sum / MIB);
+}
+
+/** Gathers what @object needs of its host; to be cleared before the main loop runs again. */
+void
+berth_workload_needs_init(BerthNeeds *needs, BerthControl *control, BerthObject *object)
+{
+    *needs = (BerthNeeds){disk_mib(control, object), image_digest(control, object),
+                          berth_addresses_networks(control->catalog, object)};
+}
+
+void
+berth_workload_needs_clear(BerthNeeds *needs)
+{
+    g_clear_pointer(&needs->networks, g_ptr_array_unref);
 }
 
 static void

@@ -703,10 +703,10 @@ answer_why(gpointer data, BerthObject *object, BerthAnswer answer, gpointer user
                             "host", status->host);
     json_object_set_new(why, "phase", json_string(berth_phase_name((BerthPhase)status->phase)));
     if (status->host == NULL) {
+        g_auto(BerthNeeds) needs = {0};
+        berth_workload_needs_init(&needs, control, object);
         json_object_set_new(why, "placement",
-                            berth_ledger_explain(control->ledger, object,
-                                                 berth_workload_disk_mib(control, object),
-                                                 berth_workload_image_digest(control, object)));
+                            berth_ledger_explain(control->ledger, object, &needs));
     } else if (status->placement != NULL) {
         json_object_set(why, "placement", status->placement);
     }

@@ -24,7 +24,7 @@ static const BerthSchema balance_schema =
     BERTH_SCHEMA("Balance", BerthCapacity, balance_fields,
                  "An amount of each resource; negative where more is used than there is.");
 
-static const char *const effect_names[] = {"NoSchedule", NULL};
+static const char *const effect_names[] = {"NoSchedule", "PreferNoSchedule", NULL};
 
 static const BerthField taint_fields[] = {
     BERTH_FIELD(BerthTaintSpec, key, STRING, .required = TRUE, .minimum = 1, .maximum = 317,
@@ -32,7 +32,8 @@ static const BerthField taint_fields[] = {
     BERTH_FIELD(BerthTaintSpec, value, STRING, .doc = "Value that tolerations may name."),
     BERTH_FIELD(BerthTaintSpec, effect, STRING, .choices = effect_names,
                 .fallback_text = "NoSchedule",
-                .doc = "What it does: keeps workloads away that don't tolerate it."),
+                .doc = "NoSchedule keeps workloads away that don't tolerate it, PreferNoSchedule "
+                       "only while another host has room."),
 };
 static const BerthSchema taint_schema =
     BERTH_SCHEMA("Taint", BerthTaintSpec, taint_fields, "Keeps workloads away from the host.");

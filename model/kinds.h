@@ -169,6 +169,7 @@ typedef struct {
 typedef struct {
     gint64 overcommit_cpu_percent, overcommit_memory_percent;
     BerthCapacity host_reserve;
+    gboolean survive_host_loss;
     char *pool_name, *pool_target;
     gint64 pool_reserve_mib;
     char **insecure_registries;

@@ -23,6 +23,8 @@ static const BerthField spec_fields[] = {
              .unit = "%", .doc = "Guest memory per 100 MiB of a host's memory."),
     SETTINGS(host_reserve, OBJECT, .schema = &reserve_schema,
              .doc = "What each host keeps for itself."),
+    SETTINGS(survive_host_loss, BOOL,
+             .doc = "Refuses workloads that would not all find a host when any one host is lost."),
     SETTINGS(pool_name, STRING, .format = BERTH_FORMAT_LIBVIRT, .fallback_text = "berth",
              .doc = "Name of Berth's storage pool on each host."),
     SETTINGS(pool_target, STRING, .format = BERTH_FORMAT_LINE,

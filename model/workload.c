@@ -32,7 +32,39 @@ static const BerthSchema toleration_schema =
     BERTH_SCHEMA("Toleration", BerthTolerationSpec, toleration_fields,
                  "A taint of hosts that the workload may be placed in spite of.");
 
-static const char *const spread_names[] = {"host", "rack", "zone", NULL};
+static const char *const scope_names[] = {"host", "rack", "zone", NULL};
+
+#define WEIGHT(owner)                                                                              \
+    BERTH_FIELD(owner, weight, INT, .minimum = 0, .maximum = 100,                                  \
+                .mutability = BERTH_MUTABLE_NEXT_BOOT,                                             \
+                .doc = "0: it must hold; 1 to 100: it is wanted, so much.")
+
+static const char *const relation_names[] = {"together", "apart", NULL};
+static const BerthField relation_fields[] = {
+    BERTH_FIELD(BerthRelationSpec, kind, STRING, .required = TRUE, .choices = relation_names,
+                .doc = "Whether it is to be near or not."),
+    BERTH_FIELD(BerthRelationSpec, to, STRING, .required = TRUE, .minimum = 1, .maximum = 80,
+                .doc = "Name of a workload of the project, or group=NAME."),
+    BERTH_FIELD(BerthRelationSpec, within, STRING, .choices = scope_names, .fallback_text = "host",
+                .doc = "What counts as one place."),
+    WEIGHT(BerthRelationSpec),
+};
+static const BerthSchema relation_schema = BERTH_SCHEMA(
+    "Relation", BerthRelationSpec, relation_fields, "Nearness to another workload, or to a group.");
+
+static const char *const operator_names[] = {"In",      "NotIn", "Exists", "Absent",
+                                             "Greater", "Less",  NULL};
+static const BerthField host_rule_fields[] = {
+    BERTH_FIELD(BerthHostRuleSpec, key, STRING, .required = TRUE, .minimum = 1, .maximum = 317,
+                .doc = "Key of a label of hosts."),
+    BERTH_FIELD(BerthHostRuleSpec, operator, STRING, .choices = operator_names,
+                .fallback_text = "In", .doc = "How the label's value is compared."),
+    BERTH_FIELD(BerthHostRuleSpec, values, STRINGS, .maximum = 64,
+                .doc = "In, NotIn: any number; Greater, Less: one whole number; else none."),
+    WEIGHT(BerthHostRuleSpec),
+};
+static const BerthSchema host_rule_schema = BERTH_SCHEMA(
+    "HostRule", BerthHostRuleSpec, host_rule_fields, "What the labels of its host must say.");
 
 static const BerthField placement_fields[] = {
     BERTH_FIELD(BerthPlacementSpec, host, STRING, .format = BERTH_FORMAT_NAME,
@@ -50,9 +82,21 @@ static const BerthField placement_fields[] = {
     BERTH_FIELD(BerthPlacementSpec, group, STRING, .format = BERTH_FORMAT_NAME,
                 .mutability = BERTH_MUTABLE_NEVER,
                 .doc = "Group of workloads that are placed together or not at all."),
-    BERTH_FIELD(BerthPlacementSpec, spread, STRING, .choices = spread_names,
+    BERTH_FIELD(BerthPlacementSpec, spread, STRING, .choices = scope_names,
                 .mutability = BERTH_MUTABLE_NEXT_BOOT,
                 .doc = "Spreads the members of the group evenly over hosts, racks or zones."),
+    BERTH_FIELD(BerthPlacementSpec, max_skew, INT, .fallback = 1, .minimum = 1, .maximum = 1000,
+                .mutability = BERTH_MUTABLE_NEXT_BOOT,
+                .doc = "By how many members a place may exceed the emptiest one."),
+    BERTH_FIELD(BerthPlacementSpec, spread_weight, INT, .minimum = 0, .maximum = 100,
+                .mutability = BERTH_MUTABLE_NEXT_BOOT,
+                .doc = "0: the spread must hold; 1 to 100: it is wanted, so much."),
+    BERTH_FIELD(BerthPlacementSpec, relations, OBJECTS, .schema = &relation_schema, .maximum = 16,
+                .mutability = BERTH_MUTABLE_NEXT_BOOT,
+                .doc = "Nearness to others beyond affinity and anti_affinity."),
+    BERTH_FIELD(BerthPlacementSpec, host_rules, OBJECTS, .schema = &host_rule_schema, .maximum = 16,
+                .mutability = BERTH_MUTABLE_NEXT_BOOT,
+                .doc = "Rules about its host's labels beyond host_labels."),
 };
 const BerthSchema berth_placement_schema = BERTH_SCHEMA(
     "Placement", BerthPlacementSpec, placement_fields, "Rules for the choice of a host.");
@@ -190,6 +234,55 @@ check_anti_affinity(const BerthObject *object, const BerthPlacementSpec *placeme
     return TRUE;
 }
 
+static gboolean
+check_relations(const BerthPlacementSpec *placement, GError **error)
+{
+    for (guint i = 0; placement->relations != NULL && i < placement->relations->len; i++) {
+        const BerthRelationSpec *relation = placement->relations->pdata[i];
+        gboolean group = g_str_has_prefix(relation->to, "group=");
+        g_autoptr(GError) problem = NULL;
+        if (!berth_name_check(relation->to + (group ? strlen("group=") : 0), &problem)) {
+            g_autofree char *place = g_strdup_printf("/spec/placement/relations/%u/to", i);
+            berth_error_set_at(error, BERTH_ERROR_INVALID, place, "write NAME or group=NAME", "%s",
+                               problem->message);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* What is wrong with the values of @rule; NULL: nothing. */
+static const char *
+find_fault(const BerthHostRuleSpec *rule)
+{
+    guint count = rule->values == NULL ? 0 : g_strv_length(rule->values);
+    gint64 number;
+    if (g_str_equal(rule->operator, "Exists") || g_str_equal(rule->operator, "Absent")) {
+        return count > 0 ? "Exists and Absent take no values" : NULL;
+    }
+    if (g_str_equal(rule->operator, "In") || g_str_equal(rule->operator, "NotIn")) {
+        return count == 0 ? "In and NotIn need a value" : NULL;
+    }
+    return count == 1 && g_ascii_string_to_signed(rule->values[0], 10, G_MININT64, G_MAXINT64,
+                                                  &number, NULL)
+               ? NULL
+               : "Greater and Less need one whole number";
+}
+
+static gboolean
+check_host_rules(const BerthPlacementSpec *placement, GError **error)
+{
+    for (guint i = 0; placement->host_rules != NULL && i < placement->host_rules->len; i++) {
+        const char *fault = find_fault(placement->host_rules->pdata[i]);
+        if (fault != NULL) {
+            g_autofree char *place = g_strdup_printf("/spec/placement/host_rules/%u/values", i);
+            berth_error_set_at(error, BERTH_ERROR_INVALID, place, NULL, "%s", fault);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 /* Rules that hold for Pods and VMs. Errors: INVALID with the pointer. */
 gboolean
 berth_workload_check(const BerthObject *object, GError **error)
@@ -200,7 +293,8 @@ berth_workload_check(const BerthObject *object, GError **error)
                            "set placement.group", "spread needs a group to spread");
         return FALSE;
     }
-    return check_anti_affinity(object, placement, error);
+    return check_anti_affinity(object, placement, error) && check_relations(placement, error) &&
+           check_host_rules(placement, error);
 }
 
 /* Whether the names of @items (structs whose first member is their name) differ. */

@@ -10,7 +10,7 @@ typedef enum { BERTH_RUN_ALWAYS, BERTH_RUN_MANUAL, BERTH_RUN_ONCE } BerthRun;
 typedef enum { BERTH_RESTART_ALWAYS, BERTH_RESTART_ON_FAILURE, BERTH_RESTART_NEVER } BerthRestart;
 
 typedef struct {
-    char *key, *value, *effect; /* effect: only "NoSchedule" */
+    char *key, *value, *effect; /* effect: "NoSchedule" or "PreferNoSchedule" */
 } BerthTaintSpec;
 
 typedef struct {
@@ -18,13 +18,30 @@ typedef struct {
 } BerthTolerationSpec;
 
 typedef struct {
+    char *kind;    /* "together" or "apart" */
+    char *to;      /* a workload's name, or "group=<name>" */
+    char *within;  /* "host", "rack" or "zone" */
+    gint64 weight; /* 0: must hold */
+} BerthRelationSpec;
+
+typedef struct {
+    char *key, *operator;
+    char **values;
+    gint64 weight; /* 0: must hold */
+} BerthHostRuleSpec;
+
+typedef struct {
     char *host;          /* pinned to this host */
     json_t *host_labels; /* labels the host must have */
     GPtrArray *tolerations;
-    char **affinity;      /* names of workloads of the project to share a host with */
-    char **anti_affinity; /* names, or "group=<label value>", to stay apart from */
-    char *group;          /* members of one group are placed together or not at all */
-    char *spread;         /* spread members of the group over "host", "rack" or "zone" */
+    char **affinity;       /* names of workloads of the project to share a host with */
+    char **anti_affinity;  /* names, or "group=<label value>", to stay apart from */
+    char *group;           /* members of one group are placed together or not at all */
+    char *spread;          /* spread members of the group over "host", "rack" or "zone" */
+    gint64 max_skew;       /* by how many a place may exceed the emptiest */
+    gint64 spread_weight;  /* 0: must hold */
+    GPtrArray *relations;  /* of BerthRelationSpec */
+    GPtrArray *host_rules; /* of BerthHostRuleSpec */
 } BerthPlacementSpec;
 
 typedef struct {

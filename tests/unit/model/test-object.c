@@ -192,6 +192,31 @@ test_points_at_what_is_wrong(void)
 }
 
 static void
+test_points_at_placement_rules_that_make_no_sense(void)
+{
+    static const struct {
+        const char *rule, *pointer, *part;
+    } cases[] = {
+        {"'relations':[{'kind':'apart','to':'group=A b'}]", "relations/0/to", "group=NAME"},
+        {"'relations':[{'kind':'near','to':'db'}]", "relations/0/kind", "together"},
+        {"'relations':[{'kind':'apart','to':'db','within':'row'}]", "relations/0/within", "rack"},
+        {"'relations':[{'kind':'apart','to':'db','weight':101}]", "relations/0/weight", "100"},
+        {"'host_rules':[{'key':'a'}]", "host_rules/0/values", "need a value"},
+        {"'host_rules':[{'key':'a','operator':'Exists','values':['b']}]", "host_rules/0/values",
+         "no values"},
+        {"'host_rules':[{'key':'a','operator':'Less','values':['x']}]", "host_rules/0/values",
+         "whole number"},
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *text = g_strdup_printf(
+            "{'spec':{'containers':[{'name':'a','image':'b'}],'placement':{%s}}}", cases[i].rule);
+        g_autofree char *pointer = g_strconcat("/spec/placement/", cases[i].pointer, NULL);
+        assert_refused(&berth_kind_pod, "web", text, NULL, BERTH_ERROR_INVALID, pointer,
+                       cases[i].part);
+    }
+}
+
+static void
 test_name_may_come_from_the_document(void)
 {
     g_autoptr(BerthObject) pod = read_ok(
@@ -382,6 +407,8 @@ main(int argc, char **argv)
     TEST("put-without-change-keeps-the-generation", test_put_without_change_keeps_the_generation);
     TEST("refuses-what-the-server-owns", test_refuses_what_the_server_owns);
     TEST("points-at-what-is-wrong", test_points_at_what_is_wrong);
+    TEST("points-at-placement-rules-that-make-no-sense",
+         test_points_at_placement_rules_that_make_no_sense);
     TEST("name-may-come-from-the-document", test_name_may_come_from_the_document);
     TEST("refuses-changes-to-fixed-fields", test_refuses_changes_to_fixed_fields);
     TEST("rows-load-as-they-were", test_rows_load_as_they_were);
