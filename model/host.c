@@ -1,8 +1,8 @@
 /* Host: a machine that runs libvirtd, and what Berth may use of it. */
 #include "base/error.h"
+#include "model/host-uri.h"
 #include "model/kinds.h"
-
-#include <string.h>
+#include "model/ssh-key.h"
 
 #define CAPACITY_MAX (1LL << 40) /* sums of a million of them stay far below 2^63 */
 
@@ -46,6 +46,13 @@ static const BerthField spec_fields[] = {
     HOST(uri, STRING, .required = TRUE, .format = BERTH_FORMAT_LINE, .minimum = 1, .maximum = 1024,
          .doc =
              "Where its libvirt is: qemu:///system or qemu+ssh://USER@HOST/system, for example."),
+    HOST(host_keys, STRINGS, .format = BERTH_FORMAT_LINE, .maximum = 8,
+         .doc = "SSH keys it may show with qemu+ssh, \"ssh-ed25519 AAAA…\"; without one it is not "
+                "used."),
+    HOST(uuid, STRING, .format = BERTH_FORMAT_UUID,
+         .doc = "UUID its libvirt must have; without it the one that was seen first."),
+    HOST(hostname, STRING, .format = BERTH_FORMAT_LINE, .maximum = 253,
+         .doc = "Host name it should have; without it the one that was seen first."),
     HOST(cordoned, BOOL, .doc = "Places nothing new on it."),
     HOST(taints, OBJECTS, .schema = &taint_schema, .maximum = 16,
          .doc = "Keep workloads away that don't tolerate them."),
@@ -79,8 +86,12 @@ static const BerthSchema foreign_schema =
 #define STATUS(member, kind, ...) BERTH_FIELD(BerthHostStatus, member, kind, __VA_ARGS__)
 
 static const BerthField status_fields[] = {
-    STATUS(phase, STRING, .doc = "Connecting, Ready, Unprepared or Unreachable."),
+    STATUS(phase, STRING, .doc = "Connecting, Ready, Unprepared, Unreachable or Refused."),
     STATUS(reason, OBJECT, .schema = &berth_reason_schema, .doc = "Why it is in this phase."),
+    STATUS(observed_generation, INT, .doc = "Generation of the spec that the rest speaks of."),
+    STATUS(seen, JSON,
+           .doc = "Who answers there, when it is not who was expected: host_keys, uuid, hostname."),
+    STATUS(first_hostname, STRING, .doc = "Host name that was seen first."),
     STATUS(inventory, JSON, .doc = "What the host has, as read from it."),
     STATUS(capacity, OBJECT, .schema = &balance_schema,
            .doc = "What can be placed: after reserve, limit and over-commit."),
@@ -102,31 +113,39 @@ static const BerthField status_fields[] = {
 static const BerthSchema status_schema =
     BERTH_SCHEMA("HostStatus", BerthHostStatus, status_fields, "What was seen of the host.");
 
-/* Transport, then user, host and port; libvirt's query parameters can name programs and files to use, so
- * of these only the path of a socket is let through. "sim:" is known to daemons built for tests alone. */
 static gboolean
-is_host_uri(const char *uri)
+check_host_keys(char **keys, const BerthHostUri *uri, GError **error)
 {
-    return g_regex_match_simple(
-        "^(qemu(\\+(unix|ssh|tls|tcp))?://"
-        "([A-Za-z0-9._-]+@)?([A-Za-z0-9.-]+|\\[[0-9a-fA-F:]+\\])?(:[0-9]{1,5})?"
-        "/(system|session)(\\?socket=/[A-Za-z0-9._/-]+)?|sim:///[A-Za-z0-9._/-]+#[A-Za-z0-9-]+)$",
-        uri, G_REGEX_DOLLAR_ENDONLY, 0);
+    for (guint i = 0; keys != NULL && keys[i] != NULL; i++) {
+        g_autoptr(GError) problem = NULL;
+        g_autofree char *key = berth_ssh_key_parse(keys[i], &problem);
+        g_autofree char *pointer = g_strdup_printf("/spec/host_keys/%u", i);
+        if (key == NULL) {
+            berth_error_set_at(error, BERTH_ERROR_INVALID, pointer, berth_error_hint(problem), "%s",
+                               problem->message);
+            return FALSE;
+        }
+        if (uri->transport != BERTH_TRANSPORT_SSH) {
+            berth_error_set_at(error, BERTH_ERROR_INVALID, pointer, NULL,
+                               "host keys are for qemu+ssh alone");
+            return FALSE;
+        }
+    }
+    return TRUE;
 }
 
 static gboolean
 validate(const BerthObject *object, GError **error)
 {
     const BerthHostSpec *host = object->spec_data;
-    if (!is_host_uri(host->uri)) {
-        g_autofree char *quoted = berth_quote(host->uri);
-        berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/uri",
-                           "try qemu:///system or qemu+ssh://USER@HOST/system; parameters behind ? "
-                           "are refused",
-                           "%s is no address of a QEMU host", quoted);
+    g_autoptr(GError) problem = NULL;
+    g_autoptr(BerthHostUri) uri = berth_host_uri_parse(host->uri, &problem);
+    if (uri == NULL) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/uri", berth_error_hint(problem), "%s",
+                           problem->message);
         return FALSE;
     }
-    return TRUE;
+    return check_host_keys(host->host_keys, uri, error);
 }
 
 static const BerthColumn columns[] = {

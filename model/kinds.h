@@ -53,6 +53,9 @@ typedef struct {
 
 typedef struct {
     char *uri;
+    char **host_keys; /* SSH public keys that the host may show; NULL: none yet */
+    char *uuid;       /* of the machine that is meant; NULL: the one seen first */
+    char *hostname;   /* of that machine; NULL: the one seen first */
     gboolean cordoned;
     GPtrArray *taints; /* of BerthTaintSpec */
     char *zone, *rack;
@@ -68,8 +71,11 @@ typedef struct {
 } BerthForeignDomain;
 
 typedef struct {
-    char *phase; /* "Connecting", "Ready", "Unprepared", "Unreachable" */
+    char *phase; /* "Connecting", "Ready", "Unprepared", "Unreachable", "Refused" */
     BerthReason reason;
+    gint64 observed_generation;
+    json_t *seen;                       /* who answers there when it is not who was expected */
+    char *first_hostname;               /* as it was called when it was seen first */
     json_t *inventory;                  /* what the host has, as read */
     BerthCapacity capacity, used, free; /* after reserve, limit and over-commit */
     char *acceleration;                 /* "kvm", "tcg", NULL: not proved yet */
