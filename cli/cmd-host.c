@@ -5,9 +5,11 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/host-trust.h"
 #include "cli/resolve.h"
 #include "cli/wait.h"
 #include "model/kinds.h"
+#include "model/ssh-key.h"
 
 #define ADD_WAIT_S 60
 
@@ -58,6 +60,12 @@ host_document(const BerthArgs *args, const char *name, GError **error)
             json_object_set_new(spec, texts[i], json_string(berth_args_get(args, texts[i])));
         }
     }
+    g_autofree char *key = berth_args_has(args, "host-key")
+                               ? berth_ssh_key_parse(berth_args_get(args, "host-key"), NULL)
+                               : NULL;
+    if (key != NULL) {
+        json_object_set_new(spec, "host_keys", json_pack("[s]", key));
+    }
     return json_pack("{s:s, s:{s:s, s:o}, s:o}", "kind", "Host", "metadata", "name", name, "labels",
                      labels, "spec", spec);
 }
@@ -70,6 +78,28 @@ say_host(BerthSession *session, const json_t *host, const char *what)
     } else {
         berth_session_say(session, "Host '%s' %s", berth_json_name(host), what);
     }
+}
+
+static gboolean
+is_settled_or_unconfirmed(const json_t *host, gpointer user_data, GError **error)
+{
+    return (host != NULL && berth_host_is_unconfirmed(host)) ||
+           berth_check_settled(host, user_data, error);
+}
+
+/* Waits until the host @added was read; asks whether its SSH key is the right one when nobody said so. */
+static json_t *
+wait_read(BerthSession *session, const BerthArgs *args, const json_t *added, gint64 wait_s,
+          GError **error)
+{
+    const char *wanted = berth_args_has(args, "host-key") ? berth_args_get(args, "host-key") : NULL;
+    g_autoptr(json_t) host =
+        berth_wait_object(session, added, wait_s, is_settled_or_unconfirmed, NULL, error);
+    if (host == NULL || !berth_host_is_unconfirmed(host)) {
+        return g_steal_pointer(&host);
+    }
+    g_autoptr(json_t) confirmed = berth_host_confirm(session, host, wanted, error);
+    return confirmed != NULL ? berth_wait_settled(session, confirmed, wait_s, error) : NULL;
 }
 
 static int
@@ -92,7 +122,7 @@ run_host_add(BerthSession *session, const BerthArgs *args, GError **error)
         say_host(session, reply->body, "added");
         return BERTH_EXIT_OK;
     }
-    g_autoptr(json_t) host = berth_wait_settled(session, reply->body, wait_s, error);
+    g_autoptr(json_t) host = wait_read(session, args, reply->body, wait_s, error);
     if (host == NULL) {
         return BERTH_FAILED;
     }
@@ -104,6 +134,30 @@ run_host_add(BerthSession *session, const BerthArgs *args, GError **error)
         return BERTH_FAILED;
     }
     say_host(session, host, "added and prepared");
+    return BERTH_EXIT_OK;
+}
+
+static int
+run_host_trust(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    const char *wanted = berth_args_has(args, "host-key") ? berth_args_get(args, "host-key")
+                         : berth_args_has(args, "yes")    ? ""
+                                                          : NULL;
+    gint64 wait_s = berth_wait_option(args, ADD_WAIT_S, BERTH_WAIT_DEFAULT_S);
+    g_autoptr(json_t) host =
+        berth_get_object(session, &berth_kind_host, berth_args_get(args, "host"), error);
+    g_autoptr(json_t) confirmed =
+        host != NULL ? berth_host_confirm(session, host, wanted, error) : NULL;
+    if (confirmed == NULL) {
+        return BERTH_FAILED;
+    }
+    if (wait_s > 0) {
+        g_autoptr(json_t) settled = berth_wait_settled(session, confirmed, wait_s, error);
+        if (settled == NULL) {
+            return BERTH_FAILED;
+        }
+    }
+    say_host(session, confirmed, "is trusted");
     return BERTH_EXIT_OK;
 }
 
@@ -402,7 +456,15 @@ static const BerthOption add_options[] = {
     {"zone", 0, BERTH_OPTION_TEXT, "ZONE", "failure domain of several racks"},
     {"rack", 0, BERTH_OPTION_TEXT, "RACK", "failure domain of several hosts"},
     {"acceleration", 0, BERTH_OPTION_CHOICE, NULL, "how guests run", accelerations},
+    {"host-key", 0, BERTH_OPTION_TEXT, "KEY",
+     "SSH key it must show, or its fingerprint SHA256:…; without it the terminal is asked"},
     {"prepare", 0, BERTH_OPTION_FLAG, NULL, "prepare it, too"},
+    BERTH_WAIT_OPTION,
+    {NULL},
+};
+static const BerthOption trust_options[] = {
+    {"host-key", 0, BERTH_OPTION_TEXT, "KEY", "SSH key it must show, or its fingerprint SHA256:…"},
+    {"yes", 'y', BERTH_OPTION_FLAG, NULL, "whoever answers is the right one; does not ask"},
     BERTH_WAIT_OPTION,
     {NULL},
 };
@@ -417,8 +479,10 @@ const BerthCommand berth_host_commands[] = {
      .about =
          "Nothing is changed on the host: its inventory and its domains are read. Waits until that "
          "is done; --wait=0 does not.",
-     .example = "berth host add qemu:///system --prepare\n"
-                "berth host add qemu+ssh://root@quay1.example/system --zone north"},
+     .example =
+         "berth host add qemu:///system --prepare\n"
+         "berth host add qemu+ssh://root@quay1.example/system --zone north\n"
+         "berth host add --name h2 qemu+ssh://root@10.0.0.2/system --host-key SHA256:3jV0n…"},
     {.name = "host list",
      .group = BERTH_GROUP_HOSTS,
      .doc = "list hosts with what is used and free",
@@ -429,6 +493,18 @@ const BerthCommand berth_host_commands[] = {
      .doc = "all about a host",
      .run = run_host_show,
      .arguments = host_argument},
+    {.name = "host trust",
+     .group = BERTH_GROUP_HOSTS,
+     .doc = "confirm who answers at a host's address",
+     .run = run_host_trust,
+     .arguments = host_argument,
+     .options = trust_options,
+     .about =
+         "A host whose SSH key nobody confirmed, whose key changed, or at whose address another "
+         "machine answers is not used until somebody says that this is meant. Shows who answers "
+         "and asks.",
+     .example = "berth host trust h2\n"
+                "berth host trust h2 --host-key SHA256:3jV0n1rWq0r5w…"},
     {.name = "host prepare",
      .group = BERTH_GROUP_HOSTS,
      .doc = "make Berth's pool, upload the guest OS, prove the acceleration",

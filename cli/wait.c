@@ -24,8 +24,13 @@ berth_json_phase(const json_t *object)
 static BerthErrorCode
 code_of_reason(const char *code)
 {
+    static const char *const refusals[] = {"host-key-unknown", "host-key-changed", "same-machine",
+                                           "same-uuid",        "other-machine",    NULL};
     if (g_strcmp0(code, "no-capacity") == 0) {
         return BERTH_ERROR_EXHAUSTED;
+    }
+    if (code != NULL && g_strv_contains(refusals, code)) {
+        return BERTH_ERROR_DENIED;
     }
     for (guint i = 0; code != NULL && i <= BERTH_ERROR_INTERNAL; i++) {
         if (g_ascii_strcasecmp(code, berth_error_code_name(i)) == 0) {
@@ -280,15 +285,17 @@ static gboolean
 is_observed(const json_t *object)
 {
     const BerthKind *kind = berth_json_kind(object);
-    if (kind == NULL || !kind->workload) {
+    if (kind == NULL || kind->status == NULL ||
+        berth_schema_find(kind->status, "observed_generation") == NULL) {
         return TRUE;
     }
     return berth_json_integer(json_object_get(object, "status"), "observed_generation", 0) >=
            berth_json_integer(json_object_get(object, "metadata"), "generation", 0);
 }
 
-static gboolean
-is_settled(const json_t *object, gpointer user_data, GError **error)
+/** A BerthWaitCheck: whether @object is what its spec says. Errors: its reason. */
+gboolean
+berth_check_settled(const json_t *object, gpointer user_data, GError **error)
 {
     static const char *const good[] = {"Running",    "Succeeded", "Stopped", "Ready",
                                        "Unprepared", "Available", NULL};
@@ -301,7 +308,7 @@ is_settled(const json_t *object, gpointer user_data, GError **error)
         return FALSE;
     }
     /* A host that can't be reached is tried again for ever; who adds it wants to know the first answer. */
-    gboolean stuck = strcmp(phase, "Unreachable") == 0 ||
+    gboolean stuck = strcmp(phase, "Unreachable") == 0 || strcmp(phase, "Refused") == 0 ||
                      (kind == &berth_kind_host && strcmp(phase, "Connecting") == 0 &&
                       berth_json_at(object, "/status/reason/code") != NULL);
     if (strcmp(phase, "Failed") == 0 || stuck) {
@@ -316,7 +323,7 @@ is_settled(const json_t *object, gpointer user_data, GError **error)
 json_t *
 berth_wait_settled(BerthSession *session, const json_t *object, gint64 timeout_s, GError **error)
 {
-    return berth_wait_object(session, object, timeout_s, is_settled, NULL, error);
+    return berth_wait_object(session, object, timeout_s, berth_check_settled, NULL, error);
 }
 
 /* ---- gone ---- */

@@ -41,6 +41,9 @@ static const Key keys[] = {
     {"state", "store", AT(store), "sqlite", FALSE, "The store: sqlite."},
     {"state", "guest_os", AT(guest_os), BERTH_GUEST_OS_DIR, TRUE,
      "Folder with the guest OS that pods boot from: vmlinuz, initramfs, manifest.json."},
+    {"hosts", "tls_folder", AT(tls_hosts), NULL, TRUE,
+     "Folder with cacert.pem, clientcert.pem and clientkey.pem for qemu+tls; libvirt's own without "
+     "it."},
     {"log", "level", AT(log_level), "info", FALSE, "error, warning, info or debug."},
 };
 
@@ -240,6 +243,8 @@ berth_config_from_arguments(int *argc, char ***argv, GError **error)
         {"log-level", 0, 0, G_OPTION_ARG_STRING, &level, "error, warning, info or debug", "LEVEL"},
         {"restore", 0, 0, G_OPTION_ARG_FILENAME, &config->restore,
          "Put a backup into the empty state folder, then end", "FILE"},
+        {"test-hosts", 0, 0, G_OPTION_ARG_NONE, &config->test_hosts,
+         "For tests: lets in hosts behind private sockets, qemu+tcp, and simulated ones", NULL},
         {"version", 0, 0, G_OPTION_ARG_NONE, &config->version, "Print the version", NULL},
         {NULL},
     };

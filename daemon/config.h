@@ -18,11 +18,14 @@ typedef struct {
     char *state;    /* folder, "/var/lib/berth"; the option --state */
     char *store;    /* "sqlite" */
     char *guest_os; /* folder, "/usr/share/berth/guest-os"; the option --guest-os */
+    /* [hosts] */
+    char *tls_hosts; /* folder with the client certificate for qemu+tls; NULL: libvirt's own */
     /* [log] */
     char *log_level; /* "error", "warning", "info", "debug" */
     /* the command line alone */
-    char *restore;    /* --restore FILE: put a backup into the empty state folder, then end */
-    gboolean version; /* --version */
+    char *restore;       /* --restore FILE: put a backup into the empty state folder, then end */
+    gboolean version;    /* --version */
+    gboolean test_hosts; /* --test-hosts: private sockets and simulated hosts are let in */
 } BerthConfig;
 
 void berth_config_free(BerthConfig *config);

@@ -8,6 +8,7 @@
 #include "daemon/catalog.h"
 #include "daemon/fleet.h"
 #include "daemon/guest-os.h"
+#include "daemon/host-access.h"
 #include "daemon/ledger.h"
 #include "daemon/logs.h"
 #include "daemon/queue.h"
@@ -24,6 +25,7 @@ typedef struct BerthTaskController BerthTaskController;
 
 struct BerthControl {
     BerthCatalog *catalog;
+    BerthHostAccess *access;
     BerthFleet *fleet;
     BerthStage *stage;
     BerthFleetLedger *ledger;
@@ -42,6 +44,9 @@ struct BerthControl {
 /* ---- hosts ---- */
 BerthHostController *berth_host_controller_new(BerthControl *control);
 void berth_host_controller_free(BerthHostController *controller);
+char *berth_host_controller_accept(BerthHostController *controller, BerthFleetHost *host,
+                                   const BerthInventory *inventory);
+void berth_host_controller_fill_ops(BerthHostController *controller, BerthWorkloadOps *ops);
 void berth_host_controller_host_seen(BerthHostController *controller, BerthFleetHost *host);
 void berth_host_controller_domain_seen(BerthHostController *controller, BerthFleetHost *host,
                                        const char *uuid);
@@ -103,6 +108,9 @@ json_t *berth_status_copy(const BerthObject *object);
 void berth_status_set_text(json_t *status, const char *key, const char *text);
 void berth_status_set_reason(json_t *status, const char *name, const char *code,
                              const char *message, const char *hint);
+void berth_status_set_condition(json_t *status, const char *type, gboolean value,
+                                const char *reason, const char *message, const char *now);
+void berth_status_drop_condition(json_t *status, const char *type);
 char *berth_control_now(BerthControl *control);
 
 G_END_DECLS

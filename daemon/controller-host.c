@@ -2,7 +2,7 @@
  *
  * A host is schedulable when it is connected, listed, and prepared. Foreign domains are charged from the
  * first listing on. Start reading at record(): everything ends there. Main loop only. */
-#include "daemon/control.h"
+#include "daemon/host-trust.h"
 
 #include "base/error.h"
 #include "base/json.h"
@@ -11,6 +11,7 @@
 
 struct BerthHostController {
     BerthControl *control;
+    BerthHostTrust *trust;
     BerthQueue *queue; /* host names whose status is to be recorded */
     guint subscription;
     GHashTable *foreign; /* "foreign/<host>/<uuid>" charged now */
@@ -21,209 +22,7 @@ struct BerthHostController {
     GPtrArray *preparations; /* under way; owned */
 };
 
-/* ---- what a host has, as JSON ---------------------------------------------------------------- */
-
-static json_t *
-write_cells(const BerthInventory *inventory)
-{
-    json_t *list = json_array();
-    for (guint i = 0; inventory->cells != NULL && i < inventory->cells->len; i++) {
-        const BerthCell *cell = inventory->cells->pdata[i];
-        json_t *pages = json_array();
-        for (guint k = 0; k < cell->huge_page_kinds; k++) {
-            json_array_append_new(pages, json_pack("{s:I, s:I}", "size_kib",
-                                                   (json_int_t)cell->huge_pages[k].size_kib,
-                                                   "count", (json_int_t)cell->huge_pages[k].count));
-        }
-        json_array_append_new(list, json_pack("{s:i, s:I, s:i, s:o}", "id", (int)cell->id,
-                                              "memory_mib", (json_int_t)(cell->memory_kib / 1024),
-                                              "cpus", (int)cell->cpu_count, "huge_pages", pages));
-    }
-    return list;
-}
-
-static json_t *
-write_networks(const BerthInventory *inventory)
-{
-    json_t *list = json_array();
-    for (guint i = 0; inventory->networks != NULL && i < inventory->networks->len; i++) {
-        const BerthHostNetwork *network = inventory->networks->pdata[i];
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s*, s:s*, s:s*, s:b}", "name", network->name,
-                                        "bridge", network->bridge, "forward", network->forward,
-                                        "cidr", network->cidr, "active", network->active));
-    }
-    return list;
-}
-
-static json_t *
-write_devices(const BerthInventory *inventory)
-{
-    json_t *list = json_array();
-    for (guint i = 0; inventory->devices != NULL && i < inventory->devices->len; i++) {
-        const BerthPciDevice *device = inventory->devices->pdata[i];
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:s, s:s*, s:i, s:i}", "address", device->address,
-                            "vendor_id", device->vendor_id, "product_id", device->product_id,
-                            "class", device->class_id, "product", device->product, "iommu_group",
-                            device->iommu_group, "numa_cell", device->numa_cell));
-    }
-    return list;
-}
-
-static json_t *
-write_strings(char **strings)
-{
-    json_t *list = json_array();
-    for (guint i = 0; strings != NULL && strings[i] != NULL; i++) {
-        json_array_append_new(list, json_string(strings[i]));
-    }
-    return list;
-}
-
-static const BerthHostPool *
-find_pool(const BerthInventory *inventory, const char *name)
-{
-    for (guint i = 0; inventory->pools != NULL && i < inventory->pools->len; i++) {
-        const BerthHostPool *pool = inventory->pools->pdata[i];
-        if (g_strcmp0(pool->name, name) == 0) {
-            return pool;
-        }
-    }
-    return NULL;
-}
-
-static json_t *
-write_inventory(const BerthInventory *has, const char *pool_name)
-{
-    const BerthHostPool *pool = find_pool(has, pool_name);
-    json_t *json = json_pack(
-        "{s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:i, s:i, s:i, s:i, s:i, s:I, s:b}", "hostname",
-        has->hostname, "uuid", has->uuid, "arch", has->arch, "cpu_model", has->cpu_model,
-        "libvirt_version", has->libvirt_version, "hypervisor_version", has->hypervisor_version,
-        "cpus", (int)has->cpus, "sockets", (int)has->sockets, "cores", (int)has->cores, "threads",
-        (int)has->threads, "mhz", (int)has->mhz, "memory_mib", (json_int_t)(has->memory_kib / 1024),
-        "claims_kvm", has->claims_kvm);
-    json_object_set_new(json, "tsc_khz", json_integer((json_int_t)has->tsc_khz));
-    json_object_set_new(json, "cells", write_cells(has));
-    json_object_set_new(json, "networks", write_networks(has));
-    json_object_set_new(json, "devices", write_devices(has));
-    json_object_set_new(json, "machine_types", write_strings(has->machine_types));
-    if (pool != NULL) {
-        json_object_set_new(json, "pool_mib",
-                            json_integer((json_int_t)(pool->capacity_bytes >> 20)));
-    }
-    return json;
-}
-
-static const char *
-domain_state_name(BerthDomainState state)
-{
-    static const char *const names[] = {"shut off", "running",     "paused",   "in shutdown",
-                                        "crashed",  "pmsuspended", "migrating"};
-    return names[state];
-}
-
-static json_t *
-write_foreign(BerthFleet *fleet, BerthFleetHost *host)
-{
-    json_t *list = json_array();
-    g_autoptr(GList) uuids =
-        g_list_sort(g_hash_table_get_keys(host->domains), (GCompareFunc)strcmp);
-    for (GList *next = uuids; next != NULL; next = next->next) {
-        const BerthDomain *domain = berth_fleet_domain(host, next->data);
-        if (!berth_fleet_is_ours(fleet, domain)) {
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I}", "uuid", domain->uuid,
-                                                  "name", domain->name, "state",
-                                                  domain_state_name(domain->state), "vcpus",
-                                                  (json_int_t)domain->vcpus_max, "memory_mib",
-                                                  (json_int_t)(domain->memory_max_kib / 1024)));
-        }
-    }
-    return list;
-}
-
 /* ---- the record ------------------------------------------------------------------------------ */
-
-static json_t *
-write_capacity(const BerthCapacity *capacity)
-{
-    return json_pack("{s:I, s:I, s:I}", "vcpus", (json_int_t)capacity->vcpus, "memory_mib",
-                     (json_int_t)capacity->memory_mib, "disk_mib", (json_int_t)capacity->disk_mib);
-}
-
-static void
-count_workloads(BerthControl *control, const char *host, json_t *status)
-{
-    static const BerthKind *const kinds[] = {&berth_kind_pod, &berth_kind_vm};
-    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        json_int_t count = 0;
-        BerthCatalogIter iter;
-        berth_catalog_iter_init(&iter, control->catalog, kinds[i], NULL);
-        for (BerthObject *object; (object = berth_catalog_iter_next(&iter)) != NULL;) {
-            count += g_strcmp0(berth_workload_status_of(object)->host, host) == 0;
-        }
-        json_object_set_new(status, kinds[i]->plural, json_integer(count));
-    }
-}
-
-static void
-write_phase(BerthFleetHost *host, gboolean prepared, gboolean seen, json_t *status)
-{
-    if (!host->connected) {
-        gboolean before = host->inventory != NULL || seen;
-        berth_status_set_text(status, "phase", before ? "Unreachable" : "Connecting");
-        berth_status_set_reason(status, host->name, "unreachable",
-                                host->why != NULL ? host->why : "not connected yet",
-                                "check that libvirtd runs there and that the URI is right");
-        return;
-    }
-    berth_status_set_text(status, "phase", prepared ? "Ready" : "Unprepared");
-    berth_status_set_reason(status, host->name, prepared ? NULL : "unprepared",
-                            "the host has no guest OS and pool of Berth yet",
-                            "berth host prepare NAME");
-}
-
-static void
-write_usage(BerthControl *control, const char *name, json_t *status)
-{
-    BerthCapacity capacity, used;
-    if (berth_ledger_usage(control->ledger, name, &capacity, &used)) {
-        BerthCapacity left = {MAX(0, capacity.vcpus - used.vcpus),
-                              MAX(0, capacity.memory_mib - used.memory_mib), capacity.disk_mib};
-        json_object_set_new(status, "capacity", write_capacity(&capacity));
-        json_object_set_new(status, "used", write_capacity(&used));
-        json_object_set_new(status, "free", write_capacity(&left));
-    }
-}
-
-/* The claim "Schedulable": false with the reason why it gets nothing new. */
-static void
-write_condition(BerthHostController *controller, const BerthObject *host, json_t *status)
-{
-    const char *refused = g_hash_table_lookup(controller->refused, host->name);
-    const char *reason = "ready", *message = NULL;
-    if (refused != NULL) {
-        reason = "not-countable";
-        message = refused;
-    } else if (((const BerthHostSpec *)host->spec_data)->cordoned) {
-        reason = "cordoned";
-        message = "its spec says that nothing new is placed on it";
-    } else if (!berth_host_controller_is_ready(controller->control, host)) {
-        reason = "not-ready";
-        message = "it is not connected or not prepared";
-    }
-    const json_t *before = json_array_get(json_object_get(status, "conditions"), 0);
-    g_autofree char *now = berth_control_now(controller->control);
-    gboolean same = g_strcmp0(berth_json_string(before, "reason"), reason) == 0;
-    json_object_set_new(status, "conditions",
-                        json_pack("[{s:s, s:b, s:s, s:s*, s:s}]", "type", "Schedulable", "value",
-                                  message == NULL, "reason", reason, "message", message, "since",
-                                  same ? berth_json_string(before, "since") : now));
-    if (refused != NULL) {
-        berth_status_set_reason(status, host->name, reason, message, "berth host show NAME");
-    }
-}
 
 /* What waits for the record to be stored. */
 typedef struct {
@@ -255,27 +54,16 @@ put_record(BerthHostController *controller, const char *name, BerthStoreDone don
 {
     BerthControl *control = controller->control;
     BerthObject *object = berth_catalog_get(control->catalog, &berth_kind_host, NULL, name);
-    BerthFleetHost *host = berth_fleet_get(control->fleet, name);
-    if (object == NULL || host == NULL) {
+    if (object == NULL) {
         return FALSE;
     }
-    json_t *status = berth_status_copy(object);
-    json_t *proof = g_hash_table_lookup(controller->proofs, name);
-    if (proof != NULL) {
-        json_object_update(status, proof);
-    }
-    write_phase(host, json_is_true(json_object_get(status, "prepared")),
-                json_object_get(status, "inventory") != NULL, status);
-    if (host->inventory != NULL) {
-        json_object_set_new(status, "inventory",
-                            write_inventory(host->inventory, berth_fleet_pool(control->fleet)));
-    }
-    if (host->listed) {
-        json_object_set_new(status, "foreign", write_foreign(control->fleet, host));
-    }
-    write_usage(control, name, status);
-    write_condition(controller, object, status);
-    count_workloads(control, name, status);
+    const BerthHostSight sight = {
+        .host = berth_fleet_get(control->fleet, name),
+        .problem = berth_host_trust_problem(controller->trust, name),
+        .uncountable = g_hash_table_lookup(controller->refused, name),
+        .proof = g_hash_table_lookup(controller->proofs, name),
+    };
+    json_t *status = berth_host_status_write(control, object, &sight);
     Recording *recording = g_new(Recording, 1);
     *recording = (Recording){controller, g_strdup(name), done, user_data};
     berth_catalog_put_status(control->catalog, object, status, on_recorded, recording);
@@ -381,8 +169,7 @@ feed_ledger(BerthHostController *controller, const char *name)
     BerthObject *object = berth_catalog_get(control->catalog, &berth_kind_host, NULL, name);
     BerthFleetHost *host = berth_fleet_get(control->fleet, name);
     g_autoptr(GError) error = NULL;
-    if (object == NULL || host == NULL ||
-        ((const BerthHostStatus *)object->status_data)->inventory == NULL) {
+    if (object == NULL || ((const BerthHostStatus *)object->status_data)->inventory == NULL) {
         return;
     }
     berth_host_controller_touch(controller, name);
@@ -393,7 +180,7 @@ feed_ledger(BerthHostController *controller, const char *name)
     }
     g_hash_table_remove(controller->refused, name);
     charge_recorded(control, name);
-    if (host->listed) {
+    if (host != NULL && host->listed) {
         charge_foreign(controller, host);
     }
     berth_workload_controller_capacity(control->workloads);
@@ -525,6 +312,7 @@ berth_host_controller_host_seen(BerthHostController *controller, BerthFleetHost 
 {
     BerthControl *control = controller->control;
     berth_host_controller_touch(controller, host->name);
+    berth_host_trust_look(controller->trust, host);
     feed_ledger(controller, host->name);
     if (host->connected && host->listed && host->volumes != NULL) {
         clean_volumes(control, host);
@@ -555,22 +343,39 @@ berth_host_controller_domain_seen(BerthHostController *controller, BerthFleetHos
     berth_workload_controller_look(control->workloads, uuid);
 }
 
+/**
+ * berth_host_controller_accept:
+ *
+ * Returns: (transfer full) (nullable): why @host, which says of itself what @inventory holds, is not used.
+ */
+char *
+berth_host_controller_accept(BerthHostController *controller, BerthFleetHost *host,
+                             const BerthInventory *inventory)
+{
+    return berth_host_trust_accept(controller->trust, host, inventory);
+}
+
 static void
 take_host(BerthHostController *controller, BerthObject *object)
 {
     BerthControl *control = controller->control;
-    const BerthHostSpec *spec = object->spec_data;
     g_autoptr(GError) error = NULL;
-    if (!berth_fleet_put(control->fleet, object->name, spec->uri, &error)) {
-        json_t *status = berth_status_copy(object);
-        berth_status_set_text(status, "phase", "Unreachable");
-        berth_status_set_reason(status, object->name, "invalid-uri", error->message,
-                                berth_error_hint(error));
-        berth_catalog_put_status(control->catalog, object, status, NULL, NULL);
-        json_decref(status);
-        return;
+    g_autofree char *uri = berth_host_trust_take(controller->trust, object);
+    if (uri == NULL) {
+        berth_fleet_remove(control->fleet, object->name);
+    } else if (!berth_fleet_put(control->fleet, object->name, uri, &error)) {
+        berth_host_trust_refuse(controller->trust, object, "invalid-uri", error);
     }
+    berth_host_controller_touch(controller, object->name);
     feed_ledger(controller, object->name);
+}
+
+/* Something about the host @name is to be looked at anew: its keys were read, for example. */
+static void
+on_trust(const char *name, gpointer user_data)
+{
+    BerthHostController *controller = user_data;
+    berth_host_controller_touch(controller, name);
 }
 
 static guint
@@ -622,8 +427,10 @@ forget_host(BerthHostController *controller, const char *name)
     }
     g_hash_table_remove(controller->proofs, name);
     g_hash_table_remove(controller->refused, name);
+    berth_host_trust_forget(controller->trust, name);
     berth_fleet_remove(controller->control->fleet, name);
     berth_ledger_remove_host(controller->control->ledger, name);
+    berth_fleet_ask_again(controller->control->fleet);
 }
 
 /* Whether the scheduler has to hear of the change of status from @a to @b. */
@@ -682,7 +489,38 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
     } else if (before == NULL || before->body_revision != after->body_revision ||
                is_seen_anew(before->status_data, after->status_data)) {
         take_host(controller, after);
+        berth_fleet_ask_again(controller->control->fleet);
     }
+}
+
+/* ---- what the HTTP side asks ----------------------------------------------------------------- */
+
+static gboolean
+admit(gpointer data, const BerthObject *object, GError **error)
+{
+    BerthHostController *controller = data;
+    if (object->kind != &berth_kind_host) {
+        return TRUE;
+    }
+    const BerthHostSpec *spec = object->spec_data;
+    g_autoptr(BerthHostUri) uri = berth_host_uri_parse(spec->uri, error);
+    return uri != NULL && berth_host_access_check(controller->control->access, uri, error);
+}
+
+static const char *
+host_key(gpointer data, GError **error)
+{
+    BerthHostController *controller = data;
+    return berth_host_access_public_key(controller->control->access, error);
+}
+
+/** Fills in what @ops asks about hosts. */
+void
+berth_host_controller_fill_ops(BerthHostController *controller, BerthWorkloadOps *ops)
+{
+    ops->host_data = controller;
+    ops->admit = admit;
+    ops->host_key = host_key;
 }
 
 /** Connects to every recorded host and follows Host objects from now on. */
@@ -693,6 +531,7 @@ berth_host_controller_new(BerthControl *control)
     controller->control = control;
     controller->queue = berth_queue_new(control->clock, record, controller);
     berth_queue_attach(controller->queue);
+    controller->trust = berth_host_trust_new(control, on_trust, controller);
     controller->foreign = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     controller->proofs =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
@@ -721,5 +560,6 @@ berth_host_controller_free(BerthHostController *controller)
     g_hash_table_destroy(controller->proofs);
     g_ptr_array_unref(controller->preparations);
     g_hash_table_destroy(controller->refused);
+    berth_host_trust_free(controller->trust);
     g_free(controller);
 }

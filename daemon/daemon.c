@@ -31,6 +31,13 @@ struct BerthDaemon {
 
 /* ---- what the fleet tells ---------------------------------------------------------------------- */
 
+static char *
+on_accept(BerthFleetHost *host, const BerthInventory *inventory, gpointer data)
+{
+    BerthDaemon *daemon = data;
+    return berth_host_controller_accept(daemon->control.hosts, host, inventory);
+}
+
 static void
 on_host(BerthFleetHost *host, gpointer data)
 {
@@ -135,7 +142,7 @@ open_guest_os(BerthDaemon *daemon)
 static gboolean
 compose_control(BerthDaemon *daemon, GError **error)
 {
-    static const BerthFleetListener listener = {on_host, on_domain, on_listed};
+    static const BerthFleetListener listener = {on_accept, on_host, on_domain, on_listed};
     const BerthSettingsSpec *settings = berth_catalog_settings(daemon->catalog);
     BerthControl *control = &daemon->control;
     control->catalog = daemon->catalog;
@@ -148,6 +155,12 @@ compose_control(BerthDaemon *daemon, GError **error)
     control->logs = berth_logs_new(logs, (gsize)settings->log_segment_mib << 20,
                                    (guint)settings->log_segments, error);
     if (control->logs == NULL) {
+        return FALSE;
+    }
+    const BerthHostAccessOptions access = {control->state, daemon->config->tls_hosts,
+                                           daemon->config->test_hosts};
+    control->access = berth_host_access_new(&access, error);
+    if (control->access == NULL) {
         return FALSE;
     }
     control->ledger = berth_ledger_new();
@@ -187,6 +200,7 @@ compose_routes(BerthDaemon *daemon)
     daemon->ops.image_content = berth_image_content;
     daemon->ops.image_data = daemon->control.images;
     berth_what_if_fill_ops(&daemon->control, &daemon->ops);
+    berth_host_controller_fill_ops(daemon->control.hosts, &daemon->ops);
     daemon->hub = berth_watch_hub_new(daemon->catalog);
     daemon->routes =
         berth_routes_new(daemon->catalog, daemon->hub, daemon->config->state, &daemon->ops);
@@ -249,6 +263,7 @@ berth_daemon_free(BerthDaemon *daemon)
     g_clear_pointer(&control->workloads, berth_workload_controller_free);
     g_clear_pointer(&control->stage, berth_stage_free);
     g_clear_pointer(&control->fleet, berth_fleet_free);
+    g_clear_pointer(&control->access, berth_host_access_free);
     g_clear_pointer(&control->ledger, berth_ledger_free);
     g_clear_pointer(&control->logs, berth_logs_free);
     g_clear_pointer(&control->guest_os, berth_guest_os_free);

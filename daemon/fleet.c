@@ -1,7 +1,8 @@
-/* The observed world. Start reading at on_state(): after each connect everything is listed anew.
+/* The observed world. Start reading at on_state(): after each connect the host is asked who it
+ * is, and when it is the one that is meant, everything is listed anew.
  *
- * Invariant: an answer never overwrites what was learned after its question was asked: each change of
- * a domain or volume is numbered, and a list only replaces entries that are older than itself. */
+ * Invariant: an answer never overwrites what was learned after its question was asked: each change
+ * of a domain or volume is numbered, and a list only replaces entries older than itself. */
 #include "daemon/fleet.h"
 
 #include "base/error.h"
@@ -10,6 +11,7 @@
 
 #define CALL_DEADLINE_S 30
 #define RELIST_S 30
+#define ASK_AGAIN_S 2 /* after an inventory that failed */
 
 struct BerthFleet {
     char *id, *pool; /* owned */
@@ -33,6 +35,9 @@ free_host(gpointer data)
     BerthFleetHost *host = data;
     if (host->relist_timer != 0) {
         g_source_remove(host->relist_timer);
+    }
+    if (host->ask_timer != 0) {
+        g_source_remove(host->ask_timer);
     }
     g_clear_pointer(&host->runner, berth_host_runner_free);
     g_clear_pointer(&host->inventory, berth_inventory_free);
@@ -184,20 +189,52 @@ submit(BerthFleetHost *host, const BerthHostCall *call, BerthHostDone done, cons
     berth_host_runner_submit(host->runner, call, CALL_DEADLINE_S, done, ask(host, uuid));
 }
 
+static void list_domains(BerthFleetHost *host);
+static void on_inventory(BerthHostReply *reply, const GError *error, gpointer data);
+
+static void
+ask_inventory(BerthFleetHost *host)
+{
+    submit(host, &(BerthHostCall){.verb = BERTH_HOST_INVENTORY}, on_inventory, NULL);
+}
+
+static gboolean
+ask_inventory_later(gpointer data)
+{
+    BerthFleetHost *host = data;
+    host->ask_timer = 0;
+    if (host->reached && !host->connected) {
+        ask_inventory(host);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+static void
+begin_to_use(BerthFleetHost *host, BerthInventory *inventory)
+{
+    g_clear_pointer(&host->inventory, berth_inventory_free);
+    host->inventory = inventory;
+    host->connected = TRUE;
+    list_domains(host);
+    berth_fleet_list_volumes(host);
+}
+
 static void
 on_inventory(BerthHostReply *reply, const GError *error, gpointer data)
 {
     g_autoptr(Question) question = data;
     BerthFleetHost *host = answered(question);
-    if (host == NULL) {
+    if (host == NULL || host->connected || !host->reached) {
         return;
     }
-    if (error != NULL) {
-        g_free(host->why);
-        host->why = g_strdup(error->message);
-    } else {
-        g_clear_pointer(&host->inventory, berth_inventory_free);
-        host->inventory = g_steal_pointer(&reply->inventory);
+    g_free(host->why);
+    host->why = error != NULL
+                    ? g_strdup(error->message)
+                    : host->fleet->listener.accept(host, reply->inventory, host->fleet->user_data);
+    if (host->why == NULL) {
+        begin_to_use(host, g_steal_pointer(&reply->inventory));
+    } else if (error != NULL && host->ask_timer == 0) {
+        host->ask_timer = g_timeout_add_seconds(ASK_AGAIN_S, ask_inventory_later, host);
     }
     tell_host(host);
 }
@@ -416,24 +453,18 @@ berth_fleet_is_doubtful(const BerthFleetHost *host)
     return host->doubts != host->settled_doubts || g_hash_table_contains(host->stuck, "");
 }
 
-static void
-read_inventory(BerthFleetHost *host)
-{
-    submit(host, &(BerthHostCall){.verb = BERTH_HOST_INVENTORY}, on_inventory, NULL);
-}
-
 /* Domains change behind our back, and events get lost; the rest is only read where an answer is missing. */
 static gboolean
 relist(gpointer data)
 {
     BerthFleetHost *host = data;
     if (!host->connected) {
+        if (host->reached) {
+            ask_inventory(host);
+        }
         return G_SOURCE_CONTINUE;
     }
     list_domains(host);
-    if (host->inventory == NULL) {
-        read_inventory(host);
-    }
     if (host->volumes == NULL || berth_fleet_is_doubtful(host)) {
         berth_fleet_list_volumes(host);
     }
@@ -447,19 +478,18 @@ on_state(BerthHostState state, const char *why, gpointer data)
 {
     BerthFleetHost *host = data;
     gboolean was_connected = host->connected;
-    host->connected = state == BERTH_HOST_CONNECTED;
+    host->reached = state == BERTH_HOST_CONNECTED;
+    host->connected = FALSE;
+    host->listed = FALSE;
     g_free(host->why);
     host->why = g_strdup(why);
-    if (host->connected) {
+    if (host->reached) {
         host->incarnation++;
-        host->listed = FALSE;
         g_hash_table_remove_all(host->asked);
         g_hash_table_remove_all(host->asked_again);
-        read_inventory(host);
-        list_domains(host);
-        berth_fleet_list_volumes(host);
-    } else if (was_connected) {
-        host->listed = FALSE;
+        ask_inventory(host);
+    }
+    if (was_connected) {
         tell_domain(host, NULL);
     }
     tell_host(host);
@@ -468,7 +498,10 @@ on_state(BerthHostState state, const char *why, gpointer data)
 static void
 on_domain_event(const char *uuid, BerthDomainEvent event, BerthStopReason reason, gpointer data)
 {
-    berth_fleet_look_at(data, uuid);
+    BerthFleetHost *host = data;
+    if (host->connected) {
+        berth_fleet_look_at(host, uuid);
+    }
 }
 
 static void
@@ -555,6 +588,21 @@ void
 berth_fleet_remove(BerthFleet *fleet, const char *name)
 {
     g_hash_table_remove(fleet->hosts, name);
+}
+
+/** Asks those again that answer but are not used: what spoke against them may have changed. */
+void
+berth_fleet_ask_again(BerthFleet *fleet)
+{
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, fleet->hosts);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        BerthFleetHost *host = value;
+        if (host->reached && !host->connected) {
+            ask_inventory(host);
+        }
+    }
 }
 
 /* ---- what Berth did itself ------------------------------------------------------------------- */

@@ -1,4 +1,5 @@
-/* The hosts as they are now: one runner each, what it has, its domains and the volumes of Berth's pool.
+/* The hosts as they are now: one runner each, what it has, its domains and the volumes of
+ * Berth's pool.
  *
  * This is the observed half of the world; the wanted half is the catalog. Main loop only. */
 #pragma once
@@ -21,7 +22,8 @@ typedef struct {
     BerthFleet *fleet;
     char *name, *uri;
     BerthHostRunner *runner;
-    gboolean connected;
+    gboolean reached;          /* libvirt answers there; who it is, is known with the inventory */
+    gboolean connected;        /* reached, and it is the machine that is meant */
     gboolean listed;           /* domains are those of the present connection */
     char *why;                 /* owned; why not connected */
     BerthInventory *inventory; /* owned; NULL before the first reading */
@@ -35,18 +37,21 @@ typedef struct {
     GHashTable *doubted; /* uuid -> number of the change at which a call's effect was not known */
     GHashTable *asked;   /* set of uuid with a DOMAIN_GET under way */
     GHashTable *asked_again; /* set of uuid whose event came meanwhile */
-    guint relist_timer;
+    guint relist_timer, ask_timer;
     guint64 incarnation; /* which connection the answers belong to */
-    gboolean duplicate;  /* another host object has the same host UUID */
 } BerthFleetHost;
 
 /**
  * BerthFleetListener: told on the main loop.
+ * @accept: who answered at the address of @host says what it is. Returns: NULL when it is the
+ *     machine that is meant; (transfer full) otherwise why not: it then counts as not connected
+ *     and is asked again later
  * @host: connection, inventory or volumes changed
  * @domain: the domain with this uuid on @host may have changed, came, or went; NULL uuid: all
  * @listed: all domains were listed, on connecting and every 30 s from then on
  */
 typedef struct {
+    char *(*accept)(BerthFleetHost *host, const BerthInventory *inventory, gpointer user_data);
     void (*host)(BerthFleetHost *host, gpointer user_data);
     void (*domain)(BerthFleetHost *host, const char *uuid, gpointer user_data);
     void (*listed)(BerthFleetHost *host, gpointer user_data);
@@ -63,6 +68,7 @@ const char *berth_fleet_pool(const BerthFleet *fleet);
 
 gboolean berth_fleet_put(BerthFleet *fleet, const char *name, const char *uri, GError **error);
 void berth_fleet_remove(BerthFleet *fleet, const char *name);
+void berth_fleet_ask_again(BerthFleet *fleet);
 BerthFleetHost *berth_fleet_get(BerthFleet *fleet, const char *name);
 GHashTable *berth_fleet_hosts(BerthFleet *fleet);
 

@@ -100,7 +100,8 @@ schema_of(const char *word, const BerthKind *kind)
         return reference("schemas", name);
     }
     if (strcmp(word, "patch") == 0 || strcmp(word, "arguments") == 0 ||
-        strcmp(word, "Index") == 0 || strcmp(word, "Version") == 0) {
+        strcmp(word, "Index") == 0 || strcmp(word, "Version") == 0 ||
+        strcmp(word, "HostKey") == 0) {
         return json_pack("{s:s}", "type", "object");
     }
     return reference("schemas", word);

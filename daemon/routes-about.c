@@ -33,6 +33,24 @@ handle_version(Call *call)
 }
 
 void
+handle_host_key(Call *call)
+{
+    const BerthWorkloadOps *ops = call->routes->ops;
+    g_autoptr(GError) error = NULL;
+    if (ops == NULL || ops->host_key == NULL) {
+        call_refuse(call, 501, BERTH_ERROR_UNAVAILABLE, NULL, "this daemon has no hosts");
+        return;
+    }
+    const char *key = ops->host_key(ops->host_data, &error);
+    if (key == NULL) {
+        call_fail(call, 0, error);
+        return;
+    }
+    g_autoptr(json_t) answer = json_pack("{s:s}", "public_key", key);
+    berth_request_answer_json(call->request, 200, answer);
+}
+
+void
 handle_openapi(Call *call)
 {
     g_autoptr(json_t) document = berth_routes_openapi(call->routes);

@@ -160,6 +160,7 @@ void handle_healthz(Call *call);
 void handle_readyz(Call *call);
 void handle_metrics(Call *call);
 void handle_version(Call *call);
+void handle_host_key(Call *call);
 void handle_openapi(Call *call);
 void handle_index(Call *call);
 

@@ -193,6 +193,13 @@ call_submit(Call *call, BerthTransaction *transaction, BerthObject *object, guin
 
 /* ---- creating ---- */
 
+static gboolean
+is_admitted(const Call *call, const BerthObject *object, GError **error)
+{
+    const BerthWorkloadOps *ops = call->routes->ops;
+    return ops == NULL || ops->admit == NULL || ops->admit(ops->host_data, object, error);
+}
+
 /* The project must be there when the transaction commits, and not on its way out: its body unchanged. */
 static gboolean
 check_project(Call *call, const BerthObject *object, BerthTransaction *transaction)
@@ -303,7 +310,7 @@ post_once(Call *call)
     g_autoptr(GError) error = NULL;
     g_autoptr(BerthObject) object =
         berth_object_read(call->kind, call->project, chosen, call->document, NULL, &error);
-    if (object == NULL) {
+    if (object == NULL || !is_admitted(call, object, &error)) {
         call_fail(call, 0, error);
     } else if (berth_catalog_get(call->routes->catalog, call->kind, call->project, object->name) !=
                NULL) {
@@ -391,7 +398,7 @@ put_document(Call *call, BerthObject *existing, const json_t *document, void (*r
     g_autoptr(GError) error = NULL;
     g_autoptr(BerthObject) object =
         berth_object_read(call->kind, call->project, call->name, document, existing, &error);
-    if (object == NULL) {
+    if (object == NULL || !is_admitted(call, object, &error)) {
         call_fail(call, 0, error);
     } else if (existing == NULL) {
         create(call, object, retry);

@@ -22,6 +22,8 @@ const Route routes_table[] = {
      "Lists the kinds and where they are."},
     {"GET", KINDS_NONE, "/v1/version", handle_version, NULL, NULL, "Version", 200, "version",
      "Version of the daemon and of the API."},
+    {"GET", KINDS_NONE, "/v1/host-key", handle_host_key, NULL, NULL, "HostKey", 200, "hostKey",
+     "Berth's public SSH key, which hosts must let in for qemu+ssh."},
     {"GET", KINDS_NONE, "/v1/openapi.json", handle_openapi, NULL, NULL, "application/json", 200,
      "openapi", "This document."},
     {"GET", KINDS_NONE, "/v1/watch", handle_watch, "kinds since project name label", NULL,

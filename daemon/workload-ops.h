@@ -92,6 +92,7 @@ struct BerthLogReader {
  * @data: the controllers' own, first argument of each but
  * @image_data: first argument of @image_content
  * @what_if_data: first argument of @plan, @capacity and @fleet
+ * @host_data: first argument of @admit and @host_key
  * @why: why the workload is where it is, or is not placed: JSON text
  * @xml: the domain XML, as libvirt has it or as it would be made
  * @plan: what an apply of documents would do; @capacity: how many more fit; @question: borrowed
@@ -102,11 +103,13 @@ struct BerthLogReader {
  * @exec_open, @attach_open, @console_open: return NULL and set @error when it can't even be tried
  * @image_content: the uploaded file at @path (handed over: to be moved or unlinked) for the Image
  *     @image; answers with the text ""
+ * @admit: whether this daemon takes @object, which fits its schema, at all. Errors: why not
+ * @host_key: Berth's public SSH key, borrowed. Errors: UNAVAILABLE
  * @metrics: appends lines of the Prometheus text format
  * @unready: (nullable): a reason why the daemon is not ready, (transfer full)
  */
 typedef struct {
-    gpointer data, image_data, what_if_data;
+    gpointer data, image_data, what_if_data, host_data;
     void (*why)(gpointer data, BerthObject *object, BerthAnswer answer, gpointer user_data);
     void (*xml)(gpointer data, BerthObject *object, BerthAnswer answer, gpointer user_data);
     void (*plan)(gpointer data, const json_t *question, BerthAnswer answer, gpointer user_data);
@@ -126,6 +129,8 @@ typedef struct {
                                        GError **error);
     void (*image_content)(gpointer data, BerthObject *image, const char *path, BerthAnswer answer,
                           gpointer user_data);
+    gboolean (*admit)(gpointer data, const BerthObject *object, GError **error);
+    const char *(*host_key)(gpointer data, GError **error);
     void (*metrics)(gpointer data, GString *text);
     char *(*unready)(gpointer data);
 } BerthWorkloadOps;

@@ -88,8 +88,9 @@ start_daemon(BenchRig *rig, GError **error)
     g_autofree char *program = g_build_filename(rig->build, "berthd", NULL);
     g_autofree char *state = g_build_filename(rig->folder, "state", NULL);
     g_autofree char *os = g_build_filename(rig->build, "guest-os", NULL);
-    const char *argv[] = {program,      "--state", state,         "--socket", rig->socket,
-                          "--guest-os", os,        "--log-level", "warning",  NULL};
+    const char *argv[] = {program,     "--state",      state, "--socket",
+                          rig->socket, "--guest-os",   os,    "--log-level",
+                          "warning",   "--test-hosts", NULL};
     if (!g_spawn_async(NULL, (char **)argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, die_with_parent, NULL,
                        &rig->daemon, error)) {
         return FALSE;

@@ -135,7 +135,7 @@ start_daemon() { # [STATE-FOLDER]
     # BERTH_UNDER="gdb -batch -ex run -ex bt -args", for example
     # shellcheck disable=SC2086
     ${BERTH_UNDER:-} "$build/berthd" --state "${1:-$state}" --socket "$BERTH_SOCKET" --guest-os "$build/guest-os" \
-        --log-level "${BERTH_LOG:-info}" >>"$log" 2>&1 </dev/null 9>&- &
+        ${test_hosts---test-hosts} --log-level "${BERTH_LOG:-info}" >>"$log" 2>&1 </dev/null 9>&- &
     daemon_pid=$!
     wait_for 30 answers || bail "berthd does not answer: $(tail -n 3 "$log")"
 }

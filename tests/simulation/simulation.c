@@ -616,6 +616,7 @@ begin(void)
 {
     folder = g_dir_make_tmp("berth-simulation-XXXXXX", NULL);
     config = berth_config_new();
+    config->test_hosts = TRUE;
     g_free(config->state);
     g_free(config->socket);
     g_free(config->guest_os);

@@ -1,0 +1,347 @@
+/* What is written about a Host into its status: inventory, capacity, phase and conditions. Reads
+ * the fleet, the ledger and the catalog; changes nothing. Start at berth_host_status_write().
+ * Main loop only. */
+#include "daemon/host-trust.h"
+
+#include "base/json.h"
+
+#include <string.h>
+
+/* ---- what a host has, as JSON ---------------------------------------------------------------- */
+
+static json_t *
+write_cells(const BerthInventory *inventory)
+{
+    json_t *list = json_array();
+    for (guint i = 0; inventory->cells != NULL && i < inventory->cells->len; i++) {
+        const BerthCell *cell = inventory->cells->pdata[i];
+        json_t *pages = json_array();
+        for (guint k = 0; k < cell->huge_page_kinds; k++) {
+            json_array_append_new(pages, json_pack("{s:I, s:I}", "size_kib",
+                                                   (json_int_t)cell->huge_pages[k].size_kib,
+                                                   "count", (json_int_t)cell->huge_pages[k].count));
+        }
+        json_array_append_new(list, json_pack("{s:i, s:I, s:i, s:o}", "id", (int)cell->id,
+                                              "memory_mib", (json_int_t)(cell->memory_kib / 1024),
+                                              "cpus", (int)cell->cpu_count, "huge_pages", pages));
+    }
+    return list;
+}
+
+static json_t *
+write_networks(const BerthInventory *inventory)
+{
+    json_t *list = json_array();
+    for (guint i = 0; inventory->networks != NULL && i < inventory->networks->len; i++) {
+        const BerthHostNetwork *network = inventory->networks->pdata[i];
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s*, s:s*, s:s*, s:b}", "name", network->name,
+                                        "bridge", network->bridge, "forward", network->forward,
+                                        "cidr", network->cidr, "active", network->active));
+    }
+    return list;
+}
+
+static json_t *
+write_devices(const BerthInventory *inventory)
+{
+    json_t *list = json_array();
+    for (guint i = 0; inventory->devices != NULL && i < inventory->devices->len; i++) {
+        const BerthPciDevice *device = inventory->devices->pdata[i];
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:s, s:s*, s:i, s:i}", "address", device->address,
+                            "vendor_id", device->vendor_id, "product_id", device->product_id,
+                            "class", device->class_id, "product", device->product, "iommu_group",
+                            device->iommu_group, "numa_cell", device->numa_cell));
+    }
+    return list;
+}
+
+static json_t *
+write_strings(char **strings)
+{
+    json_t *list = json_array();
+    for (guint i = 0; strings != NULL && strings[i] != NULL; i++) {
+        json_array_append_new(list, json_string(strings[i]));
+    }
+    return list;
+}
+
+static const BerthHostPool *
+find_pool(const BerthInventory *inventory, const char *name)
+{
+    for (guint i = 0; inventory->pools != NULL && i < inventory->pools->len; i++) {
+        const BerthHostPool *pool = inventory->pools->pdata[i];
+        if (g_strcmp0(pool->name, name) == 0) {
+            return pool;
+        }
+    }
+    return NULL;
+}
+
+static json_t *
+write_inventory(const BerthInventory *has, const char *pool_name)
+{
+    const BerthHostPool *pool = find_pool(has, pool_name);
+    json_t *json = json_pack(
+        "{s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:i, s:i, s:i, s:i, s:i, s:I, s:b}", "hostname",
+        has->hostname, "uuid", has->uuid, "arch", has->arch, "cpu_model", has->cpu_model,
+        "libvirt_version", has->libvirt_version, "hypervisor_version", has->hypervisor_version,
+        "cpus", (int)has->cpus, "sockets", (int)has->sockets, "cores", (int)has->cores, "threads",
+        (int)has->threads, "mhz", (int)has->mhz, "memory_mib", (json_int_t)(has->memory_kib / 1024),
+        "claims_kvm", has->claims_kvm);
+    json_object_set_new(json, "tsc_khz", json_integer((json_int_t)has->tsc_khz));
+    json_object_set_new(json, "cells", write_cells(has));
+    json_object_set_new(json, "networks", write_networks(has));
+    json_object_set_new(json, "devices", write_devices(has));
+    json_object_set_new(json, "machine_types", write_strings(has->machine_types));
+    if (pool != NULL) {
+        json_object_set_new(json, "pool_mib",
+                            json_integer((json_int_t)(pool->capacity_bytes >> 20)));
+    }
+    return json;
+}
+
+static const char *
+domain_state_name(BerthDomainState state)
+{
+    static const char *const names[] = {"shut off", "running",     "paused",   "in shutdown",
+                                        "crashed",  "pmsuspended", "migrating"};
+    return names[state];
+}
+
+static json_t *
+write_foreign(BerthFleet *fleet, BerthFleetHost *host)
+{
+    json_t *list = json_array();
+    g_autoptr(GList) uuids =
+        g_list_sort(g_hash_table_get_keys(host->domains), (GCompareFunc)strcmp);
+    for (GList *next = uuids; next != NULL; next = next->next) {
+        const BerthDomain *domain = berth_fleet_domain(host, next->data);
+        if (!berth_fleet_is_ours(fleet, domain)) {
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I}", "uuid", domain->uuid,
+                                                  "name", domain->name, "state",
+                                                  domain_state_name(domain->state), "vcpus",
+                                                  (json_int_t)domain->vcpus_max, "memory_mib",
+                                                  (json_int_t)(domain->memory_max_kib / 1024)));
+        }
+    }
+    return list;
+}
+
+static json_t *
+write_capacity(const BerthCapacity *capacity)
+{
+    return json_pack("{s:I, s:I, s:I}", "vcpus", (json_int_t)capacity->vcpus, "memory_mib",
+                     (json_int_t)capacity->memory_mib, "disk_mib", (json_int_t)capacity->disk_mib);
+}
+
+static void
+count_workloads(BerthControl *control, const char *host, json_t *status)
+{
+    static const BerthKind *const kinds[] = {&berth_kind_pod, &berth_kind_vm};
+    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        json_int_t count = 0;
+        BerthCatalogIter iter;
+        berth_catalog_iter_init(&iter, control->catalog, kinds[i], NULL);
+        for (BerthObject *object; (object = berth_catalog_iter_next(&iter)) != NULL;) {
+            count += g_strcmp0(berth_workload_status_of(object)->host, host) == 0;
+        }
+        json_object_set_new(status, kinds[i]->plural, json_integer(count));
+    }
+}
+
+static void
+write_usage(BerthControl *control, const char *name, json_t *status)
+{
+    BerthCapacity capacity, used;
+    if (berth_ledger_usage(control->ledger, name, &capacity, &used)) {
+        BerthCapacity left = {MAX(0, capacity.vcpus - used.vcpus),
+                              MAX(0, capacity.memory_mib - used.memory_mib), capacity.disk_mib};
+        json_object_set_new(status, "capacity", write_capacity(&capacity));
+        json_object_set_new(status, "used", write_capacity(&used));
+        json_object_set_new(status, "free", write_capacity(&left));
+    }
+}
+
+/* ---- phase and conditions ------------------------------------------------------------------- */
+
+static const char *
+hint_for(const BerthFleetHost *host)
+{
+    if (strstr(host->uri, "+ssh:") != NULL && host->why != NULL &&
+        strstr(host->why, "Permission denied") != NULL) {
+        return "let Berth's key in there, for that user: berth host key";
+    }
+    return "check that libvirtd runs there and that the URI is right";
+}
+
+/* Who was never read is still being connected to. */
+static void
+write_unreachable(const char *name, const char *why, const char *hint, json_t *status)
+{
+    gboolean before = json_object_get(status, "inventory") != NULL;
+    berth_status_set_text(status, "phase", before ? "Unreachable" : "Connecting");
+    berth_status_set_reason(status, name, "unreachable", why, hint);
+}
+
+/* Phase and reason, when the host is not used. Returns FALSE when it is. */
+static gboolean
+write_why_not(const char *name, const BerthFleetHost *host, const BerthHostProblem *problem,
+              json_t *status)
+{
+    if (problem != NULL && strcmp(problem->code, "unreachable") == 0) {
+        write_unreachable(name, problem->message, problem->hint, status);
+    } else if (problem != NULL) {
+        berth_status_set_text(status, "phase", "Refused");
+        berth_status_set_reason(status, name, problem->code, problem->message, problem->hint);
+    } else if (host == NULL || (!host->connected && host->why == NULL)) {
+        berth_status_set_text(status, "phase", "Connecting");
+        berth_status_set_reason(status, name, NULL, NULL, NULL);
+    } else if (!host->connected) {
+        write_unreachable(name, host->why, hint_for(host), status);
+    } else {
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static void
+write_phase(const char *name, const BerthFleetHost *host, const BerthHostProblem *problem,
+            json_t *status)
+{
+    if (write_why_not(name, host, problem, status)) {
+        return;
+    }
+    gboolean prepared = json_is_true(json_object_get(status, "prepared"));
+    berth_status_set_text(status, "phase", prepared ? "Ready" : "Unprepared");
+    berth_status_set_reason(status, name, prepared ? NULL : "unprepared",
+                            "the host has no guest OS and pool of Berth yet",
+                            "berth host prepare NAME");
+}
+
+static void
+write_answers(const BerthFleetHost *host, json_t *status, const char *now)
+{
+    guint stuck = host != NULL ? berth_host_runner_stuck_calls(host->runner) : 0;
+    if (host == NULL || (!host->reached && host->why == NULL)) {
+        return;
+    }
+    if (!host->reached) {
+        berth_status_set_condition(status, "Answers", FALSE, "unreachable", host->why, now);
+    } else if (stuck > 0) {
+        g_autofree char *message =
+            g_strdup_printf("%u calls to its libvirtd are overdue; guests go on", stuck);
+        berth_status_set_condition(status, "Answers", FALSE, "stuck", message, now);
+    } else {
+        berth_status_set_condition(status, "Answers", TRUE, NULL, NULL, now);
+    }
+}
+
+static void
+write_trust(const BerthFleetHost *host, const BerthHostProblem *problem, json_t *status,
+            const char *now)
+{
+    json_object_del(status, "seen");
+    if (problem != NULL) {
+        berth_status_set_condition(status, "Trusted", FALSE, problem->code, problem->message, now);
+        json_object_set_new(status, "seen", json_deep_copy(problem->seen));
+    } else if (host != NULL && host->connected) {
+        berth_status_set_condition(status, "Trusted", TRUE, NULL, NULL, now);
+    } else {
+        berth_status_drop_condition(status, "Trusted");
+    }
+}
+
+/* A host that calls itself otherwise is used as before: it is the same machine by its UUID. */
+static void
+write_name(const BerthFleetHost *host, const BerthHostSpec *spec, json_t *status, const char *now)
+{
+    const char *name = host != NULL && host->connected ? host->inventory->hostname : NULL;
+    if (name == NULL) {
+        return;
+    }
+    if (json_object_get(status, "first_hostname") == NULL) {
+        berth_status_set_text(status, "first_hostname", name);
+    }
+    const char *expected =
+        spec->hostname != NULL ? spec->hostname : berth_json_string(status, "first_hostname");
+    if (g_strcmp0(expected, name) == 0) {
+        berth_status_drop_condition(status, "Renamed");
+        return;
+    }
+    g_autofree char *message = g_strdup_printf(
+        "it was called '%s' and calls itself '%s' now; if that is meant: berth host trust %s",
+        expected, name, host->name);
+    berth_status_set_condition(status, "Renamed", TRUE, "renamed", message, now);
+    json_object_set_new(status, "seen", json_pack("{s:s}", "hostname", name));
+}
+
+/* What was proved of one machine is not so of another that takes its place. */
+static void
+forget_other_machine(const BerthFleetHost *host, json_t *status)
+{
+    static const char *const proofs[] = {
+        "prepared",       "guest_os", "guest_os_volumes", "acceleration", "acceleration_reason",
+        "first_hostname", NULL};
+    const char *before = berth_json_string(json_object_get(status, "inventory"), "uuid");
+    if (before == NULL || host->inventory->uuid == NULL ||
+        strcmp(before, host->inventory->uuid) == 0) {
+        return;
+    }
+    for (guint i = 0; proofs[i] != NULL; i++) {
+        json_object_del(status, proofs[i]);
+    }
+}
+
+/* The claim "Schedulable": false with the reason why it gets nothing new. */
+static void
+write_schedulable(BerthControl *control, const BerthObject *object, const char *uncountable,
+                  json_t *status, const char *now)
+{
+    const char *reason = "ready", *message = NULL;
+    if (uncountable != NULL) {
+        reason = "not-countable";
+        message = uncountable;
+    } else if (((const BerthHostSpec *)object->spec_data)->cordoned) {
+        reason = "cordoned";
+        message = "its spec says that nothing new is placed on it";
+    } else if (!berth_host_controller_is_ready(control, object)) {
+        reason = "not-ready";
+        message = "it is not connected or not prepared";
+    }
+    berth_status_set_condition(status, "Schedulable", message == NULL, reason, message, now);
+    if (uncountable != NULL) {
+        berth_status_set_reason(status, object->name, reason, message, "berth host show NAME");
+    }
+}
+
+/** Returns: (transfer full): the status of the Host @object as it is now. */
+json_t *
+berth_host_status_write(BerthControl *control, const BerthObject *object,
+                        const BerthHostSight *sight)
+{
+    BerthFleetHost *host = sight->host;
+    json_t *status = berth_status_copy(object);
+    g_autofree char *now = berth_control_now(control);
+    if (host != NULL && host->connected) {
+        forget_other_machine(host, status);
+        json_object_set_new(status, "inventory",
+                            write_inventory(host->inventory, berth_fleet_pool(control->fleet)));
+    }
+    if (sight->proof != NULL) {
+        json_object_update(status, sight->proof);
+    }
+    if (host != NULL && host->listed) {
+        json_object_set_new(status, "foreign", write_foreign(control->fleet, host));
+    }
+    json_object_set_new(status, "observed_generation", json_integer(object->generation));
+    write_trust(host, sight->problem, status, now);
+    write_answers(host, status, now);
+    write_name(host, object->spec_data, status, now);
+    write_phase(object->name, host, sight->problem, status);
+    write_usage(control, object->name, status);
+    write_schedulable(control, object, sight->uncountable, status, now);
+    count_workloads(control, object->name, status);
+    return status;
+}
