@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "daemon/unmanaged.h"
 
 #include <string.h>
 
@@ -114,32 +115,6 @@ berth_host_controller_is_ready(BerthControl *control, const BerthObject *object)
            status->prepared && object->deleting == NULL;
 }
 
-static void
-charge_foreign(BerthHostController *controller, BerthFleetHost *host)
-{
-    BerthControl *control = controller->control;
-    g_autofree char *prefix = g_strdup_printf("foreign/%s/", host->name);
-    GHashTableIter iter;
-    gpointer key, value;
-    g_hash_table_iter_init(&iter, controller->foreign);
-    while (g_hash_table_iter_next(&iter, &key, NULL)) {
-        const char *uuid = (const char *)key + strlen(prefix);
-        if (g_str_has_prefix(key, prefix) && berth_fleet_domain(host, uuid) == NULL) {
-            berth_ledger_release(control->ledger, key);
-            g_hash_table_iter_remove(&iter);
-        }
-    }
-    g_hash_table_iter_init(&iter, host->domains);
-    while (g_hash_table_iter_next(&iter, &key, &value)) {
-        const BerthDomain *domain = value;
-        if (!berth_fleet_is_ours(control->fleet, domain)) {
-            berth_ledger_charge_foreign(control->ledger, host->name, domain->uuid,
-                                        domain->vcpus_max, (gint64)(domain->memory_max_kib / 1024));
-            g_hash_table_add(controller->foreign, g_strconcat(prefix, domain->uuid, NULL));
-        }
-    }
-}
-
 /* Charges what the records place on @host; a VM that is off holds no capacity. */
 static void
 charge_recorded(BerthControl *control, const char *host)
@@ -181,7 +156,7 @@ feed_ledger(BerthHostController *controller, const char *name)
     g_hash_table_remove(controller->refused, name);
     charge_recorded(control, name);
     if (host != NULL && host->listed) {
-        charge_foreign(controller, host);
+        berth_unmanaged_charge(control, host, controller->foreign);
     }
     berth_workload_controller_capacity(control->workloads);
 }
@@ -211,10 +186,14 @@ add_wanted_seeds(BerthControl *control, GHashTable *wanted)
     }
 }
 
-/* Files that no image, guest OS or VM needs any more, and uploads that a death cut short. */
+/* Files that no image, guest OS or VM needs any more, and uploads that a death cut short. What a lost
+ * domain runs from is not known here, so a host that has one keeps all its files. */
 static void
 clean_volumes(BerthControl *control, BerthFleetHost *host)
 {
+    if (berth_unmanaged_has_lost(control, host)) {
+        return;
+    }
     g_autoptr(GHashTable) wanted = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     BerthCatalogIter iter;
     berth_catalog_iter_init(&iter, control->catalog, &berth_kind_image, NULL);
@@ -227,12 +206,6 @@ clean_volumes(BerthControl *control, BerthFleetHost *host)
     }
     add_wanted_seeds(control, wanted);
     berth_stage_clean(control->stage, host, wanted);
-}
-
-static gboolean
-is_probe(const BerthDomain *domain)
-{
-    return g_strcmp0(domain->mark->kind, "Probe") == 0;
 }
 
 static void
@@ -248,28 +221,6 @@ remove_left_probe(BerthFleetHost *host, const BerthDomain *domain)
     BerthHostCall undefine = {.verb = BERTH_HOST_DOMAIN_UNDEFINE, .uuid = domain->uuid};
     berth_host_runner_submit(host->runner, &destroy, 30, on_probe_gone, NULL);
     berth_host_runner_submit(host->runner, &undefine, 30, on_probe_gone, NULL);
-}
-
-static void
-check_unknown_domains(BerthControl *control, BerthFleetHost *host)
-{
-    GHashTableIter iter;
-    gpointer value;
-    g_hash_table_iter_init(&iter, host->domains);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        const BerthDomain *domain = value;
-        if (!berth_fleet_is_ours(control->fleet, domain) || is_probe(domain) ||
-            berth_catalog_get_uid(control->catalog, domain->mark->uid) != NULL) {
-            continue;
-        }
-        /* From a time that the store does not know: shown, never deleted (I5). */
-        BerthObject *object =
-            berth_catalog_get(control->catalog, &berth_kind_host, NULL, host->name);
-        berth_catalog_record_event(control->catalog, object, "warning", "UnknownWorkload", NULL,
-                                   "domain '%s' carries this fleet's mark, but no record has "
-                                   "its uid %s; it is left alone",
-                                   domain->name, domain->mark->uid);
-    }
 }
 
 static gboolean
@@ -292,8 +243,8 @@ berth_host_controller_listed(BerthHostController *controller, BerthFleetHost *ho
     g_hash_table_iter_init(&iter, host->domains);
     while (g_hash_table_iter_next(&iter, &uuid, &value)) {
         const BerthDomain *domain = value;
-        if (berth_fleet_is_ours(controller->control->fleet, domain) && is_probe(domain) &&
-            !is_probing(controller, uuid)) {
+        if (berth_fleet_is_ours(controller->control->fleet, domain) &&
+            berth_domain_is_probe(domain) && !is_probing(controller, uuid)) {
             remove_left_probe(host, domain);
         }
     }
@@ -329,14 +280,14 @@ berth_host_controller_domain_seen(BerthHostController *controller, BerthFleetHos
     if (uuid == NULL) {
         feed_ledger(controller, host->name);
         if (host->listed) {
-            check_unknown_domains(control, host);
+            berth_unmanaged_tell(control, host);
         }
         berth_workload_controller_look_at_host(control->workloads, host->name);
         return;
     }
     const BerthDomain *domain = berth_fleet_domain(host, uuid);
-    if (domain == NULL || !berth_fleet_is_ours(control->fleet, domain)) {
-        charge_foreign(controller, host);
+    if (domain == NULL || berth_domain_is_unmanaged(control, domain)) {
+        berth_unmanaged_charge(control, host, controller->foreign);
         berth_host_controller_touch(controller, host->name);
         berth_workload_controller_capacity(control->workloads);
     }
@@ -415,16 +366,7 @@ drop_host(BerthHostController *controller, BerthObject *object)
 static void
 forget_host(BerthHostController *controller, const char *name)
 {
-    g_autofree char *prefix = g_strdup_printf("foreign/%s/", name);
-    GHashTableIter iter;
-    gpointer key;
-    g_hash_table_iter_init(&iter, controller->foreign);
-    while (g_hash_table_iter_next(&iter, &key, NULL)) {
-        if (g_str_has_prefix(key, prefix)) {
-            berth_ledger_release(controller->control->ledger, key);
-            g_hash_table_iter_remove(&iter);
-        }
-    }
+    berth_unmanaged_release(controller->control, name, controller->foreign);
     g_hash_table_remove(controller->proofs, name);
     g_hash_table_remove(controller->refused, name);
     berth_host_trust_forget(controller->trust, name);

@@ -4,6 +4,7 @@
 #include "daemon/host-trust.h"
 
 #include "base/json.h"
+#include "daemon/unmanaged.h"
 
 #include <string.h>
 
@@ -100,68 +101,6 @@ write_inventory(const BerthInventory *has, const char *pool_name)
                             json_integer((json_int_t)(pool->capacity_bytes >> 20)));
     }
     return json;
-}
-
-static const char *
-domain_state_name(BerthDomainState state)
-{
-    static const char *const names[] = {"shut off", "running",     "paused",   "in shutdown",
-                                        "crashed",  "pmsuspended", "migrating"};
-    return names[state];
-}
-
-static json_t *
-write_foreign(BerthFleet *fleet, BerthFleetHost *host)
-{
-    json_t *list = json_array();
-    g_autoptr(GList) uuids =
-        g_list_sort(g_hash_table_get_keys(host->domains), (GCompareFunc)strcmp);
-    for (GList *next = uuids; next != NULL; next = next->next) {
-        const BerthDomain *domain = berth_fleet_domain(host, next->data);
-        if (!berth_fleet_is_ours(fleet, domain)) {
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I}", "uuid", domain->uuid,
-                                                  "name", domain->name, "state",
-                                                  domain_state_name(domain->state), "vcpus",
-                                                  (json_int_t)domain->vcpus_max, "memory_mib",
-                                                  (json_int_t)(domain->memory_max_kib / 1024)));
-        }
-    }
-    return list;
-}
-
-static json_t *
-write_capacity(const BerthCapacity *capacity)
-{
-    return json_pack("{s:I, s:I, s:I}", "vcpus", (json_int_t)capacity->vcpus, "memory_mib",
-                     (json_int_t)capacity->memory_mib, "disk_mib", (json_int_t)capacity->disk_mib);
-}
-
-static void
-count_workloads(BerthControl *control, const char *host, json_t *status)
-{
-    static const BerthKind *const kinds[] = {&berth_kind_pod, &berth_kind_vm};
-    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        json_int_t count = 0;
-        BerthCatalogIter iter;
-        berth_catalog_iter_init(&iter, control->catalog, kinds[i], NULL);
-        for (BerthObject *object; (object = berth_catalog_iter_next(&iter)) != NULL;) {
-            count += g_strcmp0(berth_workload_status_of(object)->host, host) == 0;
-        }
-        json_object_set_new(status, kinds[i]->plural, json_integer(count));
-    }
-}
-
-static void
-write_usage(BerthControl *control, const char *name, json_t *status)
-{
-    BerthCapacity capacity, used;
-    if (berth_ledger_usage(control->ledger, name, &capacity, &used)) {
-        BerthCapacity left = {MAX(0, capacity.vcpus - used.vcpus),
-                              MAX(0, capacity.memory_mib - used.memory_mib), capacity.disk_mib};
-        json_object_set_new(status, "capacity", write_capacity(&capacity));
-        json_object_set_new(status, "used", write_capacity(&used));
-        json_object_set_new(status, "free", write_capacity(&left));
-    }
 }
 
 /* ---- phase and conditions ------------------------------------------------------------------- */
@@ -333,7 +272,7 @@ berth_host_status_write(BerthControl *control, const BerthObject *object,
         json_object_update(status, sight->proof);
     }
     if (host != NULL && host->listed) {
-        json_object_set_new(status, "foreign", write_foreign(control->fleet, host));
+        json_object_set_new(status, "foreign", berth_unmanaged_list(control, host));
     }
     json_object_set_new(status, "observed_generation", json_integer(object->generation));
     write_trust(host, sight->problem, status, now);

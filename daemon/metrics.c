@@ -33,10 +33,10 @@ berth_metrics_sample(GString *text, const char *name, const char *label, const c
 {
     g_string_append_printf(text, "%s{%s=\"", name, label);
     for (const char *next = label_value; *next != '\0'; next++) {
-        if (*next == '\\' || *next == '"') {
+        if (*next == '\\' || *next == '"' || *next == '\n') {
             g_string_append_c(text, '\\');
         }
-        g_string_append(text, *next == '\n' ? "\\n" : (char[]){*next, '\0'});
+        g_string_append_c(text, *next == '\n' ? 'n' : *next);
     }
     g_string_append(text, "\"}");
     append_value(text, value);

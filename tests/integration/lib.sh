@@ -227,6 +227,6 @@ delete_all() { # SECONDS: every pod and VM
 
 volumes() { # NUMBER: those in Berth's pool that are neither guest OS nor images
     local pool
-    pool=$(on "$1" pool-list --name | grep -m 1 ^berth)
+    pool=$(on "$1" pool-list --name | awk '/^ *berth/ { print $1; exit }')
     on "$1" vol-list "$pool" | awk '{print $1}' | grep . | sort
 }
