@@ -20,6 +20,7 @@
     RULE(numa)          \
     RULE(device)        \
     RULE(quota)         \
+    RULE(tenant)        \
     RULE(affinity)      \
     RULE(anti_affinity) \
     RULE(spread)        \

@@ -306,6 +306,27 @@ test_quota(void)
     g_assert_null(refused_by(s, &r));
 }
 
+static void
+test_tenant(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    BerthRequest r = fixture_request();
+    r.project = "p";
+    g_assert_null(refused_by(s, &r));
+    BerthHost host = fixture_host("h1");
+    BerthLabel label = {"berth/project", "p"};
+    host.labels = &label;
+    host.n_labels = 1;
+    guint32 index;
+    g_assert_true(berth_snapshot_put_host(s, &host, &index, NULL));
+    g_assert_null(refused_by(s, &r));
+    r.project = "q";
+    g_assert_cmpstr(refused_by(s, &r), ==, "tenant");
+    r.project = NULL;
+    g_assert_cmpstr(refused_by(s, &r), ==, "tenant");
+}
+
 static BerthRequest
 member(const char *group)
 {
@@ -422,6 +443,7 @@ main(int argc, char **argv)
     ADD("device/whole-and-in-thousandths", test_device);
     ADD("device/iommu-group-goes-to-one-guest", test_iommu_group_goes_to_one_guest);
     ADD("quota/holds-a-project-to-its-share", test_quota);
+    ADD("tenant/keeps-a-host-for-its-project", test_tenant);
     ADD("affinity/follows-the-group-and-lets-it-begin", test_affinity);
     ADD("anti-affinity/keeps-apart-by-label-but-not-from-itself", test_anti_affinity);
     ADD("spread/keeps-within-the-maximum-skew", test_spread);
