@@ -2,6 +2,8 @@
  * outlive the ask. */
 #include "sched/ask.h"
 
+#include "sched/index.h"
+#include "sched/mix.h"
 #include "sched/relation.h"
 
 static guint
@@ -166,6 +168,7 @@ berth_ask_init(BerthAsk *ask, BerthSnapshot *snapshot, const BerthRequest *reque
     add_relations(ask, &words);
     add_tolerations(ask, &words);
     set_amounts(ask);
+    ask->scale = berth_mix_scale(snapshot->mix, ask);
     ask->project = berth_symbols_intern(&snapshot->symbols, request->project);
     ask->group = berth_symbols_intern(&snapshot->symbols, request->group);
     ask->arch = berth_symbols_intern(&snapshot->symbols, request->arch);
@@ -183,6 +186,20 @@ berth_ask_init(BerthAsk *ask, BerthSnapshot *snapshot, const BerthRequest *reque
         ask->host = berth_snapshot_find_host(snapshot, request->host);
         ask->host_unknown = ask->host == BERTH_HOST_NONE;
     }
+}
+
+/**
+ * berth_ask_init_for_decision:
+ *
+ * As berth_ask_init, after what the mix learned meanwhile is brought to bear.
+ */
+void
+berth_ask_init_for_decision(BerthAsk *ask, BerthSnapshot *snapshot, const BerthRequest *request)
+{
+    if (berth_mix_refresh(snapshot->mix, snapshot)) {
+        berth_index_forget(snapshot->index);
+    }
+    berth_ask_init(ask, snapshot, request);
 }
 
 void

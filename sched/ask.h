@@ -12,6 +12,7 @@ G_BEGIN_DECLS
  * @memory_mib: ordinary memory to charge, overhead included, huge pages not
  * @pages: huge pages to charge, 0 without
  * @host: the only host allowed, or BERTH_HOST_NONE; a name nobody has is @host_unknown
+ * @scale: berth_mix_scale as of the snapshot's last refresh before
  * @waived: rules that are left out, one bit per place in the table; for explanations
  *
  * Symbol lists run parallel to the request's arrays.
@@ -22,6 +23,7 @@ typedef struct {
     gint64 cpu_millis;
     gint64 memory_mib;
     gint64 pages;
+    double scale;
     BerthSymbol project, group, arch, cpu_model, machine, image, page_key;
     guint32 host;
     gboolean host_unknown;
@@ -37,8 +39,13 @@ typedef struct {
 } BerthAsk;
 
 void berth_ask_init(BerthAsk *ask, BerthSnapshot *snapshot, const BerthRequest *request);
+void berth_ask_init_for_decision(BerthAsk *ask, BerthSnapshot *snapshot,
+                                 const BerthRequest *request);
 void berth_ask_clear(BerthAsk *ask);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthAsk, berth_ask_clear)
+
+guint32 berth_snapshot_charge_asked(BerthSnapshot *snapshot, const BerthAsk *ask,
+                                    const BerthPlacement *placement);
 
 /* CPU the request takes on @host: dedicated CPUs take their whole over-commit with them. */
 static inline gint64

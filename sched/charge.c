@@ -318,16 +318,24 @@ guint32
 berth_snapshot_charge(BerthSnapshot *s, const BerthRequest *request,
                       const BerthPlacement *placement)
 {
-    g_return_val_if_fail(berth_snapshot_host_exists(s, placement->host), BERTH_CHARGE_NONE);
-    gboolean moved = request->uid != NULL && berth_snapshot_release(s, request->uid);
     g_auto(BerthAsk) ask = {0};
     berth_ask_init(&ask, s, request);
+    return berth_snapshot_charge_asked(s, &ask, placement);
+}
+
+/* As berth_snapshot_charge, for a request that was read already. */
+guint32
+berth_snapshot_charge_asked(BerthSnapshot *s, const BerthAsk *ask, const BerthPlacement *placement)
+{
+    g_return_val_if_fail(berth_snapshot_host_exists(s, placement->host), BERTH_CHARGE_NONE);
+    const char *uid = ask->request->uid;
+    gboolean moved = uid != NULL && berth_snapshot_release(s, uid);
     if (!moved) {
-        berth_mix_observe(s->mix, &ask);
+        berth_mix_observe(s->mix, ask);
     }
     guint32 index = new_charge(s);
     BerthCharge *charge = berth_charge(s, index);
-    fill_charge(charge, s, &ask, placement);
+    fill_charge(charge, s, ask, placement);
     link_host(s, index);
     link_group(s, index);
     berth_snapshot_take(s, charge, 1);

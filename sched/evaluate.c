@@ -6,6 +6,8 @@
 
 #include "sched/place.h"
 
+extern const BerthRule berth_rule_vcpu, berth_rule_memory;
+
 static void
 add_filters(BerthPlan *plan, const BerthAsk *ask)
 {
@@ -14,6 +16,8 @@ add_filters(BerthPlan *plan, const BerthAsk *ask)
         if (rule->admits != NULL && !(ask->waived >> i & 1) &&
             (rule->asked == NULL || rule->asked(ask))) {
             plan->filters[plan->n_filters++] = i;
+            plan->vcpu |= rule == &berth_rule_vcpu;
+            plan->memory |= rule == &berth_rule_memory;
         }
     }
 }
@@ -26,9 +30,7 @@ add_filters(BerthPlan *plan, const BerthAsk *ask)
 void
 berth_plan_init(BerthPlan *plan, const BerthAsk *ask, const BerthPolicy *policy)
 {
-    plan->n_filters = 0;
-    plan->n_scores = 0;
-    plan->full = 0;
+    *plan = (BerthPlan){0};
     add_filters(plan, ask);
     for (guint i = 0; i < BERTH_WEIGHTS_MAX && policy->weights[i].rule != NULL; i++) {
         const BerthRule *rule = policy->weights[i].rule;
@@ -85,12 +87,9 @@ berth_evaluate_scores(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
     return MAX(1, total);
 }
 
-/* Ways are scored in portions of so many. */
-#define WAYS_MAX 32
-
 typedef struct {
     guint n;
-    BerthPlacement ways[WAYS_MAX];
+    BerthPlacement ways[BERTH_WAYS_MAX];
     gint64 best;
     BerthPlacement best_way;
 } Choice;
@@ -99,7 +98,7 @@ typedef struct {
 static void
 score_portion(Choice *choice, const BerthAsk *ask, const BerthPlan *plan, guint32 host)
 {
-    gint64 totals[WAYS_MAX], parts[WAYS_MAX];
+    gint64 totals[BERTH_WAYS_MAX], parts[BERTH_WAYS_MAX];
     for (guint w = 0; w < choice->n; w++) {
         totals[w] = 1;
     }
@@ -121,6 +120,16 @@ score_portion(Choice *choice, const BerthAsk *ask, const BerthPlan *plan, guint3
         }
     }
     choice->n = 0;
+}
+
+/* The filters "vcpu" and "memory": they refuse most often, so they come before anything is read. */
+static inline gboolean
+has_amounts(const BerthAsk *ask, const BerthPlan *plan, guint32 host)
+{
+    const BerthSnapshot *s = ask->snapshot;
+    gint64 cpu = plan->vcpu ? berth_ask_cpu_on(ask, host) : 0;
+    gint64 mem = plan->memory ? ask->memory_mib : 0;
+    return (cpu <= s->cpu_free[host] || cpu == 0) && (mem <= s->mem_free[host] || mem == 0);
 }
 
 static gboolean
@@ -156,6 +165,9 @@ choose_way(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPlacem
 {
     BerthCellPair pairs[BERTH_PLACE_CELLS_MAX];
     BerthDeviceSet sets[BERTH_PLACE_DEVICES_MAX];
+    if (!has_amounts(ask, plan, host)) {
+        return 0;
+    }
     guint n_pairs = berth_place_cells(ask, host, pairs);
     guint n_sets = n_pairs == 0 ? 0 : berth_place_devices(ask, host, sets);
     if (n_sets == 0 || !admits(ask, plan, host)) {
@@ -171,12 +183,14 @@ choose_way(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPlacem
             *way = (BerthPlacement){.host = host, .n_devices = n_devices};
             memcpy(way->cells, pairs[p].cells, sizeof(way->cells));
             memcpy(way->devices, sets[d].slots, sizeof(way->devices));
-            if (choice.n == WAYS_MAX) {
+            if (choice.n == BERTH_WAYS_MAX) {
                 score_portion(&choice, ask, plan, host);
             }
         }
     }
-    score_portion(&choice, ask, plan, host);
+    if (choice.n > 0) {
+        score_portion(&choice, ask, plan, host);
+    }
     *placement = choice.best_way;
     return choice.best;
 }
@@ -213,10 +227,6 @@ berth_evaluate_rank(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
                     BerthPlacement *placement)
 {
     BerthPlacement way;
-    if (ask->snapshot->cpu_free[host] < ask->cpu_millis ||
-        ask->snapshot->mem_free[host] < ask->memory_mib) {
-        return 0;
-    }
     gint64 score = berth_evaluate(ask, plan, host, placement != NULL ? placement : &way);
     return score == 0 ? 0 : 1 + CLAMP(score * 65534 / MAX(1, plan->full), 0, 65534);
 }

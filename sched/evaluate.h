@@ -14,6 +14,7 @@ typedef struct {
     guint n_scores;
     const BerthRule *scores[BERTH_WEIGHTS_MAX];
     gint32 weights[BERTH_WEIGHTS_MAX];
+    gboolean vcpu, memory; /* whether those filters are among them */
     gint64
         full; /* what a host that every score likes best would get; 0 = ranks are not asked for */
 } BerthPlan;

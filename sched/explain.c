@@ -5,8 +5,6 @@
 
 #include "sched/evaluate.h"
 #include "sched/fix.h"
-#include "sched/index.h"
-#include "sched/mix.h"
 
 static void
 own_text(BerthExplanation *e, BerthRefusal *refusal)
@@ -110,10 +108,7 @@ berth_explain(BerthSnapshot *snapshot, const BerthRequest *request, const BerthP
     BerthPlan plan;
     Candidate best[2] = {{0}};
     policy = policy == NULL ? berth_policy_default() : policy;
-    berth_ask_init(&ask, snapshot, request);
-    if (berth_mix_refresh(snapshot->mix, snapshot)) {
-        berth_index_forget(snapshot->index);
-    }
+    berth_ask_init_for_decision(&ask, snapshot, request);
     berth_plan_init(&plan, &ask, policy);
     look_at_hosts(e, &ask, &plan, policy->indexed, best);
     e->fits = best[0].score > 0;

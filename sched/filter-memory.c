@@ -15,4 +15,5 @@ const BerthRule berth_rule_memory = {
     .reach = BERTH_REACH_LOAD,
     .remedy = BERTH_REMEDY_FREE,
     .admits = admits,
+    .placed = TRUE,
 };

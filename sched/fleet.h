@@ -32,6 +32,13 @@ typedef struct {
     gint64 used;
 } BerthStock;
 
+/* Device slots of a host that are equally free and of one family. */
+typedef struct {
+    gint16 free;
+    guint8 family;
+    guint8 same; /* how many */
+} BerthSlotGroup;
+
 /* A device. Used reaches 1000 when it is taken whole. */
 typedef struct {
     BerthSymbol kind;
@@ -42,7 +49,14 @@ typedef struct {
     guint8 shareable;
     guint8 family; /* bit of kind and model in family masks */
     guint8 holders;
+    BerthSlotGroup group; /* the k-th slot keeps the host's k-th group, while its worth is known */
 } BerthSlot;
+
+/* What the free state of a host is worth to the mix: to kinds bound to cells, and to the others. */
+typedef struct {
+    double bound; /* NaN = neither is worked out */
+    double unbound;
+} BerthWorth;
 
 /* The most families told apart; the last one stands for all that came later. */
 #define BERTH_FAMILIES_MAX 31
@@ -130,6 +144,7 @@ struct BerthSnapshot {
     GArray *free_hosts; /* indexes to use again */
     gint32 largest_cpu; /* CPU and device slots of the largest host there ever was */
     guint largest_slots;
+    guint refusing;  /* profiles with a refusing taint */
     guint avoided;   /* profiles with an avoiding taint */
     guint64 facts;   /* counts changes of what hosts are */
     guint64 version; /* counts changes */
@@ -150,7 +165,7 @@ struct BerthSnapshot {
     guint8 *n_cells;
     guint8 *n_stocks;
     guint16 *n_slots;
-    double *worth;        /* of the free state to the mix; NaN = not worked out */
+    BerthWorth *worth;    /* of the free state to the mix */
     BerthSymbol **images; /* per host: length, then symbols; NULL = none */
 
     BerthFact families[BERTH_FAMILIES_MAX]; /* kind and model of device slots */

@@ -2,6 +2,8 @@
  * plan and the apply that follows give the same hosts. */
 #include "sched/forecast.h"
 
+#include <math.h>
+
 #include "sched/fleet.h"
 #include "sched/mix.h"
 
@@ -102,6 +104,7 @@ copy_columns(BerthSnapshot *to, const BerthSnapshot *from)
     COPY_COLUMN(to, from, images);
     COPY_COLUMN(to, from, worth);
     for (guint32 h = 0; h < from->end; h++) {
+        to->worth[h].bound = NAN;
         if (from->images[h] != NULL) {
             to->images[h] =
                 g_memdup2(from->images[h], sizeof(BerthSymbol) * (from->images[h][0] + 1));

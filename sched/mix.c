@@ -10,7 +10,7 @@
  * A slice of a device is worth what later slices will fill of it: V(r), by recursion over the mix.
  *
  * Invariant: typical kinds, values and V change only in berth_mix_refresh, so scores between two
- * refreshes can be kept. Start at berth_room_value. */
+ * refreshes can be kept. Start at berth_room_costs. */
 #include "sched/mix-typical.h"
 
 #include <math.h>
@@ -422,7 +422,7 @@ berth_mix_refresh(BerthMix *mix, const BerthSnapshot *s)
     }
     gboolean changed = set_values(mix, s, learn);
     for (guint32 host = 0; changed && host < s->end; host++) {
-        s->worth[host] = NAN;
+        s->worth[host].bound = NAN;
     }
     return changed;
 }

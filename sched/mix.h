@@ -35,9 +35,9 @@ gboolean berth_mix_is_known(const BerthMix *mix);
 void berth_mix_freeze(BerthMix *mix);
 
 void berth_room_read(BerthRoom *room, const BerthSnapshot *snapshot, guint32 host);
-void berth_room_copy(BerthRoom *to, const BerthRoom *from);
-void berth_room_place(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *placement);
-double berth_room_value(const BerthMix *mix, const BerthRoom *room);
+void berth_room_place(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *way);
+void berth_room_costs(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, guint n,
+                      double *costs);
 double berth_mix_scale(const BerthMix *mix, const BerthAsk *ask);
 double berth_room_fragmented(const BerthMix *mix, const BerthRoom *room);
 

@@ -4,7 +4,6 @@
 
 #include "sched/evaluate.h"
 #include "sched/index.h"
-#include "sched/mix.h"
 
 /* An indexed policy compares hosts by rank, so that the index and a scan have the same answer. */
 static gboolean
@@ -45,11 +44,19 @@ berth_pick_naive(BerthSnapshot *snapshot, const BerthRequest *request, const Ber
 {
     g_auto(BerthAsk) ask = {0};
     memset(decision, 0, sizeof(*decision));
-    berth_ask_init(&ask, snapshot, request);
-    if (berth_mix_refresh(snapshot->mix, snapshot)) {
-        berth_index_forget(snapshot->index);
-    }
+    berth_ask_init_for_decision(&ask, snapshot, request);
     return pick_by_scan(snapshot, &ask, policy == NULL ? berth_policy_default() : policy, decision);
+}
+
+static gboolean
+pick(BerthSnapshot *snapshot, const BerthAsk *ask, const BerthPolicy *policy,
+     BerthDecision *decision)
+{
+    policy = policy == NULL ? berth_policy_default() : policy;
+    memset(decision, 0, sizeof(*decision));
+    BerthIndexAnswer answer = berth_index_pick(snapshot, ask, policy, decision);
+    return answer == BERTH_INDEX_CANNOT ? pick_by_scan(snapshot, ask, policy, decision)
+                                        : answer == BERTH_INDEX_PLACED;
 }
 
 /**
@@ -65,15 +72,8 @@ berth_pick(BerthSnapshot *snapshot, const BerthRequest *request, const BerthPoli
            BerthDecision *decision)
 {
     g_auto(BerthAsk) ask = {0};
-    policy = policy == NULL ? berth_policy_default() : policy;
-    memset(decision, 0, sizeof(*decision));
-    berth_ask_init(&ask, snapshot, request);
-    if (berth_mix_refresh(snapshot->mix, snapshot)) {
-        berth_index_forget(snapshot->index);
-    }
-    BerthIndexAnswer answer = berth_index_pick(snapshot, &ask, policy, decision);
-    return answer == BERTH_INDEX_CANNOT ? pick_by_scan(snapshot, &ask, policy, decision)
-                                        : answer == BERTH_INDEX_PLACED;
+    berth_ask_init_for_decision(&ask, snapshot, request);
+    return pick(snapshot, &ask, policy, decision);
 }
 
 /**
@@ -86,10 +86,12 @@ gboolean
 berth_pick_and_charge(BerthSnapshot *snapshot, const BerthRequest *request,
                       const BerthPolicy *policy, BerthDecision *decision, guint32 *charge)
 {
-    if (!berth_pick(snapshot, request, policy, decision)) {
+    g_auto(BerthAsk) ask = {0};
+    berth_ask_init_for_decision(&ask, snapshot, request);
+    if (!pick(snapshot, &ask, policy, decision)) {
         return FALSE;
     }
-    guint32 made = berth_snapshot_charge(snapshot, request, &decision->placement);
+    guint32 made = berth_snapshot_charge_asked(snapshot, &ask, &decision->placement);
     if (charge != NULL) {
         *charge = made;
     }

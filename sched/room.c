@@ -1,10 +1,10 @@
 /* Room: the free state of a host, how many of each typical kind fit in it, and what that is worth.
  * The counting is the inner loop of every decision. It runs over arrays in fixed groups of lanes, so
  * that it has the same result on every machine, whatever width its vectors are.
- * Start at berth_room_value. */
+ * Start at berth_room_costs. */
 #include "sched/mix-typical.h"
 
-#include <string.h>
+#include <math.h>
 
 #include "sched/wide.h"
 
@@ -17,7 +17,49 @@ typedef double Lanes
     __attribute__((vector_size(BERTH_MIX_LANES * sizeof(double)), aligned(8), may_alias));
 typedef gint64 Mask
     __attribute__((vector_size(BERTH_MIX_LANES * sizeof(gint64)), aligned(8), may_alias));
-typedef gint32 Whole __attribute__((vector_size(BERTH_MIX_LANES * sizeof(gint32))));
+
+INLINE void
+read_amounts(BerthRoom *room, const BerthSnapshot *s, guint32 host)
+{
+    const BerthCell *cells = berth_cells(s, host);
+    room->cpu = s->cpu_free[host];
+    room->mem = s->mem_free[host];
+    room->n_cells = s->n_cells[host];
+    for (guint i = 0; i < room->n_cells; i++) {
+        room->cell_cpu[i] = cells[i].cpu_free;
+        room->cell_mem[i] = cells[i].mem_free;
+    }
+}
+
+/* Returns how many groups the free slots of @host fall into, at most BERTH_DEVICES_MAX. */
+static guint
+group_slots(const BerthSlot *slots, guint n, BerthSlotGroup *groups)
+{
+    guint n_groups = 0;
+    for (guint i = 0; i < n; i++) {
+        gint16 left = 1000 - slots[i].used;
+        guint k = 0;
+        while (k < n_groups && (groups[k].free != left || groups[k].family != slots[i].family)) {
+            k++;
+        }
+        if (k == BERTH_DEVICES_MAX || left <= 0) {
+            continue;
+        }
+        if (k == n_groups) {
+            groups[n_groups++] = (BerthSlotGroup){left, slots[i].family, 0};
+        }
+        groups[k].same++;
+    }
+    return n_groups;
+}
+
+INLINE void
+add_group(BerthRoom *room, BerthSlotGroup group)
+{
+    room->free[room->n_slots] = group.free;
+    room->family[room->n_slots] = 1u << group.family;
+    room->same[room->n_slots++] = group.same;
+}
 
 /**
  * berth_room_read:
@@ -26,38 +68,43 @@ typedef gint32 Whole __attribute__((vector_size(BERTH_MIX_LANES * sizeof(gint32)
 void
 berth_room_read(BerthRoom *room, const BerthSnapshot *s, guint32 host)
 {
-    room->cpu = s->cpu_free[host];
-    room->mem = s->mem_free[host];
-    room->n_cells = s->n_cells[host];
+    BerthSlotGroup groups[BERTH_DEVICES_MAX];
+    guint n = group_slots(berth_slots(s, host), s->n_slots[host], groups);
+    read_amounts(room, s, host);
     room->n_slots = 0;
-    const BerthCell *cells = berth_cells(s, host);
-    for (guint i = 0; i < room->n_cells; i++) {
-        room->cell_cpu[i] = cells[i].cpu_free;
-        room->cell_mem[i] = cells[i].mem_free;
-    }
-    const BerthSlot *slots = berth_slots(s, host);
-    for (guint i = 0; i < s->n_slots[host]; i++) {
-        double left = 1000 - slots[i].used;
-        guint32 family = 1u << slots[i].family;
-        guint k = 0;
-        while (k < room->n_slots && (room->free[k] != left || room->family[k] != family)) {
-            k++;
-        }
-        if (k == BERTH_DEVICES_MAX || left <= 0) {
-            continue;
-        }
-        if (k == room->n_slots) {
-            room->free[k] = left;
-            room->family[k] = family;
-            room->same[room->n_slots++] = 0;
-        }
-        room->same[k] += 1;
+    for (guint k = 0; k < n; k++) {
+        add_group(room, groups[k]);
     }
 }
 
+/* Keeps the groups of @host's slots beside them; a group of none is the end. */
 static void
-place_slot(BerthRoom *room, double left, guint32 family, double millis)
+keep_groups(const BerthSnapshot *s, guint32 host)
 {
+    BerthSlotGroup groups[BERTH_DEVICES_MAX];
+    BerthSlot *slots = berth_slots(s, host);
+    guint n = group_slots(slots, s->n_slots[host], groups);
+    for (guint k = 0; k < s->n_slots[host]; k++) {
+        slots[k].group = k < n ? groups[k] : (BerthSlotGroup){0};
+    }
+}
+
+/* As berth_room_read, from the groups that were kept. */
+INLINE void
+read_kept(BerthRoom *room, const BerthSnapshot *s, guint32 host)
+{
+    const BerthSlot *slots = berth_slots(s, host);
+    read_amounts(room, s, host);
+    room->n_slots = 0;
+    for (guint k = 0; k < s->n_slots[host] && slots[k].group.same > 0; k++) {
+        add_group(room, slots[k].group);
+    }
+}
+
+INLINE void
+take_slot(BerthRoom *room, double left, guint32 family, double millis)
+{
+#pragma GCC unroll 1
     for (guint k = 0; k < room->n_slots; k++) {
         if (room->free[k] == left && room->family[k] == family) {
             room->same[k] -= 1;
@@ -71,26 +118,27 @@ place_slot(BerthRoom *room, double left, guint32 family, double millis)
     }
 }
 
-/**
- * berth_room_copy:
- *
- * Copies the part that is in use.
- */
-void
-berth_room_copy(BerthRoom *to, const BerthRoom *from)
+INLINE void
+take_devices(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *way)
 {
-    to->cpu = from->cpu;
-    to->mem = from->mem;
-    to->n_cells = from->n_cells;
-    to->n_slots = from->n_slots;
-    for (guint i = 0; i < from->n_cells; i++) {
-        to->cell_cpu[i] = from->cell_cpu[i];
-        to->cell_mem[i] = from->cell_mem[i];
+    const BerthSlot *slots = berth_slots(ask->snapshot, way->host);
+    guint at = 0;
+    for (guint need = 0; need < ask->request->n_devices; need++) {
+        const BerthDeviceNeed *wanted = &ask->request->devices[need];
+        for (guint k = 0; k < wanted->count && at < way->n_devices; k++, at++) {
+            const BerthSlot *slot = &slots[way->devices[at]];
+            take_slot(room, 1000 - slot->used, 1u << slot->family, wanted->millis);
+        }
     }
-    for (guint i = 0; i < from->n_slots; i++) {
-        to->free[i] = from->free[i];
-        to->family[i] = from->family[i];
-        to->same[i] = from->same[i];
+}
+
+INLINE void
+take_cells(BerthRoom *room, const BerthPlacement *way, double cpu, double mem)
+{
+    double parts = way->cells[1] == BERTH_CELL_NONE ? 1 : 2;
+    for (guint i = 0; i < 2 && way->cells[i] != BERTH_CELL_NONE; i++) {
+        room->cell_cpu[way->cells[i]] -= cpu / parts;
+        room->cell_mem[way->cells[i]] -= mem / parts;
     }
 }
 
@@ -100,47 +148,48 @@ berth_room_copy(BerthRoom *to, const BerthRoom *from)
  * Takes what the request would take there out of @room.
  */
 void
-berth_room_place(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *placement)
+berth_room_place(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *way)
 {
-    double cpu = berth_ask_cpu_on(ask, placement->host), mem = ask->memory_mib;
-    double parts = placement->cells[1] == BERTH_CELL_NONE ? 1 : 2;
+    double cpu = berth_ask_cpu_on(ask, way->host), mem = ask->memory_mib;
     room->cpu -= cpu;
     room->mem -= mem;
-    for (guint i = 0; i < 2 && placement->cells[i] != BERTH_CELL_NONE; i++) {
-        room->cell_cpu[placement->cells[i]] -= cpu / parts;
-        room->cell_mem[placement->cells[i]] -= mem / parts;
-    }
-    guint at = 0;
-    for (guint need = 0; need < ask->request->n_devices; need++) {
-        for (guint k = 0; k < ask->request->devices[need].count && at < placement->n_devices;
-             k++, at++) {
-            const BerthSlot *slot =
-                &berth_slots(ask->snapshot, placement->host)[placement->devices[at]];
-            place_slot(room, 1000 - slot->used, 1u << slot->family,
-                       ask->request->devices[need].millis);
-        }
-    }
+    take_cells(room, way, cpu, mem);
+    take_devices(room, ask, way);
+}
+
+INLINE Lanes
+choose(Mask which, Lanes yes, Lanes no)
+{
+    return (Lanes)(((Mask)yes & which) | ((Mask)no & ~which));
 }
 
 INLINE Lanes
 lesser(Lanes a, Lanes b)
 {
-    Mask less = a < b;
-    return (Lanes)(((Mask)a & less) | ((Mask)b & ~less));
+    return choose(a < b, a, b);
 }
 
 INLINE Lanes
 greater(Lanes a, Lanes b)
 {
-    Mask more = a > b;
-    return (Lanes)(((Mask)a & more) | ((Mask)b & ~more));
+    return choose(a > b, a, b);
 }
 
-/* Whole ones: in something as small as a cell the last fraction is no use to anybody. */
+/* Whole ones: in something as small as a cell the last fraction is no use to anybody. Rounds by adding
+ * a number so large that fractions don't fit beside it. */
 INLINE Lanes
 whole(Lanes n)
 {
-    return __builtin_convertvector(__builtin_convertvector(n, Whole), Lanes);
+    const double large = (double)((gint64)1 << 52);
+    Lanes near = (n + large) - large;
+    Mask above = (Mask)(near > n);
+    return near + (Lanes)((Mask)(Lanes){-1, -1, -1, -1} & above);
+}
+
+INLINE double
+not_below_zero(double amount)
+{
+    return amount > 0 ? amount : 0;
 }
 
 /* How many of the kinds at @t so much CPU and memory is enough for. */
@@ -157,8 +206,9 @@ count_in_cells(const BerthMix *mix, const BerthRoom *room, guint t, guint n_cell
 {
     Lanes sum = {0}, most = {0};
     for (guint c = 0; c < n_cells; c++) {
-        Lanes n = whole(
-            count_amounts(mix, t, MAX(0, room->cell_cpu[c]), MAX(0, room->cell_mem[c])) + 1e-6);
+        Lanes n = whole(count_amounts(mix, t, not_below_zero(room->cell_cpu[c]),
+                                      not_below_zero(room->cell_mem[c])) +
+                        1e-6);
         sum += n;
         most = in_pairs ? greater(n, most) : most;
     }
@@ -170,6 +220,7 @@ INLINE Lanes
 count_devices(const BerthMix *mix, const BerthRoom *room, guint t, double cpu, double mem)
 {
     Lanes slots = {0}, host = count_amounts(mix, t, cpu, mem);
+#pragma GCC unroll 1 /* most hosts have few groups: what is hoisted for the others costs more */
     for (guint k = 0; k < room->n_slots; k++) {
         double left = room->free[k];
         Lanes n = (left * *(const Lanes *)&mix->slices[t] + *(const Lanes *)&mix->whole[t]) *
@@ -192,9 +243,9 @@ take_counts(const BerthMix *mix, guint t, Lanes n, double *counts, Lanes *worth)
     }
 }
 
+/* Of the kinds that are bound to cells. One of @counts and @worth is wanted. */
 INLINE void
-count_all_in_cells(const BerthMix *mix, const BerthRoom *room, guint n_cells, double *counts,
-                   Lanes *worth)
+count_bound(const BerthMix *mix, const BerthRoom *room, guint n_cells, double *counts, Lanes *worth)
 {
     for (guint t = mix->first_one; t < mix->first_two; t += BERTH_MIX_LANES) {
         take_counts(mix, t, count_in_cells(mix, room, t, n_cells, FALSE), counts, worth);
@@ -204,23 +255,18 @@ count_all_in_cells(const BerthMix *mix, const BerthRoom *room, guint n_cells, do
     }
 }
 
-/* Goes over the typical kinds by sections. One of @counts and @worth is wanted. */
+/* Of the kinds that look at the host as a whole. */
 INLINE void
-count_room(const BerthMix *mix, const BerthRoom *room, double *counts, Lanes *worth)
+count_unbound(const BerthMix *mix, const BerthRoom *room, double *counts, Lanes *worth)
 {
-    double cpu = MAX(0, room->cpu), mem = MAX(0, room->mem);
+    double cpu = not_below_zero(room->cpu), mem = not_below_zero(room->mem);
     for (guint t = 0; t < mix->first_one; t += BERTH_MIX_LANES) {
         take_counts(mix, t, count_amounts(mix, t, cpu, mem), counts, worth);
     }
-    if (room->n_cells == 2) { /* the usual number, unrolled */
-        count_all_in_cells(mix, room, 2, counts, worth);
-    } else {
-        count_all_in_cells(mix, room, room->n_cells, counts, worth);
-    }
     for (guint t = mix->n_plain; t < mix->n; t += BERTH_MIX_LANES) {
-        Lanes n = {0};
-        n = room->n_slots > 0 ? count_devices(mix, room, t, cpu, mem) : n;
-        take_counts(mix, t, n, counts, worth);
+        Lanes none = {0};
+        take_counts(mix, t, room->n_slots > 0 ? count_devices(mix, room, t, cpu, mem) : none,
+                    counts, worth);
     }
 }
 
@@ -231,24 +277,111 @@ count_room(const BerthMix *mix, const BerthRoom *room, double *counts, Lanes *wo
 BERTH_WIDE void
 berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
 {
-    count_room(mix, room, counts, NULL);
+    count_bound(mix, room, room->n_cells, counts, NULL);
+    count_unbound(mix, room, counts, NULL);
 }
 
-/**
- * berth_room_value:
- *
- * Returns: what the free state is worth to the mix
- */
-BERTH_WIDE double
-berth_room_value(const BerthMix *mix, const BerthRoom *room)
+INLINE double
+sum_lanes(Lanes worth)
+{
+    return (worth[0] + worth[1]) + (worth[2] + worth[3]);
+}
+
+INLINE double
+worth_bound(const BerthMix *mix, const BerthRoom *room)
 {
     Lanes worth = {0};
-    count_room(mix, room, NULL, &worth);
+    if (room->n_cells == 2) { /* the usual number, unrolled */
+        count_bound(mix, room, 2, NULL, &worth);
+    } else {
+        count_bound(mix, room, room->n_cells, NULL, &worth);
+    }
+    return sum_lanes(worth);
+}
+
+INLINE double
+worth_unbound(const BerthMix *mix, const BerthRoom *room)
+{
+    Lanes worth = {0};
     double slices = 0;
+    count_unbound(mix, room, NULL, &worth);
+#pragma GCC unroll 1
     for (guint k = 0; k < room->n_slots; k++) {
         slices += room->same[k] * mix->slice_worth[(guint)room->free[k] / BERTH_MIX_SLICE_STEP];
     }
-    return (worth[0] + worth[1]) + (worth[2] + worth[3]) + slices;
+    return sum_lanes(worth) + slices;
+}
+
+/* What is left of the worth of kinds bound to cells; @room is as before afterwards. */
+INLINE double
+worth_without_cells(const BerthMix *mix, BerthRoom *room, const BerthPlacement *way, double cpu,
+                    double mem)
+{
+    guint a = way->cells[0], b = way->cells[1] == BERTH_CELL_NONE ? a : way->cells[1];
+    double before[4] = {room->cell_cpu[a], room->cell_mem[a], room->cell_cpu[b], room->cell_mem[b]};
+    take_cells(room, way, cpu, mem);
+    double worth = worth_bound(mix, room);
+    room->cell_cpu[a] = before[0];
+    room->cell_mem[a] = before[1];
+    room->cell_cpu[b] = before[2];
+    room->cell_mem[b] = before[3];
+    return worth;
+}
+
+INLINE double
+worth_without_devices(const BerthMix *mix, const BerthRoom *room, const BerthAsk *ask,
+                      const BerthPlacement *way)
+{
+    BerthRoom after;
+    after.cpu = room->cpu;
+    after.mem = room->mem;
+    after.n_slots = room->n_slots;
+#pragma GCC unroll 1
+    for (guint k = 0; k < room->n_slots; k++) {
+        after.free[k] = room->free[k];
+        after.family[k] = room->family[k];
+        after.same[k] = room->same[k];
+    }
+    take_devices(&after, ask, way);
+    return worth_unbound(mix, &after);
+}
+
+/**
+ * berth_room_costs:
+ * @ways: ways to place the request on @host, at least one
+ * @costs: (out): what the free state of the host would be worth less; for each way
+ *
+ * Reads the host once, and counts only what differs from one way to the next.
+ */
+BERTH_WIDE void
+berth_room_costs(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, guint n,
+                 double *costs)
+{
+    const BerthMix *mix = ask->snapshot->mix;
+    BerthWorth *now = &ask->snapshot->worth[host];
+    BerthRoom room;
+    gboolean known = !isnan(now->bound);
+    if (!known) {
+        keep_groups(ask->snapshot, host);
+    }
+    read_kept(&room, ask->snapshot, host);
+    if (!known) {
+        *now = (BerthWorth){worth_bound(mix, &room), worth_unbound(mix, &room)};
+    }
+    double cpu = berth_ask_cpu_on(ask, host), mem = ask->memory_mib;
+    room.cpu -= cpu;
+    room.mem -= mem;
+    double unbound = ways[0].n_devices > 0 ? 0 : worth_unbound(mix, &room);
+    for (guint i = 0; i < n; i++) {
+        double bound = now->bound;
+        if (ways[i].cells[0] != BERTH_CELL_NONE) {
+            bound = worth_without_cells(mix, &room, &ways[i], cpu, mem);
+        }
+        if (ways[i].n_devices > 0) {
+            unbound = worth_without_devices(mix, &room, ask, &ways[i]);
+        }
+        costs[i] = (now->bound - bound) + (now->unbound - unbound);
+    }
 }
 
 /* Families that any typical kind uses: other devices are not what the measure is about. */

@@ -29,6 +29,9 @@ typedef enum {
     BERTH_REMEDY_QUOTA,    /* raising the project's quota */
 } BerthRemedy;
 
+/* Ways of placing on one host are scored in portions of so many. */
+#define BERTH_WAYS_MAX 32
+
 /**
  * BerthRule:
  * @code: stable name, in explanations and in documentation
@@ -36,8 +39,8 @@ typedef enum {
  * @asked: whether the request has anything to say to this rule; NULL = always
  * @admits: whether @host may take the request; fills @refusal (may be NULL) when not. NULL = a score
  * @score: 0 .. BERTH_SCORE_MAX, higher is better, for this way of placing it there. NULL = a filter
- * @score_ways: the same for several ways on one host, when that is cheaper; may be NULL
- * @placed: for filters: finding a way to place within the host (place.c) answers it too
+ * @score_ways: the same for 1 to BERTH_WAYS_MAX ways on one host, when that is cheaper; may be NULL
+ * @placed: for filters: choosing a way to place within the host (evaluate.c) answers it too
  *
  * All are pure. A refusal's dimension is borrowed: a constant, or a string of the snapshot or request.
  */

@@ -133,7 +133,7 @@ void
 berth_snapshot_touch(BerthSnapshot *s, guint32 host)
 {
     s->version++;
-    s->worth[host] = NAN;
+    s->worth[host].bound = NAN;
     if (s->index != NULL) {
         berth_index_note_change(s->index, host);
     }
@@ -419,7 +419,7 @@ berth_snapshot_bytes(const BerthSnapshot *s)
 {
     gsize columns = sizeof(BerthSymbol) * 3 + sizeof(guint32) * 4 + sizeof(gint32) * 4 +
                     sizeof(guint16) * 2 + sizeof(guint8) * 3 + sizeof(guint32) * 2 +
-                    sizeof(gpointer) + sizeof(double);
+                    sizeof(gpointer) + sizeof(BerthWorth);
     gsize runs = s->cells.items->len * sizeof(BerthCell) +
                  s->stocks.items->len * sizeof(BerthStock) +
                  s->slots.items->len * sizeof(BerthSlot);
