@@ -43,13 +43,36 @@ berth_place_cell_admits(const BerthAsk *ask, guint32 host, guint cell, guint par
            berth_place_pages_free(ask, host, cell) >= (ask->pages + parts - 1) / parts;
 }
 
+/* A bit for each cell that takes one of @parts equal parts. */
+static guint32
+admitting_cells(const BerthAsk *ask, guint32 host, guint parts)
+{
+    const BerthCell *cells = berth_cells(ask->snapshot, host);
+    gint64 cpu = berth_ask_cpu_on(ask, host), mem = ask->memory_mib;
+    guint32 admitting = 0;
+    if (ask->pages > 0) {
+        for (guint c = 0; c < ask->snapshot->n_cells[host]; c++) {
+            admitting |= (guint32)berth_place_cell_admits(ask, host, c, parts) << c;
+        }
+        return admitting;
+    }
+    cpu = parts == 2 ? (cpu + 1) / 2 : cpu;
+    mem = parts == 2 ? (mem + 1) / 2 : mem;
+    for (guint c = 0; c < ask->snapshot->n_cells[host]; c++) {
+        admitting |= (guint32)(cells[c].cpu_free >= cpu && cells[c].mem_free >= mem) << c;
+    }
+    return admitting;
+}
+
 /* Whether an earlier cell is as free as this one, so that choosing between them is idle. */
 static gboolean
 has_equal_before(const BerthAsk *ask, guint32 host, guint cell)
 {
     const BerthCell *cells = berth_cells(ask->snapshot, host);
     for (guint c = 0; c < cell && ask->pages == 0; c++) {
-        if (memcmp(&cells[c], &cells[cell], sizeof(BerthCell)) == 0) {
+        if (cells[c].cpu_free == cells[cell].cpu_free &&
+            cells[c].mem_free == cells[cell].mem_free && cells[c].cpu_cap == cells[cell].cpu_cap &&
+            cells[c].mem_cap == cells[cell].mem_cap) {
             return TRUE;
         }
     }
@@ -60,8 +83,9 @@ static guint
 add_single_cells(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
 {
     guint n = 0;
-    for (guint c = 0; c < ask->snapshot->n_cells[host]; c++) {
-        if (berth_place_cell_admits(ask, host, c, 1) && !has_equal_before(ask, host, c)) {
+    for (guint32 left = admitting_cells(ask, host, 1); left != 0; left &= left - 1) {
+        guint c = (guint)__builtin_ctz(left);
+        if (!has_equal_before(ask, host, c)) {
             pairs[n++] = (BerthCellPair){{c, BERTH_CELL_NONE}};
         }
     }
@@ -72,16 +96,10 @@ static guint
 add_cell_pairs(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
 {
     guint n = 0;
-    guint32 fits = 0;
-    guint cells = ask->snapshot->n_cells[host];
-    for (guint c = 0; c < cells; c++) {
-        fits |= (guint32)berth_place_cell_admits(ask, host, c, 2) << c;
-    }
-    for (guint a = 0; a < cells; a++) {
-        for (guint b = a + 1; b < cells; b++) {
-            if ((fits >> a & 1) && (fits >> b & 1)) {
-                pairs[n++] = (BerthCellPair){{a, b}};
-            }
+    for (guint32 left = admitting_cells(ask, host, 2); left != 0; left &= left - 1) {
+        for (guint32 others = left & (left - 1); others != 0; others &= others - 1) {
+            pairs[n++] =
+                (BerthCellPair){{(guint8)__builtin_ctz(left), (guint8)__builtin_ctz(others)}};
         }
     }
     return n;
