@@ -20,6 +20,12 @@ berth_taint_is_tolerated(const BerthAsk *ask, const BerthFact *taint)
 }
 
 static gboolean
+asked(const BerthAsk *ask)
+{
+    return ask->snapshot->refusing > 0;
+}
+
+static gboolean
 admits(const BerthAsk *ask, guint32 host, BerthRefusal *refusal)
 {
     const BerthProfile *p = berth_profile(ask->snapshot, host);
@@ -38,5 +44,6 @@ const BerthRule berth_rule_taint = {
     .doc = "The request tolerates every refusing taint of the host.",
     .reach = BERTH_REACH_FACTS,
     .remedy = BERTH_REMEDY_DROP,
+    .asked = asked,
     .admits = admits,
 };

@@ -2,6 +2,8 @@
  * Two hosts with equal facts, in whatever order they are listed, have the same profile. */
 #include "sched/profile.h"
 
+#include "sched/index.h"
+
 static int
 compare_symbols(gconstpointer a, gconstpointer b)
 {
@@ -98,14 +100,27 @@ berth_profile_free(BerthProfile *profile)
 }
 
 static gboolean
-is_avoided(const BerthProfile *profile)
+has_taint(const BerthProfile *profile, BerthTaintEffect effect)
 {
     for (guint i = 0; i < profile->n_taints; i++) {
-        if (profile->taint_effects[i] == BERTH_TAINT_AVOID) {
+        if (profile->taint_effects[i] == effect) {
             return TRUE;
         }
     }
     return FALSE;
+}
+
+/* Counts the profile's taints in (@sign 1) or out (-1). The score "avoid" joins with the first avoiding
+ * taint and leaves with the last, and then every kept rank is on another scale. */
+static void
+count_taints(BerthSnapshot *s, const BerthProfile *profile, int sign)
+{
+    gboolean avoided = s->avoided > 0;
+    s->refusing += has_taint(profile, BERTH_TAINT_REFUSE) * sign;
+    s->avoided += has_taint(profile, BERTH_TAINT_AVOID) * sign;
+    if (avoided != (s->avoided > 0)) {
+        berth_index_forget(s->index);
+    }
 }
 
 /**
@@ -135,7 +150,7 @@ berth_profile_get(BerthSnapshot *s, const BerthHost *host)
             g_ptr_array_add(s->profiles, NULL);
         }
         g_ptr_array_index(s->profiles, index) = made;
-        s->avoided += is_avoided(made);
+        count_taints(s, made, 1);
         g_hash_table_insert(s->profile_ids, made->key, GUINT_TO_POINTER(index + 1));
     }
     BerthProfile *profile = g_ptr_array_index(s->profiles, index);
@@ -148,7 +163,7 @@ berth_profile_put(BerthSnapshot *s, guint32 index)
 {
     BerthProfile *profile = g_ptr_array_index(s->profiles, index);
     if (--profile->hosts == 0) {
-        s->avoided -= is_avoided(profile);
+        count_taints(s, profile, -1);
         g_hash_table_remove(s->profile_ids, profile->key);
         g_ptr_array_index(s->profiles, index) = NULL;
         berth_profile_free(profile);

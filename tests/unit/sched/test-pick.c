@@ -59,6 +59,38 @@ test_release_gives_back_what_was_charged(void)
     g_assert_true(berth_pick(snapshot, &request, NULL, &decision));
 }
 
+/* With the first avoiding taint one more score counts, for the hosts that did not change too. */
+static void
+test_avoids_a_taint_that_comes_later(void)
+{
+    g_autoptr(BerthSnapshot) snapshot = berth_snapshot_new();
+    char name[16];
+    for (guint i = 0; i < 64; i++) {
+        g_snprintf(name, sizeof(name), "h%u", i);
+        add_host(snapshot, name, 8, 16384);
+    }
+    BerthRequest most = {.uid = "a", .cpu_millis = 7000, .memory_mib = 14336, .host = "h9"};
+    BerthRequest small = {.uid = "b", .cpu_millis = 1000, .memory_mib = 1024};
+    BerthDecision decision;
+    g_assert_true(berth_pick_and_charge(snapshot, &most, NULL, &decision, NULL));
+    g_assert_true(berth_pick(snapshot, &small, NULL, &decision));
+    g_assert_cmpuint(decision.placement.host, ==, 9);
+    BerthTaint taint = {"worn", NULL, BERTH_TAINT_AVOID};
+    BerthHost tainted = {.name = "h9",
+                         .cpu_millis = 8000,
+                         .memory_mib = 16384,
+                         .taints = &taint,
+                         .n_taints = 1,
+                         .state = BERTH_HOST_READY};
+    g_assert_true(berth_snapshot_put_host(snapshot, &tainted, NULL, NULL));
+    g_assert_true(berth_pick(snapshot, &small, NULL, &decision));
+    g_assert_cmpuint(decision.placement.host, ==, 0);
+    tainted.n_taints = 0;
+    g_assert_true(berth_snapshot_put_host(snapshot, &tainted, NULL, NULL));
+    g_assert_true(berth_pick(snapshot, &small, NULL, &decision));
+    g_assert_cmpuint(decision.placement.host, ==, 9);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -69,5 +101,7 @@ main(int argc, char **argv)
                     test_refuses_when_nothing_has_room);
     g_test_add_func("/sched/pick/release-gives-back-what-was-charged",
                     test_release_gives_back_what_was_charged);
+    g_test_add_func("/sched/pick/avoids-a-taint-that-comes-later",
+                    test_avoids_a_taint_that_comes_later);
     return g_test_run();
 }
