@@ -7,6 +7,8 @@
 #define NEVER G_MAXINT64
 #define BACKOFF_FIRST_US (G_USEC_PER_SEC / 2)
 #define BACKOFF_LAST_US (60 * G_USEC_PER_SEC)
+/* Looking in one turn of the main loop. */
+#define TURN_US 5000
 
 typedef struct {
     char *key; /* owned */
@@ -196,6 +198,23 @@ run_next(BerthQueue *queue, guint64 before_sequence, gint64 now)
     return TRUE;
 }
 
+/* Until @end_us on the system's clock; always one look at least. */
+static guint
+run_until(BerthQueue *queue, gint64 end_us)
+{
+    gint64 now = berth_clock_monotonic_us(queue->clock);
+    guint64 before_sequence = queue->next_sequence;
+    guint looked = 0;
+    while (run_next(queue, before_sequence, now)) {
+        looked++;
+        if (end_us != NEVER && g_get_monotonic_time() >= end_us) {
+            break;
+        }
+    }
+    rearm(queue);
+    return looked;
+}
+
 /**
  * berth_queue_run:
  *
@@ -207,14 +226,7 @@ run_next(BerthQueue *queue, guint64 before_sequence, gint64 now)
 guint
 berth_queue_run(BerthQueue *queue)
 {
-    gint64 now = berth_clock_monotonic_us(queue->clock);
-    guint64 before_sequence = queue->next_sequence;
-    guint looked = 0;
-    while (run_next(queue, before_sequence, now)) {
-        looked++;
-    }
-    rearm(queue);
-    return looked;
+    return run_until(queue, NEVER);
 }
 
 static gboolean
@@ -227,11 +239,12 @@ dispatch(GSource *source, GSourceFunc callback, gpointer user_data)
 static gboolean
 run_attached(gpointer data)
 {
-    berth_queue_run(data);
+    run_until(data, g_get_monotonic_time() + TURN_US);
     return G_SOURCE_CONTINUE;
 }
 
-/** Runs the queue from the default main context whenever a key is due; for the system's clock only. */
+/** Runs the queue from the default main context whenever a key is due; for the system's clock only. A thousand keys
+ * take several turns, so that others have theirs between them. */
 void
 berth_queue_attach(BerthQueue *queue)
 {

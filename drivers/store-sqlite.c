@@ -20,6 +20,8 @@
 
 #define GROUP_JOBS 1000
 #define GROUP_BYTES (8 * 1024 * 1024)
+/* Telling in one turn of the main loop. */
+#define TURN_US 5000
 /* How far a restored copy's revision jumps: more than any fleet writes between a backup and its loss. */
 #define RESTORE_JUMP 1000000000
 
@@ -294,14 +296,20 @@ tell(SqliteStore *store, Job *job)
     free_job(job);
 }
 
+/* One commit may hold a thousand transactions: others of the main loop have their turns between them. */
 static gboolean
 dispatch_finished(GSource *source, GSourceFunc callback, gpointer user_data)
 {
     SqliteStore *store = ((FinishedSource *)source)->store;
+    gint64 end_us = g_get_monotonic_time() + TURN_US;
     Job *job;
     g_source_set_ready_time(source, -1);
     while ((job = pop_finished(store)) != NULL) {
         tell(store, job);
+        if (g_get_monotonic_time() >= end_us) {
+            g_source_set_ready_time(source, 0);
+            break;
+        }
     }
     return G_SOURCE_CONTINUE;
 }
