@@ -37,6 +37,10 @@ struct SimGuest {
     guint idle, timer;
     gint64 boot_us; /* when it is up */
     gboolean is_paused, wants_power_off;
+    SimGarbage garbage;
+    GRand *noise; /* of a hostile guest */
+    guint8 frame[BERTH_FRAME_MAX];
+    gsize frame_size; /* its last sound frames */
     char hostname[64];
     GByteArray *early; /* came before it was up */
 };
@@ -249,6 +253,10 @@ run_step(SimGuest *guest, Process *process)
         process->status = (int)step->number;
         pop_step(process);
         return GO_ON;
+    case SIM_STEP_GARBAGE:
+        guest->garbage = (SimGarbage)step->number;
+        pop_step(process);
+        return GO_ON;
     case SIM_STEP_EXIT:
         process->ended_status = step->number < 0 ? process->status : (int)(step->number & 255);
         return WAIT;
@@ -451,15 +459,49 @@ run_processes(SimGuest *guest)
     }
 }
 
+static gsize
+make_garbage(SimGuest *guest, guint8 *bytes, gsize room)
+{
+    for (gsize i = 0; i + 4 <= room; i += 4) {
+        guint32 word = guest->garbage == SIM_GARBAGE_HUGE && i % 64 != 0 ? G_MAXUINT32
+                                                                         : g_rand_int(guest->noise);
+        memcpy(bytes + i, &word, 4);
+    }
+    if (guest->garbage == SIM_GARBAGE_REPEAT && guest->frame_size > 0) {
+        memcpy(bytes, guest->frame, guest->frame_size);
+        return guest->frame_size;
+    }
+    return room;
+}
+
+/* As much as is taken, but not all day: others have their turn on this one thread. */
+static void
+transmit_garbage(SimGuest *guest)
+{
+    guint8 bytes[16 * 1024];
+    for (guint i = 0; i < 16 && guest->garbage != SIM_GARBAGE_SILENT; i++) {
+        if (guest->watch.room(guest->user_data) < sizeof bytes) {
+            return;
+        }
+        guest->watch.wrote(bytes, make_garbage(guest, bytes, sizeof bytes), guest->user_data);
+    }
+}
+
 static void
 transmit(SimGuest *guest)
 {
     guint8 frames[2 * BERTH_FRAME_MAX];
+    if (guest->garbage != SIM_GARBAGE_NONE) {
+        transmit_garbage(guest);
+        return;
+    }
     while (guest->watch.room(guest->user_data) >= sizeof frames) {
         gsize size = berth_core_transmit(guest->core, frames, sizeof frames);
         if (size == 0) {
             return;
         }
+        guest->frame_size = MIN(size, sizeof guest->frame);
+        memcpy(guest->frame, frames, guest->frame_size);
         guest->watch.wrote(frames, size, guest->user_data);
     }
 }
@@ -520,6 +562,9 @@ next_us(const SimGuest *guest)
     if (now_us < guest->boot_us) {
         return guest->boot_us;
     }
+    if (guest->garbage != SIM_GARBAGE_NONE) {
+        return now_us + 5000;
+    }
     gint64 due_us = berth_core_deadline_us(guest->core);
     GHashTableIter iter;
     gpointer value;
@@ -558,6 +603,7 @@ sim_guest_new(guint boot_ms, const SimGuestWatch *watch, gpointer user_data)
     identity.boot_nonce = berth_random_u64(berth_random_system()) | 1;
     g_strlcpy(identity.kernel, "6.1.0-simhost", sizeof identity.kernel);
     SimGuest *guest = g_new0(SimGuest, 1);
+    guest->noise = g_rand_new_with_seed(20261128);
     guest->core = berth_core_new(&runtime, guest, &identity);
     guest->watch = *watch;
     guest->user_data = user_data;
@@ -577,6 +623,7 @@ sim_guest_free(SimGuest *guest)
     g_clear_handle_id(&guest->idle, g_source_remove);
     g_clear_handle_id(&guest->timer, g_source_remove);
     berth_core_free(guest->core);
+    g_rand_free(guest->noise);
     g_hash_table_unref(guest->processes);
     g_byte_array_unref(guest->early);
     g_free(guest);

@@ -1,5 +1,5 @@
 /* The few commands that tests of the control plane run in containers: echo, exit, sleep, yes, seq, cat,
- * true, false, uname, hostname, env, and sh. In a script, parts are separated by ';', '&&' or line ends;
+ * garbage noise|huge|repeat|silent (the guest itself turns hostile), true, false, uname, hostname, env, and sh. In a script, parts are separated by ';', '&&' or line ends;
  * '>&2' sends the output to the error stream; quotes hold words together. A command that is none of
  * these runs until a signal when it is the container's own, as a server would, and is "not found" in a
  * script. Pure. Start at sim_script_command(). */
@@ -123,6 +123,18 @@ do_sh(GQueue *steps, const char *const *args, int fd, const SimScriptContext *co
     }
 }
 
+static void
+do_garbage(GQueue *steps, const char *const *args, int fd, const SimScriptContext *context)
+{
+    static const char *const kinds[] = {"none", "noise", "huge", "repeat", "silent"};
+    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (g_strcmp0(args[0], kinds[i]) == 0) {
+            add(steps, SIM_STEP_GARBAGE, 0, NULL, i);
+        }
+    }
+    add(steps, SIM_STEP_FOREVER, 0, NULL, 0);
+}
+
 static const struct {
     const char *name;
     Command run;
@@ -130,7 +142,7 @@ static const struct {
     {"echo", do_echo},   {"exit", do_exit},         {"sleep", do_sleep}, {"yes", do_yes},
     {"seq", do_seq},     {"cat", do_cat},           {"true", do_true},   {"false", do_false},
     {"uname", do_uname}, {"hostname", do_hostname}, {"env", do_env},     {"sh", do_sh},
-    {"bash", do_sh},
+    {"bash", do_sh},     {"garbage", do_garbage},
 };
 
 static Command

@@ -14,8 +14,18 @@ typedef enum {
     SIM_STEP_FOREVER, /* until a signal */
     SIM_STEP_SHELL,   /* reads lines from its input and does them */
     SIM_STEP_STATUS,  /* the exit status so far is `number` */
+    SIM_STEP_GARBAGE, /* the guest turns hostile: SimGarbage `number` */
     SIM_STEP_EXIT,    /* ends with `number`, or with the status so far when it is -1 */
 } SimStepKind;
+
+/* What a hostile guest writes to its port instead of frames (failures.md G1-G3). */
+typedef enum {
+    SIM_GARBAGE_NONE,
+    SIM_GARBAGE_NOISE,  /* random bytes, as fast as they are taken */
+    SIM_GARBAGE_HUGE,   /* heads that announce the largest sizes there are */
+    SIM_GARBAGE_REPEAT, /* one sound frame again and again */
+    SIM_GARBAGE_SILENT, /* nothing */
+} SimGarbage;
 
 typedef struct {
     SimStepKind kind;
