@@ -103,6 +103,41 @@ write_inventory(const BerthInventory *has, const char *pool_name)
     return json;
 }
 
+static json_t *
+write_capacity(const BerthCapacity *capacity)
+{
+    return json_pack("{s:I, s:I, s:I}", "vcpus", (json_int_t)capacity->vcpus, "memory_mib",
+                     (json_int_t)capacity->memory_mib, "disk_mib", (json_int_t)capacity->disk_mib);
+}
+
+static void
+count_workloads(BerthControl *control, const char *host, json_t *status)
+{
+    static const BerthKind *const kinds[] = {&berth_kind_pod, &berth_kind_vm};
+    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        json_int_t count = 0;
+        BerthCatalogIter iter;
+        berth_catalog_iter_init(&iter, control->catalog, kinds[i], NULL);
+        for (BerthObject *object; (object = berth_catalog_iter_next(&iter)) != NULL;) {
+            count += g_strcmp0(berth_workload_status_of(object)->host, host) == 0;
+        }
+        json_object_set_new(status, kinds[i]->plural, json_integer(count));
+    }
+}
+
+static void
+write_usage(BerthControl *control, const char *name, json_t *status)
+{
+    BerthCapacity capacity, used;
+    if (berth_ledger_usage(control->ledger, name, &capacity, &used)) {
+        BerthCapacity left = {MAX(0, capacity.vcpus - used.vcpus),
+                              MAX(0, capacity.memory_mib - used.memory_mib), capacity.disk_mib};
+        json_object_set_new(status, "capacity", write_capacity(&capacity));
+        json_object_set_new(status, "used", write_capacity(&used));
+        json_object_set_new(status, "free", write_capacity(&left));
+    }
+}
+
 /* ---- phase and conditions ------------------------------------------------------------------- */
 
 static const char *
