@@ -471,6 +471,11 @@ add_processor(const BerthDomainPlan *plan, xmlNode *domain)
     xmlNode *cpu = berth_xml_add(domain, "cpu", NULL);
     if (!plan->kvm) {
         berth_xml_set(cpu, "mode", "maximum");
+        /* QEMU emulates "rep movsb" a byte at a time; a guest that does not hear of fast string
+         * operations copies eight. */
+        xmlNode *erms = berth_xml_add(cpu, "feature", NULL);
+        berth_xml_set(erms, "policy", "disable");
+        berth_xml_set(erms, "name", "erms");
     } else if (plan->profile == BERTH_PROFILE_MICROVM) {
         berth_xml_set(cpu, "mode", "host-passthrough");
     } else {
