@@ -418,11 +418,11 @@ berth_core_output_room(const BerthCore *core, uint32_t id, int fd)
     if (id < BERTH_EXEC_ID_MIN) {
         const BerthRing *ring = &core->containers[id % BERTH_POD_CONTAINERS_MAX].ring;
         bool held = core->linked && ring->used >= LOG_HOLD;
-        return held ? 0 : BERTH_LOG_RECORD_MAX;
+        return held ? 0 : BERTH_OUTPUT_MAX;
     }
     const Exec *exec = core_exec((BerthCore *)core, id);
     if (exec == NULL || exec->orphan) {
-        return BERTH_LOG_RECORD_MAX;
+        return BERTH_OUTPUT_MAX;
     }
     const Output *output = &exec->output[fd == 2];
     return BERTH_OUTPUT_WINDOW - (size_t)(output->made - output->acked);
@@ -442,14 +442,24 @@ keep_output(Output *output, const uint8_t *data, size_t size)
     output->made += size;
 }
 
+static void
+push_log(BerthCore *core, unsigned container, int fd, const uint8_t *data, size_t size)
+{
+    int64_t wall_us = core->ops->wall_us(core->runtime);
+    for (size_t at = 0; at < size;) {
+        size_t part = size - at < BERTH_LOG_RECORD_MAX ? size - at : BERTH_LOG_RECORD_MAX;
+        berth_ring_push(&core->containers[container].ring, (uint8_t)fd, wall_us, data + at, part);
+        at += part;
+    }
+}
+
 /** Output of a process: @size is at most what berth_core_output_room() said, or, for a container that
- * is dead, at most BERTH_LOG_RECORD_MAX. */
+ * is dead, at most BERTH_OUTPUT_MAX. */
 void
 berth_core_output(BerthCore *core, uint32_t id, int fd, const uint8_t *data, size_t size)
 {
     if (id < BERTH_EXEC_ID_MIN) {
-        BerthRing *ring = &core->containers[id % BERTH_POD_CONTAINERS_MAX].ring;
-        berth_ring_push(ring, (uint8_t)fd, core->ops->wall_us(core->runtime), data, size);
+        push_log(core, id % BERTH_POD_CONTAINERS_MAX, fd, data, size);
         return;
     }
     Exec *exec = core_exec(core, id);

@@ -81,6 +81,9 @@ typedef struct {
     void (*power_off)(void *runtime);
 } BerthRuntime;
 
+/* The most output that is taken at once. */
+#define BERTH_OUTPUT_MAX 65536
+
 /* What the guest says of itself in HELLO. */
 typedef struct {
     uint64_t boot_nonce; /* not 0 */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define PORT_NAME "berth.link.0"
-#define OUT_SIZE (2 * BERTH_FRAME_MAX)
+#define OUT_SIZE (4 * BERTH_FRAME_MAX) /* the kernel takes half of it at once */
 
 static struct {
     int fd;

@@ -9,7 +9,8 @@
 
 #define RECORD_HEAD 16
 #define CAPACITY_MIN 16384
-#define CAPACITY_KEPT 65536
+/* Enough for a flood that the daemon keeps up with: pages given back would have to be cleared again. */
+#define CAPACITY_KEPT (512 * 1024)
 
 /** @limit: bytes it may grow to, at least one record of BERTH_LOG_RECORD_MAX. */
 void

@@ -198,19 +198,20 @@ room_for_output(const Slot *slot, int fd, size_t *room)
 {
     /* What a dead container left in its pipes is bounded by them: it goes to the ring at once. */
     if (slot->ended && slot->id < BERTH_EXEC_ID_MIN) {
-        *room = BERTH_LOG_RECORD_MAX;
+        *room = BERTH_OUTPUT_MAX;
         return true;
     }
     *room = berth_core_output_room(self.core, slot->id, fd + 1);
-    *room = *room < BERTH_LOG_RECORD_MAX ? *room : BERTH_LOG_RECORD_MAX;
     return *room > 0;
 }
 
-/* Returns TRUE when more can come. A terminal's master answers EIO when its last user is gone. */
+/* Returns TRUE when more can come. A terminal's master answers EIO when its last user is gone. A whole
+ * pipe is read at once: each read that makes room for the writer is a switch to it and back, which costs
+ * an emulated guest more than the copying does. */
 static bool
 read_once(Slot *slot, int fd)
 {
-    uint8_t data[BERTH_LOG_RECORD_MAX];
+    static uint8_t data[BERTH_OUTPUT_MAX];
     size_t room;
     if (!room_for_output(slot, fd, &room)) {
         unwatch(&slot->out[fd]);
@@ -231,11 +232,11 @@ read_once(Slot *slot, int fd)
 
 static bool finish_when_drained(Slot *slot);
 
-/* A few records at a time, so that one container does not keep PID 1 from the others. */
+/* Twice at most, so that one container does not keep PID 1 from the others. */
 static void
 read_output(Slot *slot, int fd)
 {
-    for (int i = 0; i < 8 && slot->out[fd].fd >= 0; i++) {
+    for (int i = 0; i < 2 && slot->out[fd].fd >= 0; i++) {
         if (!read_once(slot, fd)) {
             break;
         }
