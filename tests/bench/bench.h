@@ -8,6 +8,29 @@ G_BEGIN_DECLS
 #define BENCH_ROUND_S 120
 #define BENCH_IMAGE "hello"
 
+#define BENCH_FLOOD_S 300
+
+/* Of the command line; strings are borrowed from it. */
+typedef struct {
+    const char *socket, *host; /* NULL: what the benchmark makes itself */
+    const char *profile;
+    int count; /* 0: the benchmark's own choice */
+    int megabytes;
+    gboolean json;
+} BenchOptions;
+
+int bench_start(const BenchOptions *options);
+int bench_logs(const BenchOptions *options);
+int bench_idle(const BenchOptions *options);
+
+/* ---- what is measured ---- */
+
+double bench_percentile(GArray *values, double part);
+double bench_cpu_ms(GPid pid);
+double bench_memory_mb(GPid pid, const char *what);
+
+/* ---- what it runs on ---- */
+
 /* A berthd to ask, and what was started for it; freed in whatever state it is. */
 typedef struct {
     char *build, *source; /* folders; owned */
@@ -19,12 +42,15 @@ typedef struct {
     BerthClient *client;  /* owned */
 } BenchRig;
 
-BenchRig *bench_rig_new(const char *socket, const char *host, gboolean want_host, GError **error);
+BenchRig *bench_rig_new(const BenchOptions *options, gboolean want_host, GError **error);
 void bench_rig_free(BenchRig *rig);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BenchRig, bench_rig_free)
 
 json_t *bench_call(BenchRig *rig, const char *method, const char *path, json_t *body,
                    GError **error);
+gboolean bench_put_pod(BenchRig *rig, const char *path, const char *profile,
+                       const char *const *command, GError **error);
+void bench_remove_pod(BenchRig *rig, const char *path);
 void bench_pause(guint ms);
 /* Whether we were told to end; every wait asks. */
 gboolean bench_is_over(void);
@@ -50,6 +76,13 @@ typedef struct {
 gboolean bench_bare_run(BenchBare *bare, const char *const *command, BenchBareTimes *times,
                         GError **error);
 
-int bench_idle(int count, gboolean json);
+/* ---- libvirt's channel alone ---- */
+
+typedef struct BenchChannel BenchChannel;
+
+BenchChannel *bench_channel_new(BenchRig *rig, const char *uri, const char *uuid, GError **error);
+double bench_channel_run(BenchChannel *channel, guint64 bytes, GError **error);
+void bench_channel_free(BenchChannel *channel);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BenchChannel, bench_channel_free)
 
 G_END_DECLS

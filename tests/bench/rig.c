@@ -51,6 +51,47 @@ bench_call(BenchRig *rig, const char *method, const char *path, json_t *body, GE
     return reply != NULL ? g_steal_pointer(&reply->body) : NULL;
 }
 
+static json_t *
+make_pod(BenchRig *rig, const char *profile, const char *const *command)
+{
+    json_t *words = json_array();
+    for (guint i = 0; command[i] != NULL; i++) {
+        json_array_append_new(words, json_string(command[i]));
+    }
+    json_t *pod = json_pack("{s:{s:[{s:s, s:s, s:o}], s:s, s:s, s:s}}", "spec", "containers",
+                            "name", "main", "image", BENCH_IMAGE, "command", words, "restart",
+                            "Never", "run", "Once", "profile", profile);
+    if (rig->host != NULL) {
+        json_object_set_new(json_object_get(pod, "spec"), "placement",
+                            json_pack("{s:s}", "host", rig->host));
+    }
+    return pod;
+}
+
+/** Makes a pod that runs @command once. */
+gboolean
+bench_put_pod(BenchRig *rig, const char *path, const char *profile, const char *const *command,
+              GError **error)
+{
+    g_autoptr(json_t) body = make_pod(rig, profile, command);
+    g_autoptr(json_t) made = bench_call(rig, "PUT", path, body, error);
+    return made != NULL;
+}
+
+/** Deletes a pod and waits until it is gone, a minute at most. */
+void
+bench_remove_pod(BenchRig *rig, const char *path)
+{
+    g_autoptr(json_t) gone = bench_call(rig, "DELETE", path, NULL, NULL);
+    for (guint i = 0; i < 600 && !bench_is_over(); i++) {
+        g_autoptr(json_t) pod = berth_client_get(rig->client, path, NULL);
+        if (pod == NULL) {
+            return;
+        }
+        bench_pause(100);
+    }
+}
+
 static gboolean
 run_tool(const char *const *argv, GError **error)
 {
@@ -171,18 +212,19 @@ add_host(BenchRig *rig, GError **error)
 
 /**
  * bench_rig_new:
- * @socket: (nullable): of a berthd that is there, prepared, with the image 'hello'; NULL: one of our own
- * @host: (nullable): where pods are placed; NULL: the scheduler's choice
+ * @options: its socket is (nullable) that of a berthd that is there, prepared, with the image 'hello';
+ *     NULL: one of our own. Its host is (nullable) where pods are placed
  * @want_host: whether an own berthd gets a test host (needs root)
  */
 BenchRig *
-bench_rig_new(const char *socket, const char *host, gboolean want_host, GError **error)
+bench_rig_new(const BenchOptions *options, gboolean want_host, GError **error)
 {
+    const char *socket = options->socket;
     g_autoptr(BenchRig) rig = g_new0(BenchRig, 1);
     g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
     rig->build = g_path_get_dirname(self);
     rig->source = g_strdup(BENCH_SOURCE);
-    rig->host = host;
+    rig->host = options->host;
     rig->folder = g_dir_make_tmp("berth-bench.XXXXXX", error);
     if (rig->folder == NULL || chmod(rig->folder, 0711) < 0) {
         return NULL;
@@ -225,68 +267,4 @@ bench_rig_free(BenchRig *rig)
     g_free(rig->folder);
     g_free(rig->socket);
     g_free(rig);
-}
-
-/* ---- idle ---- */
-
-/* CPU time of @pid in ms, in the kernel's ticks; schedstat is finer but stays 0 on some kernels. */
-static double
-cpu_ms(GPid pid)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
-    g_autofree char *text = NULL;
-    const char *rest = g_file_get_contents(path, &text, NULL, NULL) ? strrchr(text, ')') : NULL;
-    g_auto(GStrv) fields = g_strsplit(rest != NULL ? rest : "", " ", 16);
-    if (g_strv_length(fields) < 14) {
-        return 0;
-    }
-    guint64 ticks = g_ascii_strtoull(fields[12], NULL, 10) + g_ascii_strtoull(fields[13], NULL, 10);
-    return (double)ticks * 1000 / (double)sysconf(_SC_CLK_TCK);
-}
-
-static double
-rss_mb(GPid pid)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/status", pid);
-    g_autofree char *text = NULL;
-    const char *line = g_file_get_contents(path, &text, NULL, NULL) ? strstr(text, "VmRSS:") : NULL;
-    return line != NULL
-               ? (double)g_ascii_strtoull(line + 6 + strspn(line + 6, " \t"), NULL, 10) * 1024 / 1e6
-               : 0;
-}
-
-static gboolean
-store_pods(BenchRig *rig, int count, GError **error)
-{
-    for (int i = 0; i < count; i++) {
-        g_autofree char *path = g_strdup_printf("/v1/projects/default/pods/idle-%d", i);
-        g_autoptr(json_t) body = json_pack("{s:{s:[{s:s, s:s}], s:s}}", "spec", "containers",
-                                           "name", "main", "image", BENCH_IMAGE, "run", "Manual");
-        g_autoptr(json_t) pod = bench_call(rig, "PUT", path, body, error);
-        if (pod == NULL) {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
-/** Prints memory and CPU of a berthd of our own that has @count pods which are off. */
-int
-bench_idle(int count, gboolean json)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(BenchRig) rig = bench_rig_new(NULL, NULL, FALSE, &error);
-    if (rig == NULL || !store_pods(rig, count, &error)) {
-        g_printerr("berth-bench: %s\n", error->message);
-        return 1;
-    }
-    bench_pause(3000);
-    double before_ms = cpu_ms(rig->daemon);
-    bench_pause(20000);
-    double used_ms = cpu_ms(rig->daemon) - before_ms, memory = rss_mb(rig->daemon);
-    g_print(json ? "{\"pods\": %d, \"rss_mb\": %.1f, \"cpu_ms_in_20_s\": %.0f, \"cpu_ms_before\": "
-                   "%.0f}\n"
-                 : "%d stored pods: %.1f MB resident, %.0f ms of CPU in 20 s (%.0f ms before)\n",
-            count, memory, used_ms, before_ms);
-    return 0;
 }

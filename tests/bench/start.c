@@ -1,16 +1,10 @@
-/* berth-bench: how long a pod takes from the API call to its first byte, beside bare QEMU.
- *
- *   berth-bench start -n N [--profile q35|microvm] [--json] [--socket PATH] [--host NAME]
- *   berth-bench idle [-n PODS] [--json]
- *
- * Without --socket it makes what it needs, for which it wants root, and takes it away again. A round of
- * Berth and one of bare QEMU take turns, so that both meet the same machine. */
+/* `berth-bench start`: how long a pod takes from the API call to its first byte, beside bare QEMU. A
+ * round of Berth and one of bare QEMU take turns, so that both meet the same machine. */
 #include "tests/bench/bench.h"
 
 #include "base/error.h"
 #include "base/json.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const char *const command[] = {"/bin/sh", "-c",
@@ -28,38 +22,19 @@ typedef struct {
 
 /* ---- figures ---- */
 
-static int
-compare_doubles(gconstpointer a, gconstpointer b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-static double
-percentile(GArray *values, double part)
-{
-    if (values->len == 0) {
-        return 0;
-    }
-    g_array_sort(values, compare_doubles);
-    double at = part * (values->len - 1);
-    guint low = (guint)at, high = MIN(low + 1, values->len - 1);
-    double first = g_array_index(values, double, low), second = g_array_index(values, double, high);
-    return first + (second - first) * (at - low);
-}
-
 static json_t *
 phase_json(GArray *values)
 {
-    return json_pack("{s:f, s:f}", "p50_ms", percentile(values, 0.5), "p95_ms",
-                     percentile(values, 0.95));
+    return json_pack("{s:f, s:f}", "p50_ms", bench_percentile(values, 0.5), "p95_ms",
+                     bench_percentile(values, 0.95));
 }
 
 static double
 ratio_of(Figures *figures)
 {
-    double bare = percentile(figures->bare[3], 0.5);
-    double own = percentile(figures->berth[TOTAL], 0.5) - percentile(figures->libvirt, 0.5);
+    double bare = bench_percentile(figures->bare[3], 0.5);
+    double own =
+        bench_percentile(figures->berth[TOTAL], 0.5) - bench_percentile(figures->libvirt, 0.5);
     return bare > 0 ? own / bare : 0;
 }
 
@@ -75,11 +50,11 @@ print_json(Figures *figures, const char *profile)
         json_object_set_new(bare, bare_phases[i], phase_json(figures->bare[i]));
     }
     json_object_set_new(list, "bare", bare);
-    g_autoptr(json_t) result =
-        json_pack("{s:s, s:i, s:f, s:f, s:f, s:f, s:o}", "profile", profile, "n",
-                  (int)figures->libvirt->len, "p50_ms", percentile(figures->berth[TOTAL], 0.5),
-                  "p95_ms", percentile(figures->berth[TOTAL], 0.95), "bare_p50_ms",
-                  percentile(figures->bare[3], 0.5), "ratio", ratio_of(figures), "phases", list);
+    g_autoptr(json_t) result = json_pack(
+        "{s:s, s:i, s:f, s:f, s:f, s:f, s:o}", "profile", profile, "n", (int)figures->libvirt->len,
+        "p50_ms", bench_percentile(figures->berth[TOTAL], 0.5), "p95_ms",
+        bench_percentile(figures->berth[TOTAL], 0.95), "bare_p50_ms",
+        bench_percentile(figures->bare[3], 0.5), "ratio", ratio_of(figures), "phases", list);
     g_autofree char *text = json_dumps(result, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
     g_print("%s\n", text);
 }
@@ -87,7 +62,8 @@ print_json(Figures *figures, const char *profile)
 static void
 print_row(const char *name, GArray *values)
 {
-    g_print("  %-14s %8.0f %8.0f\n", name, percentile(values, 0.5), percentile(values, 0.95));
+    g_print("  %-14s %8.0f %8.0f\n", name, bench_percentile(values, 0.5),
+            bench_percentile(values, 0.95));
 }
 
 static void
@@ -132,23 +108,6 @@ on_log(const char *data, gsize size, gpointer user_data, GError **error)
     return TRUE;
 }
 
-static json_t *
-make_pod(BenchRig *rig, const char *profile)
-{
-    json_t *words = json_array();
-    for (guint i = 0; command[i] != NULL; i++) {
-        json_array_append_new(words, json_string(command[i]));
-    }
-    json_t *pod = json_pack("{s:{s:[{s:s, s:s, s:o}], s:s, s:s, s:s}}", "spec", "containers",
-                            "name", "main", "image", BENCH_IMAGE, "command", words, "restart",
-                            "Never", "run", "Once", "profile", profile);
-    if (rig->host != NULL) {
-        json_object_set_new(json_object_get(pod, "spec"), "placement",
-                            json_pack("{s:s}", "host", rig->host));
-    }
-    return pod;
-}
-
 /* The record with its timing; NULL when it does not come within 10 s. */
 static json_t *
 await_timing(BenchRig *rig, const char *path)
@@ -164,27 +123,13 @@ await_timing(BenchRig *rig, const char *path)
     return NULL;
 }
 
-static void
-remove_pod(BenchRig *rig, const char *path)
-{
-    g_autoptr(json_t) gone = bench_call(rig, "DELETE", path, NULL, NULL);
-    for (guint i = 0; i < 600 && !bench_is_over(); i++) {
-        g_autoptr(json_t) pod = berth_client_get(rig->client, path, NULL);
-        if (pod == NULL) {
-            return;
-        }
-        bench_pause(100);
-    }
-}
-
 static json_t *
 start_pod(BenchRig *rig, const char *path, const char *profile, double *total_ms, GError **error)
 {
-    g_autoptr(json_t) body = make_pod(rig, profile);
     g_autofree char *logs = g_strconcat(path, "/logs?container=main&follow=true", NULL);
     Ear ear = {.began_us = g_get_monotonic_time()};
-    g_autoptr(json_t) made = bench_call(rig, "PUT", path, body, error);
-    if (made == NULL || !berth_client_stream(rig->client, logs, on_log, &ear, error)) {
+    if (!bench_put_pod(rig, path, profile, command, error) ||
+        !berth_client_stream(rig->client, logs, on_log, &ear, error)) {
         return NULL;
     }
     if (ear.byte_us == 0) {
@@ -232,7 +177,7 @@ warm_up(BenchRig *rig, const char *profile, GError **error)
         const json_t *domain = json_object_get(json_object_get(pod, "status"), "domain");
         bare = bench_bare_new(berth_json_string(domain, "uuid"), rig->folder, error);
     }
-    remove_pod(rig, path);
+    bench_remove_pod(rig, path);
     return bare;
 }
 
@@ -243,7 +188,7 @@ run_round(BenchRig *rig, BenchBare *bare, const char *profile, int round, Figure
     g_autofree char *path = g_strdup_printf("/v1/projects/default/pods/bench-%d", round);
     double total_ms;
     g_autoptr(json_t) pod = start_pod(rig, path, profile, &total_ms, error);
-    remove_pod(rig, path);
+    bench_remove_pod(rig, path);
     BenchBareTimes times;
     if (pod == NULL || !bench_bare_run(bare, command, &times, error)) {
         return FALSE;
@@ -272,11 +217,14 @@ run_rounds(BenchRig *rig, const char *profile, int rounds, Figures *figures, GEr
     return TRUE;
 }
 
-static int
-bench_start(const char *socket, const char *host, const char *profile, int rounds, gboolean json)
+/** Measures starts and prints them. Returns: an exit code. */
+int
+bench_start(const BenchOptions *options)
 {
+    const char *profile = options->profile;
+    int rounds = options->count > 0 ? options->count : 5;
     g_autoptr(GError) error = NULL;
-    g_autoptr(BenchRig) rig = bench_rig_new(socket, host, TRUE, &error);
+    g_autoptr(BenchRig) rig = bench_rig_new(options, TRUE, &error);
     Figures figures;
     GArray **all[] = {&figures.libvirt, &figures.bare[0], &figures.bare[1], &figures.bare[2],
                       &figures.bare[3]};
@@ -290,7 +238,7 @@ bench_start(const char *socket, const char *host, const char *profile, int round
     if (!ok) {
         g_printerr("berth-bench: %s\n", error->message);
     }
-    if (figures.libvirt->len > 0 && json) {
+    if (figures.libvirt->len > 0 && options->json) {
         print_json(&figures, profile);
     } else if (figures.libvirt->len > 0) {
         print_text(&figures, profile);
@@ -302,36 +250,4 @@ bench_start(const char *socket, const char *host, const char *profile, int round
         g_array_unref(*all[i]);
     }
     return ok ? 0 : 1;
-}
-
-int
-main(int argc, char **argv)
-{
-    g_autofree char *socket = NULL, *host = NULL, *profile = NULL;
-    int count = 0;
-    gboolean json = FALSE;
-    const GOptionEntry entries[] = {
-        {"count", 'n', 0, G_OPTION_ARG_INT, &count, "rounds, or stored pods", "N"},
-        {"profile", 0, 0, G_OPTION_ARG_STRING, &profile, "machine profile", "q35|microvm"},
-        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "print JSON", NULL},
-        {"socket", 0, 0, G_OPTION_ARG_FILENAME, &socket, "of a berthd that is there", "PATH"},
-        {"host", 0, 0, G_OPTION_ARG_STRING, &host, "where pods are placed", "NAME"},
-        {NULL}};
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GOptionContext) context = g_option_context_new("start|idle");
-    g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, &error) || argc != 2 || count < 0) {
-        g_printerr("berth-bench: %s\n", error ? error->message : "'start' or 'idle' is wanted");
-        return 2;
-    }
-    bench_obey_signals();
-    if (strcmp(argv[1], "idle") == 0) {
-        return bench_idle(count > 0 ? count : 1000, json);
-    }
-    if (strcmp(argv[1], "start") == 0) {
-        return bench_start(socket, host, profile != NULL ? profile : "q35", count > 0 ? count : 5,
-                           json);
-    }
-    g_printerr("berth-bench: '%s' is neither 'start' nor 'idle'\n", argv[1]);
-    return 2;
 }
