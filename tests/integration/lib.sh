@@ -168,11 +168,13 @@ is_gone() { # KIND NAME
 # ---- hosts -----------------------------------------------------------------------------------------
 
 # `up_hosts 3 2:1000 4:2000 …`: real hosts h1, h2, … of at most VCPUS:MIB, known to Berth and prepared.
-# CPUs are over-committed so that two real ones don't decide what fits.
+# CPUs are over-committed so that two real ones don't decide what fits. A function before_add runs when
+# the hosts are up and Berth does not know of them yet.
 up_hosts() {
     local count=$1 i size
     shift
     timeout 120 "$fleet" up "$count" >"$work/uris" || bail "no test hosts"
+    ! declare -F before_add >/dev/null || before_add || bail "before_add failed"
     for i in $(seq "$count"); do
         size=${1:-0:0}
         [ $# -eq 0 ] || shift
