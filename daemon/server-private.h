@@ -49,6 +49,7 @@ typedef struct {
     BerthActor *actor; /* owned; TLS: without a name until it is proved */
     Phase phase;
     gint64 since_us;            /* when the phase began */
+    guint64 ended_after;        /* bytes of the body and 1, when its end was seen; 0: not yet */
     GString *head;              /* owned; gate only */
     gsize scanned;              /* bytes of head already searched for its end */
     struct MHD_Connection *mhd; /* borrowed; NULL until libmicrohttpd started it */

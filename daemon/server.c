@@ -178,21 +178,31 @@ is_late(const Connection *connection, gint64 now)
            !(connection->handed_over && incoming && unread_bytes(connection) > 0);
 }
 
-/* Whether the client left, or ended its side in the middle of a body. The gate's edges alone don't tell:
- * one may have come before the phase in which it matters. */
+/* Whether the client ended its side in the middle of a body: seen in two sweeps, because between them whatever had
+ * come by the first one was surely read. */
 static gboolean
-has_left(const Connection *connection, gint64 now)
+is_cut_short(Connection *connection)
+{
+    if (connection->phase != PHASE_BODY || unread_bytes(connection) > 0) {
+        return FALSE;
+    }
+    guint64 received = connection->request->received + 1;
+    gboolean again = connection->ended_after == received;
+    connection->ended_after = received;
+    return again;
+}
+
+/* Whether the client left, or will never send the rest. The gate's edges alone don't tell: one may have come
+ * before the phase in which it matters. */
+static gboolean
+has_left(Connection *connection)
 {
     struct pollfd poller = {connection->fd, POLLRDHUP, 0};
     if (!connection->handed_over || connection->phase == PHASE_ANSWER ||
         connection->phase == PHASE_UPGRADED || poll(&poller, 1, 0) != 1) {
         return FALSE;
     }
-    if ((poller.revents & (POLLHUP | POLLERR)) != 0) {
-        return TRUE;
-    }
-    return connection->phase == PHASE_BODY && now - connection->since_us > G_USEC_PER_SEC / 2 &&
-           unread_bytes(connection) == 0;
+    return (poller.revents & (POLLHUP | POLLERR)) != 0 || is_cut_short(connection);
 }
 
 /* Once a second while there are connections. */
@@ -207,7 +217,7 @@ sweep(gpointer data)
     g_hash_table_iter_init(&iter, server->connections);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         Connection *connection = key;
-        if (is_late(connection, now) || has_left(connection, now)) {
+        if (is_late(connection, now) || has_left(connection)) {
             g_ptr_array_add(late, connection);
         } else if (connection->phase == PHASE_STREAM && connection->request != NULL) {
             request_sweep(connection->request, now);

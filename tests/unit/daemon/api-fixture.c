@@ -194,13 +194,25 @@ serve(const ApiFixture *api)
     return 0;
 }
 
+static struct sockaddr_in
+tcp_address(const ApiFixture *api)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                .sin_port = htons(api->port)};
+}
+
+/* TCP comes after the unix socket. */
 static gboolean
 answers(const ApiFixture *api)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct sockaddr_in tcp = tcp_address(api);
     g_strlcpy(address.sun_path, api->socket, sizeof address.sun_path);
-    g_auto(BerthFd) fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    g_auto(BerthFd) unix_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_auto(BerthFd) tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return connect(unix_fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+           (api->port == 0 || connect(tcp_fd, (struct sockaddr *)&tcp, sizeof tcp) == 0);
 }
 
 static void
@@ -348,6 +360,25 @@ api_peak_kib(const ApiFixture *api)
     return g_ascii_strtoll(line + strlen("VmHWM:"), NULL, 10);
 }
 
+double
+api_stretch(const ApiFixture *api, ApiLoad *load)
+{
+    const pid_t pids[] = {api->pid, getpid()};
+    double stretch = 1;
+    for (guint i = 0; i < G_N_ELEMENTS(pids); i++) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/schedstat", (int)pids[i]);
+        g_autofree char *text = NULL;
+        char *next = NULL;
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        gint64 on = g_ascii_strtoll(text, &next, 10), off = g_ascii_strtoll(next, NULL, 10);
+        double ran = (double)MAX(on - load->on[i], 1);
+        stretch = MAX(stretch, (ran + (double)(off - load->off[i])) / ran);
+        load->on[i] = on;
+        load->off[i] = off;
+    }
+    return stretch;
+}
+
 /* ---- the client ---- */
 
 int
@@ -364,9 +395,7 @@ api_connect(const ApiFixture *api)
 int
 api_connect_tcp(const ApiFixture *api)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                  .sin_port = htons(api->port)};
+    struct sockaddr_in address = tcp_address(api);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
     return fd;

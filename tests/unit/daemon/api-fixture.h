@@ -28,6 +28,13 @@ void api_crash_and_restart(ApiFixture *api);
 /* Peak resident memory of the API's process, in KiB. */
 gint64 api_peak_kib(const ApiFixture *api);
 
+/* How much slower than alone the API's main loop and this process are, because others have the CPUs: 1 on an idle
+ * machine. From the kernel's figures since the call with @load before: {0} at first. */
+typedef struct {
+    gint64 on[2], off[2];
+} ApiLoad;
+double api_stretch(const ApiFixture *api, ApiLoad *load);
+
 /* A connected socket. */
 int api_connect(const ApiFixture *api);
 int api_connect_tcp(const ApiFixture *api);

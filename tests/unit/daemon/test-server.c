@@ -330,30 +330,23 @@ percentile_99(GArray *times)
     return g_array_index(times, gint64, times->len * 99 / 100);
 }
 
-/* What the machine itself takes now, without attackers: others may use it, too. */
-static gint64
-quiet_p99(void)
-{
-    g_autoptr(GArray) times = g_array_new(FALSE, FALSE, sizeof(gint64));
-    be_a_good_client(times, 500);
-    return percentile_99(times);
-}
-
-/* Below 100 ms, and what a busy machine adds by itself. */
+/* Below 100 ms, stretched as far as others have the CPUs meanwhile. @load: from before. */
 static void
-assert_p99(GArray *times, gint64 quiet, const char *beside)
+assert_p99(GArray *times, ApiLoad *load, const char *beside)
 {
     gint64 p99 = percentile_99(times);
-    g_test_message("p99 of %u reads beside %s: %.1f ms (%.1f ms alone)", times->len, beside,
-                   (double)p99 / 1000, (double)quiet / 1000);
-    g_assert_cmpint(p99, <, P99_US + 3 * quiet);
+    double stretch = api_stretch(api, load);
+    g_test_message("p99 of %u reads beside %s: %.1f ms, a CPU 1/%.1f of the time", times->len,
+                   beside, (double)p99 / 1000, stretch);
+    g_assert_cmpfloat((double)p99, <, P99_US * stretch);
 }
 
 /* Half a head each, a byte now and then; all are ended after 10 s. */
 static void
 test_slow_heads_are_cut_and_nobody_notices(void)
 {
-    gint64 quiet = quiet_p99();
+    ApiLoad load = {{0}, {0}};
+    api_stretch(api, &load);
     int fds[1000];
     for (guint i = 0; i < G_N_ELEMENTS(fds); i++) {
         fds[i] = api_connect(api);
@@ -367,7 +360,7 @@ test_slow_heads_are_cut_and_nobody_notices(void)
         }
         be_a_good_client(times, 200);
     }
-    assert_p99(times, quiet, "1,000 slow heads");
+    assert_p99(times, &load, "1,000 slow heads");
     for (guint i = 0; i < G_N_ELEMENTS(fds); i++) {
         gsize got;
         g_autofree char *bytes = api_read_all(fds[i], 5000, &got);
@@ -380,7 +373,8 @@ test_slow_heads_are_cut_and_nobody_notices(void)
 static void
 test_slow_bodies_are_cut(void)
 {
-    gint64 quiet = quiet_p99();
+    ApiLoad load = {{0}, {0}};
+    api_stretch(api, &load);
     int fds[100];
     for (guint i = 0; i < G_N_ELEMENTS(fds); i++) {
         fds[i] = api_connect(api);
@@ -396,7 +390,7 @@ test_slow_bodies_are_cut(void)
         }
         be_a_good_client(times, 100);
     }
-    assert_p99(times, quiet, "100 slow bodies");
+    assert_p99(times, &load, "100 slow bodies");
     g_assert_cmpuint(ended, ==, G_N_ELEMENTS(fds));
     for (guint i = 0; i < G_N_ELEMENTS(fds); i++) {
         close(fds[i]);
@@ -515,7 +509,8 @@ test_connections_beyond_the_cap_are_told(void)
 static void
 test_watchers_that_never_read_cost_nothing(void)
 {
-    gint64 quiet = quiet_p99();
+    ApiLoad load = {{0}, {0}};
+    api_stretch(api, &load);
     int fds[128];
     guint count = G_N_ELEMENTS(fds);
     for (guint i = 0; i < count; i++) {
@@ -543,8 +538,8 @@ test_watchers_that_never_read_cost_nothing(void)
         be_a_good_client(times, 4);
     }
     g_test_message("slowest write: %.1f ms", (double)slowest / 1000);
-    assert_p99(times, quiet, "128 watchers that never read");
-    g_assert_cmpint(slowest, <, 50 * P99_US); /* one may wait for a slow disk */
+    assert_p99(times, &load, "128 watchers that never read");
+    g_assert_cmpint(slowest, <, 100 * P99_US); /* one may wait for a slow disk */
     g_test_message("peak of the API's process: %" G_GINT64_FORMAT " KiB", api_peak_kib(api));
     g_assert_cmpint(api_peak_kib(api), <, PEAK_KIB);
     for (guint i = 0; i < count; i++) {
