@@ -115,7 +115,8 @@ berth_host_controller_is_ready(BerthControl *control, const BerthObject *object)
            status->prepared && object->deleting == NULL;
 }
 
-/* Charges what the records place on @host; a VM that is off holds no capacity. */
+/* Charges what the records place on @host. A VM that is off, or waits for room where its disks are, holds
+ * no capacity, whatever its power: its start asks for a place. */
 static void
 charge_recorded(BerthControl *control, const char *host)
 {
@@ -125,8 +126,9 @@ charge_recorded(BerthControl *control, const char *host)
         berth_catalog_iter_init(&iter, control->catalog, kinds[i], NULL);
         for (BerthObject *object; (object = berth_catalog_iter_next(&iter)) != NULL;) {
             const BerthWorkloadStatus *status = berth_workload_status_of(object);
-            gboolean resting = object->kind == &berth_kind_vm && object->power == BERTH_POWER_OFF &&
-                               status->phase == BERTH_PHASE_STOPPED;
+            gboolean resting =
+                object->kind == &berth_kind_vm &&
+                (status->phase == BERTH_PHASE_STOPPED || status->phase == BERTH_PHASE_PENDING);
             if (g_strcmp0(status->host, host) == 0 && !resting &&
                 berth_ledger_host_of(control->ledger, object->uid) == NULL) {
                 g_auto(BerthNeeds) needs = {0};
