@@ -436,6 +436,10 @@ has_room_somewhere(const BerthObject *object)
         const Site *site = site_get(site_names->pdata[i]);
         const BerthObject *host = oracle_find("Host", site->machine->name);
         const BerthHostSpec *spec = host->spec_data;
+        const char *pin = berth_workload_status_of(object)->host; /* where its disks are */
+        if (pin != NULL && strcmp(pin, site->machine->name) != 0) {
+            continue;
+        }
         gint64 left = room_mib(site) - recorded_mib(site->machine->name, NULL);
         /* With a margin for overheads: what is this near may be refused. */
         if (!spec->cordoned && left > workload->memory_mib + 256) {
