@@ -115,10 +115,11 @@ unseen_phase(const BerthWorkloadSight *s)
     case BERTH_PHASE_RUNNING:
     case BERTH_PHASE_UNKNOWN:
         return BERTH_PHASE_UNKNOWN;
+    case BERTH_PHASE_PENDING: /* a VM that waited for room where its disks are */
     case BERTH_PHASE_STOPPED:
     case BERTH_PHASE_SUCCEEDED:
     case BERTH_PHASE_FAILED:
-        return s->phase;
+        return resting_phase(s);
     default:
         return BERTH_PHASE_STOPPING;
     }
@@ -259,14 +260,14 @@ plan_running_pod(const BerthWorkloadSight *s)
 static BerthWorkloadStep
 plan_domain_on(const BerthWorkloadSight *s)
 {
+    if (s->power_cycle) {
+        return plan_stop(s, BERTH_PHASE_STOPPING);
+    }
     if (s->state == BERTH_DOMAIN_MIGRATING || s->state == BERTH_DOMAIN_PAUSED ||
         s->state == BERTH_DOMAIN_SUSPENDED) {
         return step(BERTH_DO_NOTHING,
                     s->phase == BERTH_PHASE_STARTING ? s->phase : BERTH_PHASE_RUNNING,
                     s->state == BERTH_DOMAIN_MIGRATING ? "migrating" : "paused");
-    }
-    if (s->power_cycle) {
-        return plan_stop(s, BERTH_PHASE_STOPPING);
     }
     if (s->phase == BERTH_PHASE_PREPARING && !s->vm && s->stop_asked_us == 0 &&
         s->started_us == 0) {
