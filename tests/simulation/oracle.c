@@ -94,6 +94,23 @@ take_row(const BerthRow *row, gboolean deleted)
 }
 
 static void
+note_commit(const BerthChange *change)
+{
+    const BerthRow *row = change->row;
+    const BerthObject *object = oracle_find(row->kind, row->name);
+    g_autofree char *what = NULL;
+    if (object != NULL && object->kind->workload) {
+        const BerthWorkloadStatus *status = berth_workload_status_of(object);
+        what = g_strdup_printf("%s, %s on %s, %s", object->power == BERTH_POWER_ON ? "on" : "off",
+                               berth_phase_name((BerthPhase)status->phase), status->host,
+                               status->reason.code);
+    }
+    fate_note("commit %" G_GINT64_FORMAT " %s/%s %s %08x %s", change->revision, row->kind,
+              row->name, change->deleted ? "deleted" : "put",
+              row->status != NULL ? g_str_hash(row->status) : 0, what != NULL ? what : "");
+}
+
+static void
 clear_told(gpointer data)
 {
     g_free(((Told *)data)->name);
@@ -145,9 +162,7 @@ oracle_follow(void)
         }
         followed = change->revision;
         take_row(row, change->deleted);
-        fate_note("commit %" G_GINT64_FORMAT " %s/%s %s %08x", change->revision, row->kind,
-                  row->name, change->deleted ? "deleted" : "put",
-                  row->status != NULL ? g_str_hash(row->status) : 0);
+        note_commit(change);
         if (is_watched(row->kind)) {
             Told entry = {change->revision, g_strconcat(row->kind, "/", row->name, NULL)};
             g_array_append_val(told, entry);

@@ -172,7 +172,11 @@ on_done(Subject *subject, const char *verb)
     if (strcmp(verb, "DELETE") == 0) {
         subject->presence = LEAVING;
     } else if (strcmp(verb, "start") == 0) {
-        subject->power = POWER_ON;
+        /* What is believed to be on is not told to start: it may have been off, by somebody's hand. */
+        const BerthObject *object = oracle_find(subject->kind->name, subject->name);
+        gboolean is_seen =
+            object != NULL && berth_workload_status_of(object)->phase != BERTH_PHASE_UNKNOWN;
+        subject->power = is_seen ? POWER_ON : POWER_ANY;
     } else if (strcmp(verb, "shutdown") == 0 || strcmp(verb, "destroy") == 0) {
         subject->power = POWER_OFF;
     }
@@ -225,10 +229,10 @@ describe(Subject *subject)
     if (subject->kind == &berth_kind_pod) {
         const char *life = number % 4 == 3 ? "20" : "1000000";
         const char *restart = number % 4 == 3 ? "OnFailure" : "Always";
-        return json_pack("{s:s, s:o, s:{s:i, s:s, s:i, s:[{s:s, s:s, s:[s, s]}]}}", "kind", "Pod",
+        return json_pack("{s:s, s:o, s:{s:i, s:s, s:i, s:[{s:s, s:s, s:[s]}]}}", "kind", "Pod",
                          "metadata", metadata, "spec", "memory_mib", 256 + 256 * (int)(number % 5),
                          "restart", restart, "stop_timeout_s", 3, "containers", "name", "main",
-                         "image", "hello", "args", "sleep", life);
+                         "image", "hello", "args", life);
     }
     return json_pack("{s:s, s:o, s:{s:i, s:s, s:i, s:[{s:s, s:i}, {s:s, s:i}]}}", "kind", "VM",
                      "metadata", metadata, "spec", "memory_mib", 512 + 512 * (int)(number % 3),
