@@ -627,6 +627,7 @@ begin(void)
     config->state = g_build_filename(folder, "state", NULL);
     config->socket = g_build_filename(folder, "socket", NULL);
     config->guest_os = g_build_filename(folder, "guest-os", NULL);
+    config->test_hosts = TRUE;
     g_mkdir(config->state, 0700);
     write_file("guest-os/vmlinuz", "kernel", 6);
     write_file("guest-os/initramfs", "initramfs", 9);
