@@ -76,6 +76,11 @@ open_numbers(Numbers *in, const char *path, GError **error)
     gsize size;
     *in = (Numbers){.path = path};
     g_autoptr(GError) cause = NULL;
+    /* A device may have no end. */
+    if (g_file_test(path, G_FILE_TEST_EXISTS) && !g_file_test(path, G_FILE_TEST_IS_REGULAR)) {
+        berth_error_set(error, BERTH_ERROR_INVALID, "\"%s\" is not a regular file", path);
+        return FALSE;
+    }
     if (!g_file_get_contents(path, &in->data, &size, &cause)) {
         berth_error_set(error, BERTH_ERROR_NOT_FOUND, "%s; give an existing file", cause->message);
         return FALSE;

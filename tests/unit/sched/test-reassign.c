@@ -123,6 +123,9 @@ test_file_refuses(void)
         g_assert_null(read_text(bad[i], &error));
         g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
     }
+    g_autoptr(GError) error = NULL;
+    g_assert_null(berth_reassign_file_read_model("/dev/zero", &error));
+    g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
 }
 
 static guint32
