@@ -280,11 +280,13 @@ static double
 relief(const Ejection *e, guint32 process)
 {
     const BerthReassignState *s = e->search->state;
-    const BerthPair *need = process_need(s, process, e->to), *room = machine_free(s, e->to);
+    const BerthPair *need = process_terms(s, process), *room = machine_free(s, e->to);
+    const BerthPairMask *counts = process_counts(s, process, e->to);
     double sum = 0;
     for (guint32 i = 0; i < s->fit_pairs; i++) {
         for (guint k = 0; k < 2; k++) {
-            sum += MIN(need[i][k], MAX(0, -room[i][k])) * e->search->weight[i][k];
+            double gives = counts[i][k] ? need[i][k] : 0;
+            sum += MIN(gives, MAX(0, -room[i][k])) * e->search->weight[i][k];
         }
     }
     return sum;

@@ -22,15 +22,16 @@ fill_machine(BerthReassignState *s, guint32 machine)
     const guint32 *safety = m->safety + (gsize)machine * m->resources;
     double *terms = (double *)machine_terms(s, machine);
     double *room = (double *)machine_free(s, machine);
+    for (guint32 r = 0; r < 2 * s->fit_pairs; r++) {
+        room[r] = r < m->resources ? capacity[r] : G_MAXDOUBLE;
+    }
     for (guint32 r = 0; r < m->resources; r++) {
-        terms[r] = -(double)m->load_weight[r] * safety[r];
-        room[r] = capacity[r];
+        terms[r] = -(double)safety[r];
     }
     for (guint32 b = 0; b < m->balances; b++) {
         const BerthReassignBalance *balance = &m->balance[b];
         terms[m->resources + b] =
-            (double)balance->weight * ((double)balance->target * capacity[balance->first] -
-                                       (double)capacity[balance->second]);
+            (double)balance->target * capacity[balance->first] - (double)capacity[balance->second];
     }
 }
 
@@ -39,18 +40,32 @@ fill_process(BerthReassignState *s, guint32 process)
 {
     const BerthReassignModel *m = s->model;
     const guint32 *need = m->requirement + (gsize)process * m->resources;
-    double *terms = (double *)(s->process + (gsize)process * s->process_stride);
-    double *away = terms + 2 * s->term_pairs, *at_home = away + 2 * s->fit_pairs;
+    double *terms = (double *)(s->process + (gsize)process * s->term_pairs);
     for (guint32 r = 0; r < m->resources; r++) {
-        terms[r] = (double)m->load_weight[r] * need[r];
-        away[r] = need[r];
-        at_home[r] = m->transient[r] ? 0 : need[r];
+        terms[r] = need[r];
     }
     for (guint32 b = 0; b < m->balances; b++) {
         const BerthReassignBalance *balance = &m->balance[b];
         terms[m->resources + b] =
-            (double)balance->weight *
-            ((double)need[balance->second] - (double)balance->target * need[balance->first]);
+            (double)need[balance->second] - (double)balance->target * need[balance->first];
+    }
+}
+
+static void
+fill_weights(BerthReassignState *s)
+{
+    const BerthReassignModel *m = s->model;
+    s->term_weight = new_pairs(s->term_pairs);
+    s->counts = (BerthPairMask *)new_pairs((gsize)2 * s->fit_pairs);
+    double *weight = (double *)s->term_weight;
+    gint64 *counts = (gint64 *)s->counts;
+    for (guint32 r = 0; r < m->resources; r++) {
+        weight[r] = m->load_weight[r];
+        counts[r] = -1;
+        counts[2 * s->fit_pairs + r] = m->transient[r] ? 0 : -1;
+    }
+    for (guint32 b = 0; b < m->balances; b++) {
+        weight[m->resources + b] = m->balance[b].weight;
     }
 }
 
@@ -61,9 +76,9 @@ fill_vectors(BerthReassignState *s)
     s->term_pairs = (m->resources + m->balances + 1) / 2;
     s->fit_pairs = (m->resources + 1) / 2;
     s->machine_stride = s->term_pairs + s->fit_pairs;
-    s->process_stride = s->term_pairs + 2 * s->fit_pairs;
     s->machine = new_pairs((gsize)m->machines * s->machine_stride);
-    s->process = new_pairs((gsize)m->processes * s->process_stride);
+    s->process = new_pairs((gsize)m->processes * s->term_pairs);
+    fill_weights(s);
     for (guint32 i = 0; i < m->machines; i++) {
         fill_machine(s, i);
     }
@@ -178,14 +193,15 @@ charge(BerthReassignState *s, guint32 process, guint32 machine, double by)
 {
     BerthPair factor = {by, by};
     BerthPair *terms = machine_terms(s, machine), *room = machine_free(s, machine);
-    const BerthPair *d = process_terms(s, process), *need = process_need(s, process, machine);
+    const BerthPair *d = process_terms(s, process);
+    const BerthPairMask *counts = process_counts(s, process, machine);
     BerthPair sum = {0, 0};
     for (guint32 i = 0; i < s->term_pairs; i++) {
         terms[i] += factor * d[i];
-        sum += (BerthPair)((BerthPairMask)terms[i] & (terms[i] > 0));
+        sum += pick(terms[i], terms[i] > 0) * s->term_weight[i];
     }
     for (guint32 i = 0; i < s->fit_pairs; i++) {
-        room[i] -= factor * need[i];
+        room[i] -= factor * pick(d[i], counts[i]);
     }
     s->cost += positive_sum(sum) - s->machine_cost[machine];
     s->machine_cost[machine] = positive_sum(sum);
@@ -275,7 +291,7 @@ berth_reassign_state_new(const BerthReassignModel *model, const guint32 *home)
     for (guint32 machine = 0; machine < model->machines; machine++) {
         const double *terms = (const double *)machine_terms(s, machine);
         for (guint32 t = 0; t < 2 * s->term_pairs; t++) {
-            s->machine_cost[machine] += MAX(0, terms[t]);
+            s->machine_cost[machine] += MAX(0, terms[t]) * ((const double *)s->term_weight)[t];
         }
         s->cost += s->machine_cost[machine];
     }
@@ -297,6 +313,8 @@ berth_reassign_state_free(BerthReassignState *s)
     g_free(s->crew);
     g_aligned_free(s->machine);
     g_aligned_free(s->process);
+    g_aligned_free(s->term_weight);
+    g_aligned_free(s->counts);
     g_aligned_free(s->bare);
     g_free(s->machine_cost);
     g_free((gpointer)s->home);
@@ -501,7 +519,7 @@ gboolean
 berth_reassign_state_could_fit(const BerthReassignState *s, guint32 machine, guint32 process)
 {
     const BerthPair *room = s->bare + (gsize)machine * s->fit_pairs;
-    const BerthPair *need = process_need(s, process, machine);
+    const BerthPair *need = process_terms(s, process);
     for (guint32 i = 0; i < s->fit_pairs; i++) {
         BerthPairMask lacks = need[i] > room[i];
         if ((lacks[0] | lacks[1]) != 0) {

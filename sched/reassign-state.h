@@ -9,7 +9,9 @@
  *
  * Cost terms. Load cost of resource r on machine m is w * max(0, U - SC); balance cost is
  * w * max(0, target * (C1 - U1) - (C2 - U2)). Both are the positive part of a linear function of
- * what runs on m, so they are one vector `term` a machine, and a process is a vector to add.
+ * what runs on m, so they are one vector of terms a machine and a process is a vector to add. The
+ * first of a process's terms are its requirements themselves, so capacity is checked with the same
+ * numbers; where the last pair of these reaches into the balances, free capacity is endless.
  */
 #pragma once
 
@@ -27,11 +29,13 @@ typedef struct {
 } BerthReassignCrew;
 
 typedef struct {
-    const BerthReassignModel *model;        /* borrowed, outlives this */
-    guint32 term_pairs, fit_pairs;          /* length of the vectors in pairs */
-    guint32 machine_stride, process_stride; /* in pairs */
-    BerthPair *machine;                     /* per machine: terms, then free capacity */
-    BerthPair *process; /* per process: terms, need away from home, need at home */
+    const BerthReassignModel *model; /* borrowed, outlives this */
+    guint32 term_pairs, fit_pairs;   /* length of the vectors in pairs */
+    guint32 machine_stride;          /* in pairs */
+    BerthPair *machine;              /* per machine: terms, then free capacity */
+    BerthPair *process;              /* [processes][term_pairs] */
+    BerthPair *term_weight;          /* [term_pairs] cost of a unit of a term above zero */
+    BerthPairMask *counts; /* [2][fit_pairs] what a process takes away from home; at home */
     BerthPair
         *bare; /* [machines][fit_pairs] free capacity when only transient needs at home count */
     double *machine_cost; /* [machines] */
@@ -88,16 +92,21 @@ machine_free(const BerthReassignState *s, guint32 machine)
 static inline const BerthPair *
 process_terms(const BerthReassignState *s, guint32 process)
 {
-    return s->process + (gsize)process * s->process_stride;
+    return s->process + (gsize)process * s->term_pairs;
 }
 
-/* What @process takes from the free capacity of @machine when it runs there: at home the transient
- * resources are taken whether it runs there or not. */
-static inline const BerthPair *
-process_need(const BerthReassignState *s, guint32 process, guint32 machine)
+/* Which of its needs @process takes from the free capacity of @machine when it runs there: at home
+ * the transient resources are taken whether it runs there or not. */
+static inline const BerthPairMask *
+process_counts(const BerthReassignState *s, guint32 process, guint32 machine)
 {
-    return process_terms(s, process) + s->term_pairs +
-           (s->home[process] == machine ? s->fit_pairs : 0);
+    return s->counts + (s->home[process] == machine ? s->fit_pairs : 0);
+}
+
+static inline BerthPair
+pick(BerthPair v, BerthPairMask mask)
+{
+    return (BerthPair)((BerthPairMask)v & mask);
 }
 
 static inline double
@@ -114,7 +123,7 @@ cost_with(const BerthReassignState *s, guint32 machine, guint32 process)
     BerthPair sum = {0, 0};
     for (guint32 i = 0; i < s->term_pairs; i++) {
         BerthPair v = x[i] + d[i];
-        sum += (BerthPair)((BerthPairMask)v & (v > 0));
+        sum += pick(v, v > 0) * s->term_weight[i];
     }
     return positive_sum(sum);
 }
@@ -127,7 +136,7 @@ cost_without(const BerthReassignState *s, guint32 machine, guint32 process)
     BerthPair sum = {0, 0};
     for (guint32 i = 0; i < s->term_pairs; i++) {
         BerthPair v = x[i] - d[i];
-        sum += (BerthPair)((BerthPairMask)v & (v > 0));
+        sum += pick(v, v > 0) * s->term_weight[i];
     }
     return positive_sum(sum);
 }
@@ -141,7 +150,7 @@ cost_exchanged(const BerthReassignState *s, guint32 machine, guint32 in, guint32
     BerthPair sum = {0, 0};
     for (guint32 i = 0; i < s->term_pairs; i++) {
         BerthPair v = x[i] + a[i] - b[i];
-        sum += (BerthPair)((BerthPairMask)v & (v > 0));
+        sum += pick(v, v > 0) * s->term_weight[i];
     }
     return positive_sum(sum);
 }
@@ -150,10 +159,11 @@ cost_exchanged(const BerthReassignState *s, guint32 machine, guint32 in, guint32
 static inline gboolean
 fits(const BerthReassignState *s, guint32 machine, guint32 process)
 {
-    const BerthPair *room = machine_free(s, machine), *need = process_need(s, process, machine);
+    const BerthPair *room = machine_free(s, machine), *need = process_terms(s, process);
+    const BerthPairMask *counts = process_counts(s, process, machine);
     BerthPairMask lacks = {0, 0};
     for (guint32 i = 0; i < s->fit_pairs; i++) {
-        lacks |= need[i] > room[i];
+        lacks |= pick(need[i], counts[i]) > room[i];
     }
     return (lacks[0] | lacks[1]) == 0;
 }
@@ -163,10 +173,12 @@ static inline gboolean
 fits_exchanged(const BerthReassignState *s, guint32 machine, guint32 in, guint32 out)
 {
     const BerthPair *room = machine_free(s, machine);
-    const BerthPair *need = process_need(s, in, machine), *given = process_need(s, out, machine);
+    const BerthPair *need = process_terms(s, in), *given = process_terms(s, out);
+    const BerthPairMask *takes = process_counts(s, in, machine);
+    const BerthPairMask *gives = process_counts(s, out, machine);
     BerthPairMask lacks = {0, 0};
     for (guint32 i = 0; i < s->fit_pairs; i++) {
-        lacks |= need[i] > room[i] + given[i];
+        lacks |= pick(need[i], takes[i]) > room[i] + pick(given[i], gives[i]);
     }
     return (lacks[0] | lacks[1]) == 0;
 }
