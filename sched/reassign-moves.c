@@ -10,7 +10,8 @@
  */
 #include "sched/reassign-search.h"
 
-/* One draw in this many proposes going home, or ignores the restriction to large processes. */
+/* One draw in this many proposes going home, or ignores the restriction to large processes; a power
+ * of two. */
 #define SELDOM 16
 /* Machines looked at in a sweep. */
 #define IMPROVE_TARGETS 24
@@ -21,21 +22,29 @@
 #define REFUGES 10
 #define REFUGES_MAX 40
 
+/* Half of the draws favour large processes: where these are decides the most. */
 static inline guint32
 draw_process(BerthReassign *x)
 {
-    return x->order[roll_below(x, roll_below(x, SELDOM) > 0 ? x->active : x->movable)];
+    guint64 bits = roll(x);
+    guint64 among = (bits & (SELDOM - 1)) != 0 ? x->active : x->movable;
+    guint64 rank = ((bits >> 32) * among) >> 32;
+    if (bits & SELDOM) {
+        rank = (rank * (bits >> 16 & 0xffff)) >> 16;
+    }
+    return x->order[rank];
 }
 
 static inline guint32
 draw_machine(BerthReassign *x, guint32 process)
 {
-    gsize first = x->target_first[process], count = x->target_first[process + 1] - first;
-    if (roll_below(x, SELDOM) == 0) {
+    guint64 bits = roll(x);
+    if ((bits & (SELDOM - 1)) == 0) {
         return x->state->home[process];
     }
-    return count > 0 ? g_array_index(x->targets, guint32, first + roll_below(x, (guint32)count))
-                     : roll_below(x, x->model->machines);
+    gsize first = x->target_first[process], count = x->target_first[process + 1] - first;
+    return count > 0 ? g_array_index(x->targets, guint32, first + (((bits >> 32) * count) >> 32))
+                     : (guint32)(((bits >> 32) * x->model->machines) >> 32);
 }
 
 /* A process of similar size: the distance in rank is log-uniform. */

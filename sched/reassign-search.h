@@ -35,7 +35,10 @@ struct BerthReassign {
     double scale; /* mean cost of one resource of one process */
     double hot;   /* first start temperature in units of @scale */
     double temperature, floor, cooling;
-    guint64 step; /* within the round */
+    gboolean homing;     /* hot rounds start from home */
+    gboolean racing;     /* this round is still to be compared with earlier ones */
+    double pace, record; /* mean cost of late; the least seen where rounds are compared */
+    guint64 step;        /* within the round */
     guint round;
     guint sweeps;  /* sweeps that may still come before the first round */
     guint32 swept; /* processes of the present sweep */

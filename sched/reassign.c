@@ -4,13 +4,15 @@
  *
  * First a few sweeps take each process to the best of some machines: on large instances that is most
  * of the way. Then come rounds, each of which cools from a start temperature to its floor over a
- * number of steps. The first starts hot and ends within seconds; each later one starts from the best
- * assignment, warmer or cooler in turn, and is longer. Nothing depends on time, so the moves are the
- * same for a seed and whoever stops earlier has just seen fewer of them.
+ * number of steps. The first few start hot and from home, later ones mostly warm and from the best
+ * assignment, each longer than the one before. Nothing depends on time, so the moves are the same for
+ * a seed and whoever stops earlier has just seen fewer of them.
  *
- * While it is hot only large processes are drawn: where small ones are does not matter yet, they
- * only get in the way. Temperatures are multiples of the mean cost of a resource of a process, so no
- * instance needs numbers of its own.
+ * While it is hot only large processes are drawn, and the others are best at home: a process that is
+ * away takes up transient resources twice, and what the small ones take so the large ones lack. Where
+ * the large ones end is much a matter of luck, so a hot round that is worse than an earlier one when
+ * they have settled is given up. Temperatures are multiples of the mean cost of a resource of a
+ * process, so no instance needs numbers of its own.
  */
 #include "sched/reassign-search.h"
 
@@ -18,12 +20,22 @@
 
 /* Steps between two looks at temperature and round. */
 #define BEAT 1024
-/* Steps of the first round, and growth from round to round. Instances of up to SMALL processes, whose
- * steps are quicker, get the second number on top; larger ones less of it. */
+/* Steps of the hot rounds, and growth from round to round after these. Instances of up to SMALL
+ * processes, whose steps are quicker, get the second number on top; larger ones less of it. Fewer
+ * than FEW processes need fewer steps. */
 #define ROUND_STEPS 25000000.0
-#define ROUND_STEPS_SMALL 35000000.0
+#define ROUND_STEPS_SMALL 10000000.0
 #define SMALL 2000.0
+#define FEW 500.0
 #define ROUND_GROWTH 1.5
+/* Rounds that start hot before warm ones follow, and processes up to which hot ones start from home:
+ * of more, the sweeps have already won more than a round from home does within ten seconds. */
+#define HOT_ROUNDS 4
+#define HOMING_MOST 25000
+/* The temperature at which a hot round is compared with earlier ones, and what one look adds to the
+ * mean cost by which it is. */
+#define RACE 0.25
+#define PACE_SHARE 0.02
 /* Processes on a machine up to which it is like packing a few large things; with more of them it is
  * calmer from the start. */
 #define SPARSE_CREW 20.0
@@ -38,16 +50,25 @@
 #define BEND 0.015
 #define FLOOR 1e-5
 #define BEND_HASTE 4.0
-/* A process takes part once its size is this share of the temperature. */
-#define PART 0.3
+/* A process takes part once its size is this many times the temperature. */
+#define PART 3.0
 /* Shares of the kinds of moves, in 65536ths. Ejections look at all of a machine, so they are made less
  * often the more processes it has. */
 #define SHARE_EJECT 3300
 #define SHARE_SHIFT 31200
 #define SHARE_SWAP 15600
 
-/* Start temperatures of the rounds after the first, in units of the first one's. */
-static const double reheats[] = {0.1, 0.1, 0.3, 0.1, 0.1, 1};
+/* Start temperatures of the rounds after the hot ones, in units of the first one's. */
+static const double reheats[] = {0.1, 0.1, 1, 0.1, 0.3, 1};
+
+/* Lets those take part whose size has become large for the temperature. */
+static void
+admit(BerthReassign *x)
+{
+    while (x->active < x->movable && x->size[x->order[x->active]] > PART * x->temperature) {
+        x->active++;
+    }
+}
 
 static void
 start_round(BerthReassign *x, double start)
@@ -58,33 +79,67 @@ start_round(BerthReassign *x, double start)
     x->floor = FLOOR * x->scale;
     x->cooling = decades / x->round_steps * BEAT;
     x->step = 0;
+    x->pace = x->state->cost;
     x->active = MIN(x->movable, 20);
+    admit(x);
 }
 
-/* Goes back to the best assignment and starts the next round from it. */
+/* Takes everybody to where @to says; the best assignment stays what it is. */
+static void
+restore(BerthReassign *x, const guint32 *to)
+{
+    for (guint32 i = 0; i < x->movable; i++) {
+        if (x->state->at[x->order[i]] != to[x->order[i]]) {
+            mark_changed(x, x->order[i]);
+        }
+    }
+    berth_reassign_state_restore(x->state, x->changed, x->n_changed, to);
+    guint32 kept = 0;
+    for (guint32 i = 0; i < x->n_changed; i++) {
+        guint32 p = x->changed[i];
+        x->is_changed[p] = x->state->at[p] != x->best[p];
+        x->changed[kept] = p;
+        kept += x->is_changed[p];
+    }
+    x->n_changed = kept;
+}
+
+/* Starts the next round: hot from home, or warm from the best assignment. */
 static void
 next_round(BerthReassign *x)
 {
-    berth_reassign_state_restore(x->state, x->changed, x->n_changed, x->best);
-    for (guint32 i = 0; i < x->n_changed; i++) {
-        x->is_changed[x->changed[i]] = 0;
+    double heat = reheats[++x->round % G_N_ELEMENTS(reheats)];
+    if (x->homing && x->round < HOT_ROUNDS) {
+        heat = 1;
+    } else {
+        x->round_steps *= ROUND_GROWTH;
     }
-    x->n_changed = 0;
-    x->round_steps *= ROUND_GROWTH;
-    start_round(x, x->hot * reheats[x->round++ % G_N_ELEMENTS(reheats)]);
+    x->racing = x->homing && heat == 1;
+    restore(x, x->racing ? x->state->home : x->best);
+    start_round(x, x->hot * heat);
+}
+
+/* The places of large processes are settled when a hot round has cooled to RACE. Whether this one is
+ * as good there as the best so far, so that the rest of it is worth its time. */
+static gboolean
+leads(BerthReassign *x)
+{
+    gboolean leads = x->pace <= x->record;
+    x->record = MIN(x->record, x->pace);
+    x->racing = FALSE;
+    return leads;
 }
 
 /* Cools by one beat. Fewer active processes need fewer steps. */
 static void
 cool(BerthReassign *x)
 {
-    while (x->active < x->movable && x->size[x->order[x->active]] > PART * x->temperature) {
-        x->active++;
-    }
+    admit(x);
     double share = 0.1 + (double)x->active / x->movable;
     double haste = x->temperature < BEND * x->scale ? BEND_HASTE : 1;
     x->temperature *= exp(-x->cooling * haste / share);
-    if (x->temperature < x->floor) {
+    x->pace += (x->state->cost - x->pace) * PACE_SHARE;
+    if (x->temperature < x->floor || (x->racing && x->temperature < RACE * x->scale && !leads(x))) {
         next_round(x);
     }
 }
@@ -116,6 +171,9 @@ sweep_step(BerthReassign *x)
         x->sweeps = pays ? x->sweeps - 1 : 0;
         x->sweep_cost = x->best_cost;
         x->swept = 0;
+        if (x->sweeps == 0 && x->homing) {
+            restore(x, x->state->home);
+        }
     }
 }
 
@@ -195,7 +253,11 @@ berth_reassign_new(const BerthReassignModel *model, const guint32 *home, guint64
     x->eject_share = (guint)(SHARE_EJECT * sparse);
     x->sweeps = SWEEPS;
     x->sweep_cost = x->best_cost;
-    x->round_steps = ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / MAX(1, model->processes));
+    x->round_steps = (ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / MAX(1, model->processes))) *
+                     MIN(1, model->processes / FEW);
+    x->homing = model->processes <= HOMING_MOST;
+    x->racing = x->homing;
+    x->record = G_MAXDOUBLE;
     start_round(x, x->hot);
     return x;
 }
