@@ -7,6 +7,9 @@ G_BEGIN_DECLS
 
 /* Slices of devices are told apart in steps of so many thousandths. */
 #define BERTH_MIX_SLICE_STEP 10
+/* CPU and memory beside a device, in steps of an eighth of what a request of one device asks for. */
+#define BERTH_MIX_BESIDE_STEPS 32
+#define BERTH_MIX_BESIDE_STEPS_OF_MEAN 8
 /* Sections of the typical arrays begin at multiples of this; kinds of no value fill the gaps. */
 #define BERTH_MIX_LANES 4
 
@@ -37,10 +40,14 @@ struct BerthMix {
     double millis[BERTH_MIX_TYPICAL_MAX];
     double slices[BERTH_MIX_TYPICAL_MAX], whole[BERTH_MIX_TYPICAL_MAX];
     gint64 families[BERTH_MIX_TYPICAL_MAX];
-    double slice_worth[1000 / BERTH_MIX_SLICE_STEP + 1];
+    double beside_step[2]; /* of CPU and of memory beside a device */
+    float slice_worth[2][1000 / BERTH_MIX_SLICE_STEP + 1][BERTH_MIX_BESIDE_STEPS + 1];
+    double price[BERTH_FAMILIES_MAX];
     double mean_cpu, mean_mem, mean_millis;
 };
 
 void berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts);
+void berth_mix_set_slice_worth(BerthMix *mix);
+gboolean berth_mix_set_prices(BerthMix *mix, const double *family_free, double expected);
 
 G_END_DECLS

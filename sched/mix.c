@@ -7,7 +7,7 @@
  * fits, to counting, to all dimensions, and to NUMA cells. Scarcity is close to zero while many fit in
  * the fleet and goes to one when the last few are at stake, so a small fleet guards its last big holes.
  *
- * A slice of a device is worth what later slices will fill of it: V(r), by recursion over the mix.
+ * What is left of a device is worth what later requests will use of it; see mix-slice.c.
  *
  * Invariant: typical kinds, values and V change only in berth_mix_refresh, so scores between two
  * refreshes can be kept. Start at berth_room_costs. */
@@ -21,19 +21,14 @@
 #define COVER_FRAGMENT 0.95
 /* Value that one more fitting request has while there is plenty of room for its kind. */
 #define PLENTY 0.01
-/* So many still fitting is scarce; for kinds confined to some models also this multiple of what is
- * expected before the fleet is full. */
+/* So many still fitting is scarce; for kinds with devices also as many as are expected before the
+ * fleet is full. */
 #define SCARCE 4.0
-#define SCARCE_SHARE 10.0
 /* A fleet of so many hosts keeps its values while none drifts by more than this share: working out
  * every kept rank anew is dear there, and its mix is steady. */
 #define LARGE_FLEET 2048
 #define LARGE_FLEET_DRIFT 0.25
 #define LARGE_FLEET_TYPICAL 32
-/* Worth of device slices against that of whole requests, and the rate at which hope for a slice that
- * fills a remainder fades. */
-#define SLICE_WORTH 2.2
-#define SLICE_HOPE 0.01
 
 BerthMix *
 berth_mix_new(void)
@@ -251,30 +246,6 @@ set_means(BerthMix *mix)
     }
 }
 
-/* V(r): of a remainder of r thousandths, how much later slices will use when they come by the mix and
- * hope fades at SLICE_HOPE. */
-static void
-set_slice_worth(BerthMix *mix)
-{
-    double rate[1000 / BERTH_MIX_SLICE_STEP + 1] = {0};
-    guint steps = 1000 / BERTH_MIX_SLICE_STEP;
-    for (guint t = mix->n_plain; t < mix->n; t++) {
-        if (mix->typical[t].count == 1) {
-            guint need = (guint)(mix->millis[t] + BERTH_MIX_SLICE_STEP - 1) / BERTH_MIX_SLICE_STEP;
-            rate[MIN(need, steps)] += mix->share[t];
-        }
-    }
-    mix->slice_worth[0] = 0;
-    for (guint r = 1; r <= steps; r++) {
-        double worth = 0, total = 0;
-        for (guint m = 1; m <= r; m++) {
-            worth += rate[m] * (m * BERTH_MIX_SLICE_STEP + mix->slice_worth[r - m]);
-            total += rate[m];
-        }
-        mix->slice_worth[r] = total <= 0 ? 0 : worth / (total + (double)SLICE_HOPE);
-    }
-}
-
 /**
  * berth_mix_scale:
  *
@@ -298,6 +269,7 @@ typedef struct {
     double cpu_cap, mem_cap, slot_cap;
     double cpu_free, slot_free;
     double counts[BERTH_MIX_TYPICAL_MAX];
+    double family_free[BERTH_FAMILIES_MAX]; /* thousandths */
 } Fleet;
 
 static void
@@ -320,7 +292,9 @@ sum_fleet(const BerthMix *mix, const BerthSnapshot *s, Fleet *fleet)
         fleet->slot_cap += 1000.0 * s->n_slots[host];
         fleet->cpu_free += MAX(0, s->cpu_free[host]);
         for (guint k = 0; k < room.n_slots; k++) {
-            fleet->slot_free += room.free[k] * room.same[k];
+            double left = room.free[k] * room.same[k];
+            fleet->slot_free += left;
+            fleet->family_free[berth_room_family(&room, k)] += left;
         }
     }
 }
@@ -363,12 +337,12 @@ set_values(BerthMix *mix, const BerthSnapshot *s, gboolean learned)
     Fleet fleet;
     double weighed = 0;
     double raw[BERTH_MIX_TYPICAL_MAX];
-    gboolean changed = FALSE;
     sum_fleet(mix, s, &fleet);
     double expected = expected_requests(mix, &fleet);
+    gboolean changed = berth_mix_set_prices(mix, fleet.family_free, expected);
     for (guint t = 0; t < mix->n; t++) {
         const BerthMixKind *kind = &mix->typical[t];
-        double scarce = SCARCE + (kind->confined ? SCARCE_SHARE * mix->share[t] * expected : 0);
+        double scarce = SCARCE + (kind->families != 0 ? mix->share[t] * expected : 0);
         double worth = mix->share[t] * size_of(kind, &fleet);
         raw[t] = worth * (PLENTY + exp(-fleet.counts[t] / scarce));
         weighed += raw[t];
@@ -415,10 +389,7 @@ berth_mix_refresh(BerthMix *mix, const BerthSnapshot *s)
         mix->learned_at = mix->seen;
         choose_typical(mix, s->hosts > LARGE_FLEET);
         set_means(mix);
-        set_slice_worth(mix);
-        for (guint i = 0; i <= 1000 / BERTH_MIX_SLICE_STEP; i++) {
-            mix->slice_worth[i] *= SLICE_WORTH;
-        }
+        berth_mix_set_slice_worth(mix);
     }
     gboolean changed = set_values(mix, s, learn);
     for (guint32 host = 0; changed && host < s->end; host++) {

@@ -24,6 +24,13 @@ typedef struct {
     double same[BERTH_DEVICES_MAX];
 } BerthRoom;
 
+/* Number of the family of the slots in group @k. */
+static inline guint
+berth_room_family(const BerthRoom *room, guint k)
+{
+    return __builtin_ctz(room->family[k]);
+}
+
 typedef struct BerthMix BerthMix;
 
 BerthMix *berth_mix_new(void);

@@ -281,6 +281,38 @@ berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
     count_unbound(mix, room, counts, NULL);
 }
 
+/* V between two steps. */
+INLINE double
+slice_worth(const BerthMix *mix, guint resource, guint slice, double amount)
+{
+    double steps = CLAMP(amount / mix->beside_step[resource], 0, BERTH_MIX_BESIDE_STEPS - 0.001);
+    guint at = (guint)steps;
+    const float *worth = &mix->slice_worth[resource][slice][at];
+    return worth[0] + (steps - at) * (worth[1] - worth[0]);
+}
+
+/* What is left of the devices, with the CPU and memory beside it. Each device has its share of those;
+ * in a host of many free devices it can have as much again, for one's surplus serves the other. */
+INLINE double
+value_slices(const BerthMix *mix, const BerthRoom *room)
+{
+    double sum = 0, all = 0;
+#pragma GCC unroll 1
+    for (guint k = 0; k < room->n_slots; k++) {
+        all += room->free[k] * room->same[k];
+    }
+#pragma GCC unroll 1
+    for (guint k = 0; k < room->n_slots; k++) {
+        guint slice = (guint)room->free[k] / BERTH_MIX_SLICE_STEP;
+        double part = MIN(1, room->free[k] / MAX(1, all));
+        double beside = part * (2 - part);
+        double by_cpu = slice_worth(mix, 0, slice, room->cpu * beside);
+        double by_mem = slice_worth(mix, 1, slice, room->mem * beside);
+        sum += mix->price[berth_room_family(room, k)] * room->same[k] * MIN(by_cpu, by_mem);
+    }
+    return sum;
+}
+
 INLINE double
 sum_lanes(Lanes worth)
 {
@@ -303,13 +335,8 @@ INLINE double
 worth_unbound(const BerthMix *mix, const BerthRoom *room)
 {
     Lanes worth = {0};
-    double slices = 0;
     count_unbound(mix, room, NULL, &worth);
-#pragma GCC unroll 1
-    for (guint k = 0; k < room->n_slots; k++) {
-        slices += room->same[k] * mix->slice_worth[(guint)room->free[k] / BERTH_MIX_SLICE_STEP];
-    }
-    return sum_lanes(worth) + slices;
+    return sum_lanes(worth) + (room->n_slots > 0 ? value_slices(mix, room) : 0);
 }
 
 /* What is left of the worth of kinds bound to cells; @room is as before afterwards. */

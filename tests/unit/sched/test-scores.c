@@ -1,6 +1,8 @@
 /* Each score prefers what it says it prefers. */
 #include "fixture.h"
+#include "sched/fleet.h"
 #include "sched/forecast.h"
+#include "sched/mix.h"
 
 static guint32
 add_plain(BerthSnapshot *s, const char *name, gint64 vcpus, gint64 gib)
@@ -36,6 +38,87 @@ test_room_keeps_the_big_hole_whole(void)
     g_assert_cmpuint(big, <, small); /* so that first fit would take the big one */
     g_assert_cmpuint(pick_with(s, &tiny, "default"), ==, small);
     g_assert_cmpuint(pick_with(s, &tiny, "first-fit"), ==, big);
+}
+
+/* Hosts of so many devices of one model. */
+static guint32
+add_with_devices(BerthSnapshot *s, const char *name, gint64 vcpus, const char *model, guint n)
+{
+    BerthHostDevice devices[8];
+    for (guint i = 0; i < n; i++) {
+        devices[i] = (BerthHostDevice){.kind = "gpu",
+                                       .model = model,
+                                       .cell = BERTH_CELL_NONE,
+                                       .iommu_group = -1,
+                                       .shareable = TRUE};
+    }
+    BerthHost host = {.name = name,
+                      .cpu_millis = vcpus * 1000,
+                      .memory_mib = 1024 * 1024,
+                      .devices = devices,
+                      .n_devices = n,
+                      .state = BERTH_HOST_READY};
+    guint32 index = BERTH_HOST_NONE;
+    g_assert_true(berth_snapshot_put_host(s, &host, &index, NULL));
+    return index;
+}
+
+static BerthRequest
+device_request(const BerthDeviceNeed *need, gint64 vcpus)
+{
+    return (BerthRequest){
+        .cpu_millis = vcpus * 1000, .memory_mib = 1024, .devices = need, .n_devices = 1};
+}
+
+/* What is lost with all the CPU of @host: what it and its devices are worth. */
+static double
+worth_of(BerthSnapshot *s, guint32 host)
+{
+    BerthRequest all = {.cpu_millis = s->cpu_free[host]};
+    BerthPlacement way = {.host = host, .cells = {BERTH_CELL_NONE, BERTH_CELL_NONE}};
+    double cost;
+    g_auto(BerthAsk) ask = {0};
+    berth_ask_init(&ask, s, &all);
+    berth_room_costs(&ask, host, &way, 1, &cost);
+    return cost;
+}
+
+static void
+test_room_is_worth_what_can_be_used_of_it(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 few = add_with_devices(s, "few", 8, "A", 1);
+    guint32 one = add_with_devices(s, "one", 12, "A", 1);
+    guint32 two = add_with_devices(s, "two", 24, "A", 2);
+    BerthDeviceNeed half = {"gpu", NULL, 0, 1, 500};
+    BerthRequest little = device_request(&half, 4), much = device_request(&half, 12);
+    for (guint i = 0; i < 10; i++) {
+        berth_snapshot_observe(s, &little);
+        berth_snapshot_observe(s, &much);
+    }
+    g_assert_true(berth_mix_refresh(s->mix, s));
+    g_assert_cmpfloat(worth_of(s, few), >, 0);
+    g_assert_cmpfloat(worth_of(s, one), >, worth_of(s, few));
+    /* as many of each fit in "two" as in two of "one", but only together they can hold 4 + 12 */
+    g_assert_cmpfloat(worth_of(s, two), >, 2 * worth_of(s, one));
+}
+
+static void
+test_room_spares_devices_that_are_asked_for_by_name(void)
+{
+    static const char *const names[] = {"A"};
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    for (guint i = 0; i < 40; i++) { /* of little CPU: where little requests would fit best */
+        g_autofree char *name = g_strdup_printf("h%u", i);
+        add_with_devices(s, name, i < 4 ? 8 : 64, i < 4 ? "A" : "B", 4);
+    }
+    BerthDeviceNeed any = {"gpu", NULL, 0, 1, 1000}, named = {"gpu", names, 1, 1, 1000};
+    BerthRequest little = device_request(&any, 2), much = device_request(&any, 16);
+    BerthRequest bound = device_request(&named, 2);
+    for (guint i = 0; i < 100; i++) {
+        berth_snapshot_observe(s, i % 8 == 0 ? &bound : i % 2 == 0 ? &little : &much);
+    }
+    g_assert_cmpuint(pick_with(s, &little, "default"), >=, 4);
 }
 
 static void
@@ -185,6 +268,9 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
 #define ADD(path, function) g_test_add_func("/sched/score/" path, function)
     ADD("room/keeps-the-big-hole-whole", test_room_keeps_the_big_hole_whole);
+    ADD("room/is-worth-what-can-be-used-of-it", test_room_is_worth_what_can_be_used_of_it);
+    ADD("room/spares-devices-that-are-asked-for-by-name",
+        test_room_spares_devices_that_are_asked_for_by_name);
     ADD("room/fills-a-device-before-it-breaks-a-whole-one",
         test_room_fills_devices_before_it_breaks_a_whole_one);
     ADD("image/prefers-hosts-that-have-it", test_image_prefers_hosts_that_have_it);
