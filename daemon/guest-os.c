@@ -10,7 +10,7 @@
 #include <fcntl.h>
 
 #define FILE_MAX (512 * 1024 * 1024)
-#define DEFAULT_CMDLINE "console=ttyS0 quiet panic=-1 reboot=t"
+#define DEFAULT_CMDLINE "console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests"
 
 static gboolean
 open_file(const char *folder, const char *name, BerthGuestFile *file, GError **error)

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define CONTAINERS 9
-#define CMDLINE "console=ttyS0 quiet panic=-1 reboot=t"
+#define CMDLINE "console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests"
 
 typedef struct {
     GString *out, *err;
