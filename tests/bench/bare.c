@@ -1,8 +1,8 @@
 /* Bare QEMU for comparison: the very command line of a guest of Berth's, without libvirt around it.
  *
  * Invariant: what the guest sees (machine, devices, kernel, initramfs, command line, disks) is what
- * Berth's guest saw; only the ends outside of it (monitor, files of libvirt) are changed. Start reading
- * at rewrite(). */
+ * Berth's guest saw; only the ends outside of it (monitor, files of libvirt) are changed. As libvirt does,
+ * QEMU is told to go on when it is ready, so that its own start is known. Start reading at rewrite(). */
 #include "tests/bench/bench.h"
 
 #include "base/clock.h"
@@ -17,6 +17,7 @@
 #include <gio/gio.h>
 #include <glib-unix.h>
 #include <glib/gstdio.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #define LINK_FD 40
+#define MONITOR_FD 41
 
 struct BenchBare {
     char *folder, *socket_path, *root; /* owned */
@@ -118,6 +120,9 @@ rewrite_chardev(BenchBare *bare, const char *text)
     if (g_strcmp0(id, bare->link_chardev) == 0) {
         return g_strdup_printf("socket,id=%s,fd=%d,server=on,wait=off", id, LINK_FD);
     }
+    if (g_str_equal(id, "charmonitor")) {
+        return g_strdup_printf("socket,id=%s,fd=%d", id, MONITOR_FD);
+    }
     return g_str_has_prefix(text, "pty") ? g_strdup(text) : g_strdup_printf("null,id=%s", id);
 }
 
@@ -168,9 +173,6 @@ rewrite(BenchBare *bare, char **old, GError **error)
         }
     }
     for (guint i = 1; old[i] != NULL; i++) {
-        if (g_str_equal(old[i], "-S")) {
-            continue;
-        }
         gboolean has_value = old[i + 1] != NULL && *old[i + 1] != '-';
         if (!has_value) {
             g_ptr_array_add(bare->argv, g_strdup(old[i]));
@@ -229,7 +231,7 @@ typedef struct {
     BenchBare *bare;
     const char *const *command;
     BerthLink *link;
-    gint64 ready_us, configured_us, byte_us;
+    gint64 made_us, ready_us, configured_us, byte_us;
     gboolean late;
     GError *error;
 } Boot;
@@ -401,23 +403,66 @@ die_with_parent(gpointer user_data)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
+/* Asks QEMU's monitor for @verb and waits for the answer: it comes when the machine is made. */
+static gboolean
+ask_monitor(int monitor, const char *verb)
+{
+    g_autofree char *text = g_strdup_printf("{\"execute\": \"%s\"}\n", verb);
+    g_autoptr(GString) answer = g_string_new(NULL);
+    gint64 deadline_us = g_get_monotonic_time() + BENCH_ROUND_S * G_USEC_PER_SEC;
+    if (send(monitor, text, strlen(text), MSG_NOSIGNAL) < 0) {
+        return FALSE;
+    }
+    while (strstr(answer->str, "\"return\"") == NULL) {
+        struct pollfd wait = {.fd = monitor, .events = POLLIN};
+        char data[4096];
+        gssize got = poll(&wait, 1, 200) > 0 ? recv(monitor, data, sizeof data, 0) : -1;
+        if (got == 0 || bench_is_over() || g_get_monotonic_time() > deadline_us) {
+            return FALSE;
+        }
+        g_string_append_len(answer, data, MAX(got, 0));
+    }
+    return TRUE;
+}
+
+/* Lets the machine run, which -S held. */
+static gboolean
+power_on(Boot *boot, int monitor)
+{
+    gboolean made = ask_monitor(monitor, "qmp_capabilities");
+    boot->made_us = g_get_monotonic_time();
+    if (!made || !ask_monitor(monitor, "cont")) {
+        berth_error_set(&boot->error, BERTH_ERROR_UNAVAILABLE, "bare QEMU did not start");
+        return FALSE;
+    }
+    return TRUE;
+}
+
 /* Listens before QEMU starts, as libvirt does, so that the link is never too early. */
 static gboolean
-start_qemu(BenchBare *bare, GPid *pid, GError **error)
+start_qemu(BenchBare *bare, GPid *pid, int *monitor, GError **error)
 {
     struct sockaddr_un address;
-    int fd = socket_at(bare->socket_path, &address), target = LINK_FD;
+    int pair[2], fd = socket_at(bare->socket_path, &address);
     g_unlink(bare->socket_path);
     if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0) {
         berth_error_set_errno(error, errno, "can't listen at '%s'", bare->socket_path);
         close(fd);
         return FALSE;
     }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        berth_error_set_errno(error, errno, "can't make a socket pair");
+        close(fd);
+        return FALSE;
+    }
+    const int sources[] = {fd, pair[1]}, targets[] = {LINK_FD, MONITOR_FD};
     gboolean started = g_spawn_async_with_pipes_and_fds(
         bare->folder, (const char *const *)bare->argv->pdata, NULL,
         G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL, die_with_parent, NULL, -1, -1, -1,
-        &fd, &target, 1, pid, NULL, NULL, NULL, error);
+        sources, targets, 2, pid, NULL, NULL, NULL, error);
     close(fd);
+    close(pair[1]);
+    *monitor = pair[0];
     return started;
 }
 
@@ -452,11 +497,18 @@ bench_bare_run(BenchBare *bare, const char *const *command, BenchBareTimes *time
 {
     Boot boot = {.bare = bare, .command = command};
     GPid pid;
+    int monitor = -1;
     gint64 began_us = g_get_monotonic_time();
-    if (!start_qemu(bare, &pid, error)) {
+    gboolean started = start_qemu(bare, &pid, &monitor, error);
+    if (started && power_on(&boot, monitor)) {
+        await_byte(&boot);
+    }
+    if (monitor >= 0) {
+        close(monitor);
+    }
+    if (!started) {
         return FALSE;
     }
-    await_byte(&boot);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     if (boot.error != NULL) {
@@ -468,7 +520,8 @@ bench_bare_run(BenchBare *bare, const char *const *command, BenchBareTimes *time
                         BENCH_ROUND_S);
         return FALSE;
     }
-    *times = (BenchBareTimes){.boot_ms = (double)(boot.ready_us - began_us) / 1e3,
+    *times = (BenchBareTimes){.qemu_ms = (double)(boot.made_us - began_us) / 1e3,
+                              .boot_ms = (double)(boot.ready_us - boot.made_us) / 1e3,
                               .link_ms = (double)(boot.configured_us - boot.ready_us) / 1e3,
                               .crun_ms = (double)(boot.byte_us - boot.configured_us) / 1e3,
                               .total_ms = (double)(boot.byte_us - began_us) / 1e3};

@@ -67,7 +67,8 @@ void bench_bare_free(BenchBare *bare);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BenchBare, bench_bare_free)
 
 typedef struct {
-    double boot_ms;  /* from QEMU's start to the guest's greeting */
+    double qemu_ms;  /* QEMU's own start, until it has made the machine */
+    double boot_ms;  /* from there to the guest's greeting */
     double link_ms;  /* from there until it took its configuration */
     double crun_ms;  /* from there to the first byte */
     double total_ms; /* all of it */
