@@ -34,7 +34,7 @@ berth logs writer 2>/dev/null >"$work/out"
 awk '$1 != "n" || $2 != NR { print "line " NR ": " $0; exit 1 }' "$work/out" >"$work/err"
 ok "the log has every line once, in order" 'cat "$work/err"; wc -l <"$work/out"'
 wait_for 15 exec_answers
-ok \"exec works after it\" 'berth exec writer echo inside'
+ok "exec works after it" 'berth exec writer echo inside'
 
 # ---- replaced by a newer build
 stop_daemon
@@ -42,16 +42,46 @@ start_daemon
 wait_for 30 phase_is pod writer Running
 is "$(qemu_pid 1 "$(domain_of pod writer)")" "$pid" "replaced in order: the same QEMU"
 wait_for 15 exec_answers
-ok \"and exec works\" 'berth exec writer echo inside'
+ok "and exec works" 'berth exec writer echo inside'
 
-# ---- two on one state folder
-timeout 20 "$build/berthd" --state "$state" --socket "$work/second.sock" --guest-os "$build/guest-os" >"$work/out" 2>&1
-status=$?
-[ "$status" -ne 0 ] && [ "$status" -ne 124 ]
-ok "a second berthd on the state folder refuses" 'cat "$work/out"'
-contains "$(cat "$work/out")" 'another berthd' "and says why"
+# ---- twenty at once on one state folder: one runs, the others say why
+crowd() {
+    local i
+    for i in $(seq 20); do
+        timeout 60 "$build/berthd" --state "$1" --socket "$work/crowd.$i.sock" --guest-os "$build/guest-os" \
+            >"$work/crowd.$i" 2>&1 9>&- &
+    done
+}
+refused() { grep -l 'another berthd' "$work"/crowd.[0-9]* | grep -c .; }
+ready() { grep -l ' ready ' "$work"/crowd.[0-9]* | grep -c .; }
+all_are_refused() { [ "$(refused)" -eq 20 ]; }
+all_but_one_are_refused() { [ "$(refused)" -eq 19 ] && [ "$(ready)" -eq 1 ]; }
+crowd "$state"
+wait_for 20 all_are_refused
+ok "20 berthd beside one that runs: all refuse and say why" 'cat "$work"/crowd.*'
 wait_for 15 exec_answers
-ok \"the first one goes on\" 'berth exec writer echo inside'
+ok "the first one goes on" 'berth exec writer echo inside'
+rm -f "$work"/crowd.*
+mkdir "$work/crowded"
+crowd "$work/crowded"
+wait_for 20 all_but_one_are_refused
+ok "20 at once on a new folder: one runs, 19 say why (${waited_ms} ms)" 'cat "$work"/crowd.*'
+for job in $(jobs -p); do
+    [ "$job" = "$daemon_pid" ] || { kill "$job" && wait "$job"; } 2>/dev/null
+done
+
+# ---- a state folder of a newer berthd
+cp -r "$work/crowded" "$work/newer"
+python3 - "$work/newer/berth.db" <<'PYTHON'
+import sqlite3, sys
+store = sqlite3.connect(sys.argv[1])
+format = store.execute("PRAGMA user_version").fetchone()[0]
+assert format > 0
+store.execute(f"PRAGMA user_version = {format + 1}")
+PYTHON
+timeout 20 "$build/berthd" --state "$work/newer" --socket "$work/newer.sock" --guest-os "$build/guest-os" >"$work/out" 2>&1
+is $? 1 "the state folder of a newer berthd is refused"
+contains "$(cat "$work/out")" 'knows up to' "in plain words: $(tail -n 1 "$work/out")"
 
 # ---- a second socket: nobody takes a living daemon's socket away
 timeout 20 "$build/berthd" --state "$work/other" --socket "$BERTH_SOCKET" --guest-os "$build/guest-os" >"$work/out" 2>&1
@@ -112,7 +142,7 @@ wait_for 30 phase_is pod writer Running
 ok "the pod runs in its list" 'field pod writer .status'
 is "$(qemu_pid 1 "$(domain_of pod writer)")" "$pid" "its guest was not touched"
 wait_for 15 exec_answers
-ok \"and can be spoken to\" 'berth exec writer echo inside'
+ok "and can be spoken to" 'berth exec writer echo inside'
 is "$(field host h1 '.status.foreign[].name')" "$later" "what the backup did not know is shown as unmanaged"
 is "$(field host h1 .status.used.vcpus)" 3 "it is charged"
 is "$(qemu_pid 1 "$later")" "$later_pid" "it was not touched"

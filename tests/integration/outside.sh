@@ -16,6 +16,7 @@ foreign_xml() { # NAME MIB
 XML
 }
 before_add() { foreign_xml theirs 300 >"$work/theirs.xml" && on 1 create "$work/theirs.xml" >/dev/null; }
+BERTH_UNDER=${BERTH_UNDER:-nice -n -10}
 start_daemon
 up_hosts 2 16:12000 16:12000
 load_hello
@@ -78,17 +79,19 @@ wait_for 90 phase_is pod cut Running
 is "$(domains 1 | grep -c '^default\.cut-')" 1 "as one domain"
 can_speak() { [ "$(LIMIT=10 berth exec "$1" echo inside 2>&1)" = inside ]; }
 
-# ---- how long the API takes to answer, by one client that asks 20 times a second
+# ---- how long the API takes to answer, by one client that asks 20 times a second. Client and daemon go
+# before what else the machine does: it is Berth that is measured here, not a crowd of emulated guests.
 probe() { # SECONDS FILE
-    curl -s -o /dev/null --unix-socket "$BERTH_SOCKET" --max-time 10 --rate 20/s -w '%{time_total} %{http_code}\n' \
+    nice -n -10 curl -s -o /dev/null --unix-socket "$BERTH_SOCKET" --max-time 10 --rate 20/s -w '%{time_total} %{http_code}\n' \
         "http://berth/v1/hosts?limit=[1-$(($1 * 20))]" >"$2"
 }
 p99_ms() { awk '{ print int($1 * 1000 + 0.999) }' "$1" | sort -n | awk '{ ms[NR] = $1 } END { print ms[int(NR * 0.99 + 0.999)] }'; }
-answers_quickly() { # FILE NAME: none failed, and 99 of 100 took less than 100 ms
-    local p99
+answers_quickly() { # FILE NAME COUNT: none failed, and 99 of 100 took less than 100 ms
+    local p99 count
     p99=$(p99_ms "$1")
-    [ "$(awk '$2 != 200' "$1" | grep -c .)" -eq 0 ] && [ "$p99" -lt 100 ]
-    ok "$2: p99 $p99 ms of $(grep -c . "$1") requests" "sort -n $1 | tail -n 5"
+    count=$(grep -c ' 200$' "$1")
+    [ "$count" -eq "$3" ] && [ "$p99" -lt 100 ]
+    ok "$2: p99 $p99 ms of $count requests" "sort -n $1 | tail -n 5"
 }
 
 # ---- libvirtd dies, again and again
@@ -101,7 +104,7 @@ is "$(berth exec still echo inside 2>&1)" inside "the other host's pod can be sp
 "$fleet" daemon 1 libvirtd
 wait_for 40 phase_is host h1 Ready
 ok "libvirtd is back: Berth reconnects by itself (${waited_ms} ms)" 'field host h1 .status'
-kills=$((BERTH_SLOW ? 100 : 20))
+kills=$((${BERTH_SLOW:+80} + 20))
 for _ in $(seq $((kills - 1))); do
     kill -9 "$("$fleet" pid 1 libvirtd)" && "$fleet" daemon 1 libvirtd
     wait_for 20 on 1 version
@@ -137,7 +140,7 @@ for way in suspend stop; do
     wait_for 20 flows
     if [ "$way" = suspend ]; then on 2 suspend "$(domain_of pod deaf)" >/dev/null; else kill -STOP "$deaf"; fi
     probe 5 "$work/deaf.$way"
-    answers_quickly "$work/deaf.$way" "a guest that does not read ($way)"
+    answers_quickly "$work/deaf.$way" "a guest that does not read ($way)" 100
     is "$(LIMIT=10 berth exec still echo inside 2>&1)" inside "its neighbour on the same host can be spoken to ($way)"
     if [ "$way" = suspend ]; then on 2 resume "$(domain_of pod deaf)" >/dev/null; else kill -CONT "$deaf"; fi
     wait_for 40 can_speak deaf
@@ -151,7 +154,7 @@ is "$(qemu_pid 2 "$(domain_of pod deaf)")" "$deaf" "it was not restarted"
 left=$((60000 - $(now_ms) + hung))
 wait "$prober"
 [ "$left" -le 0 ] || read -rt "$((left / 1000))" -u 9
-answers_quickly "$work/hung" "libvirtd hung"
+answers_quickly "$work/hung" "libvirtd hung" 1100
 kill -CONT "$libvirtd"
 wait_for 60 phase_is host h1 Ready
 ok "libvirtd goes on: the host is Ready (${waited_ms} ms)" 'field host h1 .status'
