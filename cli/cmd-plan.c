@@ -142,7 +142,8 @@ add_row(BerthTable *table, const json_t *step)
     g_autofree char *moved =
         from != NULL ? g_strdup_printf("%s, was on %s", host != NULL ? host : "no room", from)
                      : NULL;
-    const char *where = json_is_false(fits) ? "no room" : host;
+    gboolean waits = json_object_get(step, "waits") != NULL;
+    const char *where = waits ? "waits for its group" : json_is_false(fits) ? "no room" : host;
     const char *cells[] = {berth_json_string(step, "kind"), berth_json_string(step, "name"),
                            berth_json_string(step, "outcome"), moved != NULL ? moved : where};
     berth_table_add(table, cells);
@@ -177,7 +178,10 @@ put_details(BerthSession *session, const json_t *steps)
         berth_session_say(session, "%s '%s'%s", berth_json_string(step, "kind"),
                           berth_json_string(step, "name"), refused ? " has no room:" : ":");
         put_changes(changes);
-        if (refused) {
+        const char *waits = berth_json_string(step, "waits");
+        if (waits != NULL) {
+            berth_session_say(session, "    %s", waits);
+        } else if (refused) {
             put_refusal(session, json_object_get(step, "placement"));
         }
         printf("\n");

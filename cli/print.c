@@ -158,9 +158,26 @@ berth_print_value(const json_t *value, BerthOutput output)
     return berth_escape_json(text);
 }
 
+/* An item by its number, or the condition of that type. */
+static const json_t *
+item_at(const json_t *list, const char *part)
+{
+    gsize i;
+    json_t *item;
+    if (g_ascii_isdigit(*part)) {
+        return json_array_get(list, g_ascii_strtoull(part, NULL, 10));
+    }
+    json_array_foreach ((json_t *)list, i, item) {
+        if (g_strcmp0(berth_json_string(item, "type"), part) == 0) {
+            return item;
+        }
+    }
+    return NULL;
+}
+
 /**
  * berth_json_at:
- * @pointer: "/spec/disks/0/image"
+ * @pointer: "/spec/disks/0/image", "/status/conditions/Schedulable/value"
  *
  * Returns: (nullable): the value there, borrowed.
  */
@@ -169,8 +186,7 @@ berth_json_at(const json_t *value, const char *pointer)
 {
     g_auto(GStrv) parts = g_strsplit(*pointer == '/' ? pointer + 1 : pointer, "/", -1);
     for (char **part = parts; *part != NULL && value != NULL; part++) {
-        value = json_is_array(value) ? json_array_get(value, g_ascii_strtoull(*part, NULL, 10))
-                                     : json_object_get(value, *part);
+        value = json_is_array(value) ? item_at(value, *part) : json_object_get(value, *part);
     }
     return value;
 }

@@ -83,6 +83,10 @@ void berth_workload_controller_power_cycle(BerthWorkloadController *controller, 
                                            gboolean force);
 gboolean berth_workload_controller_is_cycling(BerthWorkloadController *controller, const char *uid);
 void berth_workload_controller_fill_ops(BerthWorkloadController *controller, BerthWorkloadOps *ops);
+gboolean berth_workload_has_group(const BerthObject *object);
+gboolean berth_workload_place_group(BerthControl *control, BerthFleetLedger *ledger,
+                                    BerthObject *object, const GPtrArray *planned,
+                                    GPtrArray **members, json_t **why, GError **error);
 int berth_workload_compare_urgency(gconstpointer a, gconstpointer b);
 void berth_workload_needs_init(BerthNeeds *needs, BerthControl *control, BerthObject *object);
 void berth_workload_needs_clear(BerthNeeds *needs);

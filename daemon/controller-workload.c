@@ -547,6 +547,12 @@ static void
 release_resting_capacity(BerthWorkloadController *controller, BerthObject *object,
                          const BerthWorkloadSight *sight)
 {
+    if (!sight->placed && !sight->power && sight->charged) {
+        /* Reserved with its group, and switched off before it took its place. */
+        berth_ledger_release(controller->control->ledger, object->uid);
+        berth_workload_controller_capacity(controller);
+        return;
+    }
     if (sight->vm && !sight->power && sight->phase == BERTH_PHASE_STOPPED && sight->charged &&
         !is_on(sight)) {
         berth_ledger_release(controller->control->ledger, object->uid);

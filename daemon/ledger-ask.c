@@ -20,11 +20,11 @@ ledger_read_labels(const json_t *labels)
 void
 ledger_ask_clear(LedgerAsk *ask)
 {
-    g_array_unref(ask->labels);
-    g_array_unref(ask->tolerations);
-    g_array_unref(ask->selectors);
-    g_array_unref(ask->relations);
-    g_ptr_array_unref(ask->owned);
+    g_clear_pointer(&ask->labels, g_array_unref);
+    g_clear_pointer(&ask->tolerations, g_array_unref);
+    g_clear_pointer(&ask->selectors, g_array_unref);
+    g_clear_pointer(&ask->relations, g_array_unref);
+    g_clear_pointer(&ask->owned, g_ptr_array_unref);
 }
 
 /* How a relation names one workload: its own label under a key that users cannot write. */

@@ -12,6 +12,13 @@ berth_ledger_copy(const BerthFleetLedger *ledger)
     BerthFleetLedger *copy = g_memdup2(ledger, sizeof *ledger);
     copy->snapshot = berth_snapshot_copy(ledger->snapshot);
     copy->book = NULL;
+    copy->reserved = ledger_reservations_new();
+    GHashTableIter iter;
+    gpointer uid, why;
+    g_hash_table_iter_init(&iter, ledger->reserved);
+    while (g_hash_table_iter_next(&iter, &uid, &why)) {
+        g_hash_table_insert(copy->reserved, g_strdup(uid), json_incref(why));
+    }
     return copy;
 }
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "daemon/ledger.h"
-#include "sched/snapshot.h"
+#include "sched/pick.h"
 
 G_BEGIN_DECLS
 
@@ -16,6 +16,7 @@ struct BerthFleetLedger {
     BerthCapacity reserve;
     gint64 pod_overhead_mib, vm_overhead_mib;
     struct LedgerBook *book; /* owned; NULL in copies */
+    GHashTable *reserved;    /* uid -> json_t*: charged with its group, reasons of the decision */
     gint64 decisions;        /* placements so far */
 };
 
@@ -43,6 +44,12 @@ void ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const Berth
                      const BerthNeeds *needs);
 void ledger_ask_clear(LedgerAsk *ask);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LedgerAsk, ledger_ask_clear)
+
+/* ledger-group.c */
+GHashTable *ledger_reservations_new(void);
+gboolean ledger_take_reserved(BerthFleetLedger *ledger, const char *uid, char **host, json_t **why);
+void ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
+                          const BerthDecision *decision, json_t *why);
 
 GArray *ledger_read_labels(const json_t *labels);
 

@@ -21,6 +21,7 @@ berth_ledger_new(void)
     BerthFleetLedger *ledger = g_new0(BerthFleetLedger, 1);
     ledger->snapshot = berth_snapshot_new();
     ledger->book = ledger_book_new();
+    ledger->reserved = ledger_reservations_new();
     return ledger;
 }
 
@@ -29,6 +30,7 @@ berth_ledger_free(BerthFleetLedger *ledger)
 {
     berth_snapshot_free(ledger->snapshot);
     ledger_book_free(ledger->book);
+    g_hash_table_destroy(ledger->reserved);
     g_free(ledger);
 }
 
@@ -252,6 +254,9 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const 
 {
     g_auto(LedgerAsk) ask = {0};
     BerthDecision decision = {0};
+    if (ledger_take_reserved(ledger, workload->uid, host, why)) {
+        return TRUE;
+    }
     ledger_ask_fill(&ask, ledger, workload, needs);
     if (only_host != NULL) {
         ask.request.host = only_host;
@@ -265,12 +270,8 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const 
                                                                            : NULL;
     *why = explanation != NULL ? brief_json(ledger, explanation) : json_object();
     berth_snapshot_charge(ledger->snapshot, &ask.request, &decision.placement);
-    const char *name = berth_snapshot_host_name(ledger->snapshot, decision.placement.host);
-    ledger_book_add(ledger->book, &ask.request, name, ++ledger->decisions);
-    *host = g_strdup(name);
-    json_object_set_new(*why, "host", json_string(name));
-    json_object_set_new(*why, "score", json_integer(decision.score));
-    json_object_set_new(*why, "decision", json_integer(ledger->decisions));
+    ledger_note_decision(ledger, &ask.request, &decision, *why);
+    *host = g_strdup(berth_snapshot_host_name(ledger->snapshot, decision.placement.host));
     return TRUE;
 }
 
@@ -312,6 +313,7 @@ gboolean
 berth_ledger_release(BerthFleetLedger *ledger, const char *uid)
 {
     ledger_book_release(ledger->book, uid, ledger->decisions);
+    g_hash_table_remove(ledger->reserved, uid);
     return berth_snapshot_release(ledger->snapshot, uid);
 }
 

@@ -33,6 +33,9 @@ void berth_ledger_set_quota(BerthFleetLedger *ledger, const BerthObject *project
 gboolean berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload,
                             const BerthNeeds *needs, const char *only_host, char **host,
                             json_t **why, GError **error);
+gboolean berth_ledger_reserve(BerthFleetLedger *ledger, const GPtrArray *workloads,
+                              const BerthNeeds *needs, json_t **why, GError **error);
+gboolean berth_ledger_is_reserved(const BerthFleetLedger *ledger, const char *uid);
 void berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload,
                          const BerthNeeds *needs, const char *host);
 void berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const char *uuid,

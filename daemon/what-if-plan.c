@@ -17,6 +17,8 @@ typedef struct {
     GHashTable
         *objects; /* "Kind/project/name" -> BerthObject*, owned: as the documents make them */
     GHashTable *refused; /* set of uid: lost their host and found no other */
+    GPtrArray *written;  /* of BerthObject*, borrowed from objects: workloads, in order */
+    GHashTable *waiting; /* uid -> step, borrowed: members of groups that are not complete */
     json_t *steps;
     gboolean fits;
 } Plan;
@@ -100,6 +102,18 @@ list_homeless(const Plan *plan)
     return list;
 }
 
+/* Who waits with its group waits on unless all of them have room now. */
+static gboolean
+has_room_with_group(Plan *plan, BerthObject *object)
+{
+    g_autoptr(GPtrArray) members = NULL;
+    g_autoptr(json_t) why = NULL;
+    return !berth_workload_has_group(object) ||
+           berth_ledger_is_reserved(plan->what_if->ledger, object->uid) ||
+           berth_workload_place_group(plan->what_if->control, plan->what_if->ledger, object,
+                                      plan->written, &members, &why, NULL);
+}
+
 /* A fleet that changed: those without a host try again. Who waits on stays out of the steps. */
 static void
 place_homeless(Plan *plan)
@@ -108,6 +122,9 @@ place_homeless(Plan *plan)
     for (guint i = 0; i < list->len; i++) {
         BerthObject *object = list->pdata[i];
         gboolean displaced = is_displaced(plan, object), fitted = plan->fits;
+        if (!displaced && !has_room_with_group(plan, object)) {
+            continue;
+        }
         json_t *step = add_step(plan, object, displaced ? "moved" : "placed");
         place(plan, object, tied_to(object), step);
         if (displaced) {
@@ -194,6 +211,46 @@ put_settings(Plan *plan, const BerthObject *object, GError **error)
     return TRUE;
 }
 
+/* Members that waited for this one take their places too. */
+static void
+place_members(Plan *plan, const GPtrArray *members, const BerthObject *last)
+{
+    for (guint i = 0; i < members->len; i++) {
+        BerthObject *member = members->pdata[i];
+        json_t *step = g_hash_table_lookup(plan->waiting, member->uid);
+        if (step != NULL) {
+            json_object_del(step, "waits");
+            g_hash_table_remove(plan->waiting, member->uid);
+        } else if (member != last) {
+            step = add_step(plan, member, "placed");
+        }
+        if (step != NULL) {
+            place(plan, member, NULL, step);
+        }
+    }
+}
+
+/* Returns FALSE when @object has no place because of its group. */
+static gboolean
+reserve_group(Plan *plan, BerthObject *object, json_t *step)
+{
+    g_autoptr(GPtrArray) members = NULL;
+    g_autoptr(json_t) why = NULL;
+    g_autoptr(GError) error = NULL;
+    if (berth_workload_place_group(plan->what_if->control, plan->what_if->ledger, object,
+                                   plan->written, &members, &why, &error)) {
+        place_members(plan, members, object);
+        return TRUE;
+    }
+    json_object_set_new(step, "fits", json_false());
+    json_object_set_new(step, "waits", json_string(error->message));
+    if (why != NULL) {
+        json_object_set(step, "placement", why);
+    }
+    g_hash_table_insert(plan->waiting, g_strdup(object->uid), step);
+    return FALSE;
+}
+
 /* As the controller does: who holds capacity stays, who shall run and holds none is placed. */
 static void
 play_workload(Plan *plan, BerthObject *object, json_t *step)
@@ -201,7 +258,9 @@ play_workload(Plan *plan, BerthObject *object, json_t *step)
     const char *host = berth_ledger_host_of(plan->what_if->ledger, object->uid);
     if (host != NULL) {
         json_object_set_new(step, "host", json_string(host));
-    } else if (object->power == BERTH_POWER_ON) {
+    } else if (object->power == BERTH_POWER_ON &&
+               (!berth_workload_has_group(object) || tied_to(object) != NULL ||
+                reserve_group(plan, object, step))) {
         place(plan, object, tied_to(object), step);
     }
 }
@@ -304,13 +363,15 @@ plan_document(Plan *plan, const json_t *document, const char *default_project, G
         return FALSE;
     }
     json_t *step = describe(plan, existing, object);
-    if (!play(plan, object, step, error)) {
-        return FALSE;
+    char *key = g_strdup_printf("%s/%s/%s", kind->name, project, object->name);
+    if (existing != NULL) {
+        g_ptr_array_remove(plan->written, existing);
     }
-    g_hash_table_replace(plan->objects,
-                         g_strdup_printf("%s/%s/%s", kind->name, project, object->name),
-                         berth_object_ref(object));
-    return TRUE;
+    if (kind->workload) {
+        g_ptr_array_add(plan->written, object);
+    }
+    g_hash_table_replace(plan->objects, key, berth_object_ref(object));
+    return play(plan, object, step, error);
 }
 
 static gboolean
@@ -377,12 +438,17 @@ berth_what_if_plan(BerthWhatIf *what_if, const BerthPlanQuestion *question, GErr
     Plan plan = {
         what_if,
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)berth_object_unref),
-        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL), json_array(), TRUE};
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+        g_ptr_array_new(),
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+        json_array(),
+        TRUE};
     if (what_if->added || *what_if->lost != NULL) {
         place_homeless(&plan);
     }
     json_t *answer = NULL;
     if (plan_documents(&plan, question, error)) {
+        plan.fits = plan.fits && g_hash_table_size(plan.waiting) == 0;
         gint64 revision = berth_catalog_revision(what_if->control->catalog);
         answer =
             json_pack("{s:b, s:I, s:O, s:o}", "fits", plan.fits, "revision", (json_int_t)revision,
@@ -391,5 +457,7 @@ berth_what_if_plan(BerthWhatIf *what_if, const BerthPlanQuestion *question, GErr
     json_decref(plan.steps);
     g_hash_table_destroy(plan.objects);
     g_hash_table_destroy(plan.refused);
+    g_hash_table_destroy(plan.waiting);
+    g_ptr_array_unref(plan.written);
     return answer;
 }

@@ -176,14 +176,16 @@ park(BerthWorkloadRun *run, BerthObject *object, json_t *why, const GError *refu
     BerthControl *control = run->controller->control;
     json_t *status = berth_status_copy(object);
     berth_status_set_text(status, "phase", berth_phase_name(BERTH_PHASE_PENDING));
-    berth_status_set_reason(status, object->name, "no-capacity", refusal->message,
-                            berth_error_hint(refusal));
+    gboolean incomplete = g_error_matches(refusal, BERTH_ERROR, BERTH_ERROR_UNAVAILABLE);
+    berth_status_set_reason(status, object->name, incomplete ? "group-incomplete" : "no-capacity",
+                            refusal->message, berth_error_hint(refusal));
     json_object_set_new(status, "observed_generation", json_integer(object->generation));
     if (why != NULL) {
         json_object_set(status, "placement", why);
     }
     g_hash_table_add(run->controller->waiting, g_strdup(run->uid));
-    berth_catalog_record_event(control->catalog, object, "warning", "NoCapacity", NULL, "%s",
+    berth_catalog_record_event(control->catalog, object, incomplete ? "info" : "warning",
+                               incomplete ? "GroupIncomplete" : "NoCapacity", NULL, "%s",
                                refusal->message);
     berth_catalog_put_status(control->catalog, object, status, on_refusal_recorded,
                              berth_pending_new(run, object, NULL));
@@ -222,6 +224,26 @@ placed_status(BerthWorkloadRun *run, BerthObject *object, const char *host, json
     return status;
 }
 
+/* All members that have no host, or none. The others then take their turn, or learn that it is no longer members
+ * that are missing. */
+static gboolean
+reserve_group(BerthWorkloadRun *run, BerthObject *object, json_t **why, GError **error)
+{
+    BerthControl *control = run->controller->control;
+    g_autoptr(GPtrArray) members = NULL;
+    gboolean fits =
+        berth_workload_place_group(control, control->ledger, object, NULL, &members, why, error);
+    for (guint i = 0; members != NULL && i < members->len; i++) {
+        const BerthObject *member = members->pdata[i];
+        const char *code = berth_workload_status_of(member)->reason.code;
+        if (fits || g_strcmp0(code, "group-incomplete") == 0) {
+            g_hash_table_remove(run->controller->waiting, member->uid);
+            berth_queue_add(run->controller->queue, member->uid);
+        }
+    }
+    return fits;
+}
+
 static void
 act_place(BerthWorkloadRun *run, BerthObject *object)
 {
@@ -231,6 +253,13 @@ act_place(BerthWorkloadRun *run, BerthObject *object)
     g_autoptr(json_t) why = NULL;
     g_autoptr(json_t) cards = NULL;
     GError *error = NULL;
+    if (present == NULL && berth_workload_has_group(object) &&
+        !berth_ledger_is_reserved(control->ledger, object->uid) &&
+        !reserve_group(run, object, &why, &error)) {
+        park(run, object, why, error);
+        g_clear_error(&error);
+        return;
+    }
     g_auto(BerthNeeds) needs = {0};
     berth_workload_needs_init(&needs, control, object);
     if (!berth_ledger_place(control->ledger, object, &needs, present, &host, &why, &error)) {

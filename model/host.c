@@ -151,7 +151,7 @@ validate(const BerthObject *object, GError **error)
 static const BerthColumn columns[] = {
     {"Name", "/metadata/name"},
     {"State", "/status/phase"},
-    {"Schedulable", "/status/conditions/0/value"},
+    {"Schedulable", "/status/conditions/Schedulable/value"},
     {"vCPUs used", "/status/used/vcpus"},
     {"vCPUs free", "/status/free/vcpus"},
     {"Memory used", "/status/used/memory_mib"},
@@ -164,7 +164,7 @@ static const BerthColumn columns[] = {
     {"Disk free", "/status/free/disk_mib", TRUE},
     {"Zone", "/spec/zone", TRUE},
     {"Rack", "/spec/rack", TRUE},
-    {"Reason", "/status/reason/message|/status/conditions/0/message", TRUE},
+    {"Reason", "/status/reason/message|/status/conditions/Schedulable/message", TRUE},
     {NULL},
 };
 

@@ -31,7 +31,7 @@ static const BerthField plan_fields[] = {
     PLAN(steps, JSON,
          .doc =
              "In order: kind, project, name, outcome (created, changed, unchanged; moved, placed), "
-             "host, from, fits, placement as ':why' has it, changes."),
+             "host, from, fits, waits (for its group), placement as ':why' has it, changes."),
     PLAN(hosts, JSON, .doc = "Hosts whose load would change: name, added, capacity, used."),
 };
 const BerthSchema berth_plan_schema =

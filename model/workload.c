@@ -81,7 +81,12 @@ static const BerthField placement_fields[] = {
                 .doc = "Names of workloads, or group=NAME, that it must not share a host with."),
     BERTH_FIELD(BerthPlacementSpec, group, STRING, .format = BERTH_FORMAT_NAME,
                 .mutability = BERTH_MUTABLE_NEVER,
-                .doc = "Group of workloads that are placed together or not at all."),
+                .doc = "Group that it is a member of, for spread, anti_affinity and relations."),
+    BERTH_FIELD(BerthPlacementSpec, group_size, INT, .minimum = 0, .maximum = 1000,
+                .mutability = BERTH_MUTABLE_NEXT_BOOT,
+                .doc =
+                    "So many members of the group are placed together or not at all; 0: each for "
+                    "itself."),
     BERTH_FIELD(BerthPlacementSpec, spread, STRING, .choices = scope_names,
                 .mutability = BERTH_MUTABLE_NEXT_BOOT,
                 .doc = "Spreads the members of the group evenly over hosts, racks or zones."),
@@ -291,6 +296,11 @@ berth_workload_check(const BerthObject *object, GError **error)
     if (placement->spread != NULL && placement->group == NULL) {
         berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/placement/spread",
                            "set placement.group", "spread needs a group to spread");
+        return FALSE;
+    }
+    if (placement->group_size > 0 && placement->group == NULL) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/placement/group_size",
+                           "set placement.group", "a size needs a group");
         return FALSE;
     }
     return check_anti_affinity(object, placement, error) && check_relations(placement, error) &&

@@ -34,11 +34,12 @@ typedef struct {
     char *host;          /* pinned to this host */
     json_t *host_labels; /* labels the host must have */
     GPtrArray *tolerations;
-    char **affinity;       /* names of workloads of the project to share a host with */
-    char **anti_affinity;  /* names, or "group=<label value>", to stay apart from */
-    char *group;           /* members of one group are placed together or not at all */
-    char *spread;          /* spread members of the group over "host", "rack" or "zone" */
-    gint64 max_skew;       /* by how many a place may exceed the emptiest */
+    char **affinity;      /* names of workloads of the project to share a host with */
+    char **anti_affinity; /* names, or "group=<label value>", to stay apart from */
+    char *group;          /* what spread, anti_affinity and relations can name */
+    gint64 group_size; /* so many members are placed together or not at all; 0: each for itself */
+    char *spread;      /* spread members of the group over "host", "rack" or "zone" */
+    gint64 max_skew;   /* by how many a place may exceed the emptiest */
     gint64 spread_weight;  /* 0: must hold */
     GPtrArray *relations;  /* of BerthRelationSpec */
     GPtrArray *host_rules; /* of BerthHostRuleSpec */

@@ -164,15 +164,18 @@ test_logs_on_terminals_keep_colours_alone(void)
 static void
 test_columns_come_from_the_kind(void)
 {
-    g_autoptr(json_t) host =
-        json_pack("{s:s, s:{s:s, s:s}, s:{s:s}, s:{s:s, s:{s:i, s:i}, s:{s:i, s:i}, s:i}}", "kind",
-                  "Host", "metadata", "name", "h1", "created", "2026-11-24T00:00:00Z", "spec",
-                  "uri", "qemu:///system", "status", "phase", "Ready", "used", "vcpus", 2,
-                  "memory_mib", 1536, "free", "vcpus", 6, "memory_mib", 2048, "pods", 3);
+    g_autoptr(json_t) host = json_pack(
+        "{s:s, s:{s:s, s:s}, s:{s:s}, s:{s:s, s:{s:i, s:i}, s:{s:i, s:i}, s:i,"
+        " s:[{s:s, s:b}, {s:s, s:b}]}}",
+        "kind", "Host", "metadata", "name", "h1", "created", "2026-11-24T00:00:00Z", "spec", "uri",
+        "qemu:///system", "status", "phase", "Ready", "used", "vcpus", 2, "memory_mib", 1536,
+        "free", "vcpus", 6, "memory_mib", 2048, "pods", 3, "conditions", "type", "Ready", "value",
+        TRUE, "type", "Schedulable", "value", FALSE);
     g_autoptr(json_t) hosts = json_pack("[O]", host);
     gint64 now_us = G_GINT64_CONSTANT(1795482000000000); /* 2026-11-24T01:00:00Z */
     g_autofree char *text = berth_print_objects(hosts, berth_kind_host.columns, FALSE, now_us);
     g_assert_nonnull(strstr(text, " Name   State   Schedulable   vCPUs used"));
+    g_assert_nonnull(strstr(text, " h1     Ready   no "));
     g_assert_nonnull(strstr(text, "1.5 GiB"));
     g_assert_nonnull(strstr(text, "2 GiB"));
     g_assert_nonnull(strstr(text, "60m"));

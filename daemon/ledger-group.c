@@ -1,0 +1,103 @@
+/* Several workloads charged at once or not at all; each takes its place when its own turn comes. */
+#include "daemon/ledger-private.h"
+
+#include "base/error.h"
+#include "sched/explain.h"
+#include "sched/forecast.h"
+#include "sched/group.h"
+
+GHashTable *
+ledger_reservations_new(void)
+{
+    return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
+}
+
+/* Numbers the decision, and writes host, score and number to @why. */
+void
+ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
+                     const BerthDecision *decision, json_t *why)
+{
+    const char *host = berth_snapshot_host_name(ledger->snapshot, decision->placement.host);
+    ledger_book_add(ledger->book, request, host, ++ledger->decisions);
+    json_object_set_new(why, "host", json_string(host));
+    json_object_set_new(why, "score", json_integer(decision->score));
+    json_object_set_new(why, "decision", json_integer(ledger->decisions));
+}
+
+/* Hands over what was reserved for @uid. */
+gboolean
+ledger_take_reserved(BerthFleetLedger *ledger, const char *uid, char **host, json_t **why)
+{
+    gpointer key, value;
+    if (!g_hash_table_steal_extended(ledger->reserved, uid, &key, &value)) {
+        return FALSE;
+    }
+    g_free(key);
+    *why = value;
+    *host = g_strdup(berth_ledger_host_of(ledger, uid));
+    return TRUE;
+}
+
+/** Returns: whether @uid was placed with its group and did not take its place yet. */
+gboolean
+berth_ledger_is_reserved(const BerthFleetLedger *ledger, const char *uid)
+{
+    return g_hash_table_contains(ledger->reserved, uid);
+}
+
+/* The first that has no place once the others have theirs. */
+static void
+explain_refusal(BerthFleetLedger *ledger, const GPtrArray *workloads, const BerthRequest *requests,
+                json_t **why, GError **error)
+{
+    g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(ledger->snapshot);
+    g_autofree BerthDecision *decisions = g_new0(BerthDecision, workloads->len);
+    guint placed =
+        berth_pick_batch(copy, requests, workloads->len, berth_policy_default(), decisions);
+    guint first = 0;
+    while (first + 1 < workloads->len && decisions[first].placed) {
+        first++;
+    }
+    g_autoptr(BerthExplanation) e = berth_explain(copy, &requests[first], berth_policy_default());
+    g_autofree char *summary = berth_explanation_summary(copy, e);
+    *why = berth_explain_to_json(copy, e, 0);
+    berth_error_set_at(error, BERTH_ERROR_EXHAUSTED, NULL, "berth host list",
+                       "only %u of %u members of its group fit; for '%s' %s", placed,
+                       workloads->len, ((BerthObject *)workloads->pdata[first])->name, summary);
+}
+
+/**
+ * berth_ledger_reserve:
+ * @workloads: not charged yet
+ * @needs: of each
+ * @why: (out) (transfer full): reasons of a refusal as JSON
+ *
+ * Charges all or none; berth_ledger_place() then gives each the host it was charged to. Errors: EXHAUSTED.
+ */
+gboolean
+berth_ledger_reserve(BerthFleetLedger *ledger, const GPtrArray *workloads, const BerthNeeds *needs,
+                     json_t **why, GError **error)
+{
+    guint n = workloads->len;
+    g_autofree LedgerAsk *asks = g_new0(LedgerAsk, n + 1);
+    g_autofree BerthRequest *requests = g_new0(BerthRequest, n + 1);
+    g_autofree BerthDecision *decisions = g_new0(BerthDecision, n + 1);
+    for (guint i = 0; i < n; i++) {
+        ledger_ask_fill(&asks[i], ledger, workloads->pdata[i], &needs[i]);
+        requests[i] = asks[i].request;
+    }
+    gboolean fits =
+        berth_pick_group(ledger->snapshot, requests, n, berth_policy_default(), decisions);
+    for (guint i = 0; fits && i < n; i++) {
+        json_t *reasons = json_object();
+        ledger_note_decision(ledger, &requests[i], &decisions[i], reasons);
+        g_hash_table_replace(ledger->reserved, g_strdup(requests[i].uid), reasons);
+    }
+    if (!fits) {
+        explain_refusal(ledger, workloads, requests, why, error);
+    }
+    for (guint i = 0; i < n; i++) {
+        ledger_ask_clear(&asks[i]);
+    }
+    return fits;
+}
