@@ -112,8 +112,9 @@ typedef struct {
     gboolean is_asked;
     Presence presence;
     Power power;
-    char *uid; /* owned; of the object that was acknowledged */
-    guint asks;
+    char *uid;          /* owned; of the object that was acknowledged */
+    guint asks;         /* how often it was put: the label "n" of the last */
+    guint acknowledged; /* the label that was acknowledged last; 0: unsure */
 } Subject;
 
 typedef struct {
@@ -147,6 +148,7 @@ on_put(Subject *subject, guint status, const json_t *body)
     }
     subject->power = status == 201 ? POWER_ON : subject->power;
     subject->presence = PRESENT;
+    subject->acknowledged = subject->asks;
     g_free(subject->uid);
     subject->uid = g_strdup(uid);
 }
@@ -154,6 +156,7 @@ on_put(Subject *subject, guint status, const json_t *body)
 static void
 on_unsure(Subject *subject, const char *verb)
 {
+    subject->acknowledged = strcmp(verb, "PUT") == 0 ? 0 : subject->acknowledged;
     if (strcmp(verb, "PUT") != 0) {
         subject->power = POWER_ANY;
     }
@@ -427,15 +430,28 @@ step(void)
 }
 
 static void
+check_subject(const Subject *subject)
+{
+    const BerthObject *object = oracle_find(subject->kind->name, subject->name);
+    if (subject->presence != PRESENT) {
+        return;
+    }
+    if (object == NULL || g_strcmp0(object->uid, subject->uid) != 0) {
+        oracle_violate("%s (%s) was acknowledged and is lost", subject->name, subject->uid);
+        return;
+    }
+    g_autofree char *label = g_strdup_printf("%u", subject->acknowledged);
+    if (!subject->is_asked && subject->acknowledged != 0 &&
+        g_strcmp0(json_string_value(json_object_get(object->labels, "n")), label) != 0) {
+        oracle_violate("label %s of %s was acknowledged and is lost", label, subject->name);
+    }
+}
+
+static void
 check_subjects(void)
 {
     for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
-        const Subject *subject = &subjects[i];
-        const BerthObject *object = oracle_find(subject->kind->name, subject->name);
-        if (subject->presence == PRESENT &&
-            (object == NULL || g_strcmp0(object->uid, subject->uid) != 0)) {
-            oracle_violate("%s (%s) was acknowledged and is lost", subject->name, subject->uid);
-        }
+        check_subject(&subjects[i]);
     }
 }
 
@@ -485,6 +501,7 @@ compare_subjects(void)
             oracle_violate("%s was told to be %s and is not", subject->name,
                            subject->power == POWER_ON ? "on" : "off");
         }
+        subject->acknowledged = object != NULL ? subject->acknowledged : 0;
         subject->presence = object != NULL ? PRESENT : ABSENT;
         subject->power = object == NULL                    ? POWER_ANY
                          : object->power == BERTH_POWER_ON ? POWER_ON
