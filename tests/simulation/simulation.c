@@ -9,6 +9,7 @@
  * has to come to what is wanted. Start at step() and settle(). */
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/json.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 #include "drivers/store-memory.h"
@@ -385,47 +386,114 @@ prepare(const char *name)
     json_decref(body);
 }
 
+/* Somebody whose last request was answered; NULL: nobody, or nobody to ask. */
+static Subject *
+choose_subject(void)
+{
+    Subject *subject = &subjects[fate_below(G_N_ELEMENTS(subjects))];
+    return subject->is_asked || daemon_now == NULL ? NULL : subject;
+}
+
 static void
-use_subject(guint roll)
+act_put(void)
+{
+    Subject *subject = choose_subject();
+    if (subject != NULL) {
+        put(subject);
+    }
+}
+
+static void
+act_delete(void)
+{
+    Subject *subject = choose_subject();
+    if (subject != NULL) {
+        ask(subject, "DELETE", NULL);
+    }
+}
+
+static void
+act_verb(void)
 {
     static const char *const verbs[] = {"start",  "start",   "shutdown", "shutdown",
                                         "reboot", "destroy", "suspend",  "resume"};
-    Subject *subject = &subjects[fate_below(G_N_ELEMENTS(subjects))];
-    if (subject->is_asked || daemon_now == NULL) {
-        return;
-    }
-    if (roll < 30) {
-        put(subject);
-    } else if (roll < 42) {
-        ask(subject, "DELETE", NULL);
-    } else {
-        json_t *none = json_object();
+    Subject *subject = choose_subject();
+    if (subject != NULL) {
+        g_autoptr(json_t) none = json_object();
         ask(subject, verbs[fate_below(G_N_ELEMENTS(verbs))], none);
-        json_decref(none);
+    }
+}
+
+static void
+act_cordon(void)
+{
+    if (daemon_now != NULL) {
+        cordon();
+    }
+}
+
+static void
+act_prepare(void)
+{
+    if (daemon_now != NULL) {
+        prepare(choose_site()->machine->name);
+    }
+}
+
+static void
+act_cut_off(void)
+{
+    lose_site(FALSE);
+}
+
+static void
+act_lose_power(void)
+{
+    lose_site(TRUE);
+}
+
+static void
+act_kill(void)
+{
+    if (daemon_now != NULL) {
+        kill_daemon();
+    }
+}
+
+/* What happens in a step. Bad luck has another mixture in each run: some never see a host go, some nothing
+ * else. */
+static struct {
+    void (*act)(void);
+    guint weight;
+    gboolean is_luck;
+} actions[] = {
+    {act_put, 30, FALSE},       {act_delete, 12, FALSE},  {act_verb, 20, FALSE},
+    {revive_daemon, 15, FALSE}, {act_cordon, 4, TRUE},    {act_prepare, 2, TRUE},
+    {destroy_by_hand, 5, TRUE}, {silence_guest, 4, TRUE}, {act_cut_off, 3, TRUE},
+    {act_lose_power, 1, TRUE},  {act_kill, 4, TRUE},
+};
+
+static void
+mix_luck(void)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(actions); i++) {
+        if (actions[i].is_luck) {
+            actions[i].weight *= (guint)fate_below(4);
+        }
     }
 }
 
 static void
 step(void)
 {
-    guint roll = (guint)fate_below(100);
-    if (roll < 62) {
-        use_subject(roll);
-    } else if (roll < 66 && daemon_now != NULL) {
-        cordon();
-    } else if (roll < 68 && daemon_now != NULL) {
-        prepare(choose_site()->machine->name);
-    } else if (roll < 73) {
-        destroy_by_hand();
-    } else if (roll < 77) {
-        silence_guest();
-    } else if (roll < 81) {
-        lose_site(fate_chance(30));
-    } else if (roll < 85 && daemon_now != NULL) {
-        kill_daemon();
-    } else {
-        revive_daemon();
+    guint sum = 0, i = 0;
+    for (guint k = 0; k < G_N_ELEMENTS(actions); k++) {
+        sum += actions[k].weight;
     }
+    for (guint roll = (guint)fate_below(sum); roll >= actions[i].weight; i++) {
+        roll -= actions[i].weight;
+    }
+    actions[i].act();
     fate_run_us(fate_chance(5) ? 60 * G_USEC_PER_SEC : (gint64)fate_below(3000) * 1000);
 }
 
@@ -707,6 +775,7 @@ run(guint64 seed, guint steps, gboolean trace)
     berth_log_set_level(BERTH_LOG_ERROR);
     signal(SIGPIPE, SIG_IGN);
     fate_begin(seed, trace);
+    mix_luck();
     begin();
     for (guint i = 1; i <= steps && oracle_violations() == 0; i++) {
         step();
