@@ -47,14 +47,39 @@ wait_for 60 count_is vms '.status.phase == "Running"' $vms
 ok "$vms VMs run" 'berth get vms'
 is "$(for h in 1 2 3; do domains $h; done | grep -c .)" $((12 + vms)) "as so many domains"
 check_sums "12 pods and $vms VMs"
+placed_on() { berth get pods -o json | jq "[.[] | select(.status.host == \"$1\")] | length"; }
+fits=0
+for host in h1:3 h2:6 h3:10; do
+    count=$(placed_on "${host%:*}")
+    [ "$count" -le "${host#*:}" ] || fits=1
+    note "${host%:*}: $count pods, room for ${host#*:}"
+done
+is "$fits" 0 "no host has more pods than it has room for"
+row() { berth host list | awk -v name="$1" '$1 == name' | tr -s ' '; }
+shown() { # HOST: its memory as the table shows it
+    field host "$1" '.status | .used.memory_mib, .free.memory_mib' |
+        awk '{ printf $1 < 1024 ? "%d MiB " : "%.1f GiB ", $1 < 1024 ? $1 : $1 / 1024 }'
+}
 text=$(berth host list)
-contains "$text" '[Uu]sed' "host list shows what is used"
-contains "$text" '[Ff]ree' "and what is free"
-note "$(berth host list | sed -n 1,5p | tr '\n' '|')"
+contains "$text" 'Memory used +Memory free' "host list shows what is used and free"
+for host in h1 h2 h3; do
+    contains "$(row $host)" " $(shown $host)" "$host: with the API's figures"
+done
+note "$(tr '\n' '|' <<<"$text")"
+
+# ---- a full host refuses with the numbers: by one MiB too much, asked for by name
+free=$(field host h3 .status.free.memory_mib)
+pod_json exact $((free - 96 + 1)) | jq '.spec.placement.host = "h3"' | berth apply -f - >/dev/null
+refused() { [ "$(field pod "$1" .status.reason.code)" = no-capacity ]; }
+wait_for 20 refused exact
+ok "a pod that a host can't take by 1 MiB waits" 'field pod exact .status'
+text=$(berth why exact -o json | jq -r '.placement.refusals[] | select(.host == "h3") | "\(.need) \(.have) \(.short_by)"')
+is "$text" "$((free + 1)) $free 1" "and is told what it needs, what there is and what is short"
+contains "$(berth why exact)" 'h3 .* 1 MiB' "in the table, too"
+berth delete pod exact --wait=20 >/dev/null
 
 # ---- one that fits nowhere
 pod_json big 4000 | berth apply -f - >/dev/null
-refused() { [ "$(field pod "$1" .status.reason.code)" = no-capacity ]; }
 wait_for 20 refused big
 ok "one that fits nowhere waits"
 contains "$(field pod big .status.reason.message)" '[0-9]' "with the numbers: $(field pod big .status.reason.message)"
