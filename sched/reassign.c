@@ -32,6 +32,8 @@
  * of more, the sweeps have already won more than a round from home does within ten seconds. */
 #define HOT_ROUNDS 4
 #define HOMING_MOST 25000
+/* Start of the first round with more processes, so that it undoes little of what the sweeps did. */
+#define COOL 0.05
 /* The temperature at which a hot round is compared with earlier ones, and what one look adds to the
  * mean cost by which it is. */
 #define RACE 0.25
@@ -249,16 +251,16 @@ berth_reassign_new(const BerthReassignModel *model, const guint32 *home, guint64
     double crew = (double)model->processes / MAX(1, model->machines);
     double sparse = MIN(1, SPARSE_CREW / MAX(1, crew));
     double few = pow(MIN(1, MANY / MAX(1, model->processes)), 1.5);
+    x->homing = model->processes <= HOMING_MOST;
     x->hot = MAX(HOT_LEAST, HOT * sparse * few);
     x->eject_share = (guint)(SHARE_EJECT * sparse);
     x->sweeps = SWEEPS;
     x->sweep_cost = x->best_cost;
     x->round_steps = (ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / MAX(1, model->processes))) *
                      MIN(1, model->processes / FEW);
-    x->homing = model->processes <= HOMING_MOST;
     x->racing = x->homing;
     x->record = G_MAXDOUBLE;
-    start_round(x, x->hot);
+    start_round(x, x->homing ? x->hot : COOL);
     return x;
 }
 
