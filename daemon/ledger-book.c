@@ -68,6 +68,19 @@ ledger_book_remove_host(LedgerBook *book, const char *name)
     }
 }
 
+/** Returns: whether @request is in the book as placed on @host, unchanged. */
+gboolean
+ledger_book_has(const LedgerBook *book, const BerthRequest *request, const char *host)
+{
+    const Entry *entry = g_hash_table_lookup(book->placed, request->uid);
+    if (entry == NULL) {
+        return FALSE;
+    }
+    g_autoptr(json_t) json = berth_fleet_request_to_json(request, host);
+    g_autofree char *text = berth_json_format(json);
+    return g_str_equal(entry->text, text);
+}
+
 /** Notes that @request, which has a uid, was placed on @host as the placement number @decision. */
 void
 ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host, gint64 decision)

@@ -292,7 +292,7 @@ berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, const
     }
 }
 
-/** Charges a domain that Berth did not make by its maximum vCPUs and memory. */
+/** Charges a domain that Berth did not make by its maximum vCPUs and memory; the same again is nothing. */
 void
 berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const char *uuid,
                             guint vcpus, gint64 memory_mib)
@@ -301,6 +301,9 @@ berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const ch
     guint32 index = find_host(ledger, host);
     BerthRequest request = {
         .uid = uid, .cpu_millis = (gint64)vcpus * 1000, .memory_mib = memory_mib, .host = host};
+    if (index != BERTH_HOST_NONE && ledger_book_has(ledger->book, &request, host)) {
+        return;
+    }
     berth_ledger_release(ledger, uid);
     if (index != BERTH_HOST_NONE) {
         berth_snapshot_charge_on(ledger->snapshot, &request, index);

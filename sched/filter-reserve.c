@@ -39,41 +39,85 @@ list_loads(const BerthAsk *ask, guint32 lost, guint32 target)
     return loads;
 }
 
+/* Room of every host once the request is on @target, and the sum of it. */
+static Load
+list_room(const BerthAsk *ask, guint32 target, Load *room)
+{
+    const BerthSnapshot *s = ask->snapshot;
+    Load sum = {0, 0};
+    for (guint32 h = 0; h < s->end; h++) {
+        room[h] = (Load){0, 0};
+        if (berth_host_is_schedulable(s, h)) {
+            gint64 taken = h == target;
+            room[h].cpu = MAX(0, s->cpu_free[h] - taken * berth_ask_cpu_on(ask, target));
+            room[h].mem = MAX(0, s->mem_free[h] - taken * ask->memory_mib);
+        }
+        sum.cpu += room[h].cpu;
+        sum.mem += room[h].mem;
+    }
+    return sum;
+}
+
+/* All that is charged to @lost would need. */
+static Load
+sum_loads(const BerthAsk *ask, guint32 lost, guint32 target)
+{
+    const BerthSnapshot *s = ask->snapshot;
+    gint64 more = lost == target;
+    return (Load){s->cpu_cap[lost] - s->cpu_free[lost] + more * berth_ask_cpu_on(ask, target),
+                  s->mem_cap[lost] - s->mem_free[lost] + more * ask->memory_mib};
+}
+
+/* Packs the workloads of @lost into the others; @room is as it was when it returns. */
 static gboolean
 survives_loss(const BerthAsk *ask, guint32 lost, guint32 target, Load *room)
 {
-    const BerthSnapshot *s = ask->snapshot;
-    for (guint32 h = 0; h < s->end; h++) {
-        gboolean usable = berth_host_is_schedulable(s, h) && h != lost;
-        room[h] = usable ? (Load){s->cpu_free[h], s->mem_free[h]} : (Load){0, 0};
-        if (usable && h == target) {
-            room[h].cpu -= berth_ask_cpu_on(ask, target);
-            room[h].mem -= ask->memory_mib;
-        }
-    }
     g_autoptr(GArray) loads = list_loads(ask, lost, target);
-    for (guint i = 0; i < loads->len; i++) {
-        const Load *load = &g_array_index(loads, Load, i);
-        guint32 h = 0;
-        while (h < s->end && (room[h].cpu < load->cpu || room[h].mem < load->mem)) {
-            h++;
+    g_autofree guint32 *taken = g_new(guint32, loads->len + 1);
+    Load own = room[lost];
+    guint placed = 0;
+    room[lost] = (Load){0, 0};
+    for (guint32 h = 0; placed < loads->len; placed++) {
+        const Load *load = &g_array_index(loads, Load, placed);
+        for (h = 0; h < ask->snapshot->end; h++) {
+            if (room[h].cpu >= load->cpu && room[h].mem >= load->mem && h != lost) {
+                break;
+            }
         }
-        if (h == s->end) {
-            return FALSE;
+        if (h == ask->snapshot->end) {
+            break;
         }
+        taken[placed] = h;
         room[h].cpu -= load->cpu;
         room[h].mem -= load->mem;
     }
-    return TRUE;
+    gboolean survives = placed == loads->len;
+    while (placed-- > 0) {
+        const Load *load = &g_array_index(loads, Load, placed);
+        room[taken[placed]].cpu += load->cpu;
+        room[taken[placed]].mem += load->mem;
+    }
+    room[lost] = own;
+    return survives;
 }
 
+/* Sums are looked at for every host before anything is packed: most refusals show in them. */
 static gboolean
 admits(const BerthAsk *ask, guint32 host, BerthRefusal *refusal)
 {
     const BerthSnapshot *s = ask->snapshot;
     g_autofree Load *room = g_new(Load, s->end);
+    Load sum = list_room(ask, host, room);
     for (guint32 lost = 0; lost < s->end; lost++) {
-        if (s->name[lost] != 0 && !survives_loss(ask, lost, host, room)) {
+        Load need = sum_loads(ask, lost, host);
+        if (s->name[lost] != 0 &&
+            (need.cpu > sum.cpu - room[lost].cpu || need.mem > sum.mem - room[lost].mem)) {
+            return berth_refuse(refusal, berth_snapshot_host_name(s, lost), 0, 0);
+        }
+    }
+    for (guint32 lost = 0; lost < s->end; lost++) {
+        gboolean empty = s->charge_head[lost] == BERTH_CHARGE_NONE && lost != host;
+        if (s->name[lost] != 0 && !empty && !survives_loss(ask, lost, host, room)) {
             return berth_refuse(refusal, berth_snapshot_host_name(s, lost), 0, 0);
         }
     }

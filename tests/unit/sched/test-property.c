@@ -487,10 +487,90 @@ test_random_fleets(void)
     }
 }
 
+typedef struct {
+    BerthRequest request;
+    guint32 host;
+} Tenant;
+
+static int
+compare_tenants(gconstpointer a, gconstpointer b)
+{
+    const BerthRequest *x = &((const Tenant *)a)->request, *y = &((const Tenant *)b)->request;
+    gint64 d = y->memory_mib != x->memory_mib ? y->memory_mib - x->memory_mib
+                                              : y->cpu_millis - x->cpu_millis;
+    return d < 0 ? -1 : d > 0;
+}
+
+/* Whether all who were on @lost find another host, largest first. */
+static gboolean
+survives(const BerthSnapshot *snapshot, const GArray *tenants, guint32 lost)
+{
+    g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(snapshot);
+    berth_snapshot_set_survivable(copy, FALSE);
+    berth_forecast_lose(copy, lost);
+    for (guint i = 0; i < tenants->len; i++) {
+        const Tenant *tenant = &g_array_index(tenants, Tenant, i);
+        BerthDecision decision;
+        if (tenant->host == lost &&
+            !berth_pick_and_charge(copy, &tenant->request, berth_policy_find("first-fit"),
+                                   &decision, NULL)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static void
+try_survival(guint64 seed, guint *refused)
+{
+    BerthSeededRandom random;
+    berth_seeded_random_init(&random, seed);
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    g_autoptr(GArray) tenants = g_array_new(FALSE, FALSE, sizeof(Tenant));
+    guint hosts = 1 + (guint)berth_random_below(&random.base, 8);
+    for (guint i = 0; i < hosts; i++) {
+        g_autofree char *name = g_strdup_printf("h%u", i);
+        BerthHost host = {.name = name,
+                          .cpu_millis = 4000 << berth_random_below(&random.base, 3),
+                          .memory_mib = 4096 << berth_random_below(&random.base, 3),
+                          .state = BERTH_HOST_READY};
+        g_assert_true(berth_snapshot_put_host(s, &host, &(guint32){0}, NULL));
+    }
+    berth_snapshot_set_survivable(s, TRUE);
+    for (guint i = 0; i < 40; i++) {
+        Tenant tenant = {.request = {.cpu_millis = 500 << berth_random_below(&random.base, 4),
+                                     .memory_mib = 256 << berth_random_below(&random.base, 5)}};
+        BerthDecision decision;
+        if (!berth_pick_and_charge(s, &tenant.request, NULL, &decision, NULL)) {
+            ++*refused;
+            continue;
+        }
+        tenant.host = decision.placement.host;
+        g_array_append_val(tenants, tenant);
+        g_array_sort(tenants, compare_tenants);
+        for (guint32 lost = 0; lost < hosts; lost++) {
+            g_assert_true(survives(s, tenants, lost));
+        }
+    }
+}
+
+static void
+test_loss_of_any_host_is_survived(void)
+{
+    guint64 first = number_of("BERTH_SEED", 1);
+    guint refused = 0;
+    for (seed_now = first; seed_now < first + 200; seed_now++) {
+        try_survival(seed_now, &refused);
+    }
+    g_assert_cmpuint(refused, >, 1000);
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/sched/property/random-fleets-break-no-rule", test_random_fleets);
+    g_test_add_func("/sched/property/the-loss-of-any-host-is-survived",
+                    test_loss_of_any_host_is_survived);
     return g_test_run();
 }
