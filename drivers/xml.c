@@ -29,7 +29,12 @@ set_parse_error(GError **error, xmlParserCtxt *parser, gboolean has_type)
                         "XML with a document type (<!DOCTYPE>) is not accepted: remove it");
         return;
     }
-    g_autofree char *message = g_strdup(reason != NULL ? reason->message : "empty document");
+    /* libxml2 quotes the document: control characters and line ends must not get further. */
+    g_autofree char *message =
+        g_utf8_make_valid(reason != NULL ? reason->message : "empty document", -1);
+    for (char *c = message; *c != '\0'; c++) {
+        *c = g_ascii_iscntrl(*c) ? ' ' : *c;
+    }
     berth_error_set(error, BERTH_ERROR_INVALID, "not well-formed XML, line %d: %s",
                     reason != NULL ? reason->line : 1, g_strstrip(message));
 }
