@@ -70,7 +70,8 @@ test_the_key_is_made_once(Fixture *f, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
     const char *key = berth_host_access_public_key(f->access, &error);
-    if (g_find_program_in_path("ssh-keygen") == NULL) {
+    g_autofree char *ssh_keygen = g_find_program_in_path("ssh-keygen");
+    if (ssh_keygen == NULL) {
         g_assert_error(error, BERTH_ERROR, BERTH_ERROR_UNAVAILABLE);
         g_test_skip("ssh-keygen is not installed");
         return;
@@ -132,7 +133,8 @@ test_uris_are_built_here(Fixture *f, gconstpointer unused)
     assert_uri(pki, "qemu+tls://h3:1/system",
                "qemu+tls://h3:1/system?pkipath=/etc/berth/a%20b%26c");
     assert_uri(pki, "qemu:///system", "qemu+unix:///system");
-    if (g_find_program_in_path("ssh-keygen") == NULL) {
+    g_autofree char *ssh_keygen = g_find_program_in_path("ssh-keygen");
+    if (ssh_keygen == NULL) {
         g_test_skip("ssh-keygen is not installed");
         return;
     }
