@@ -33,7 +33,7 @@ amount_of(const BerthMixKind *kind, guint resource)
 }
 
 static double
-find_step(const BerthMix *mix, guint resource)
+find_steps(const BerthMix *mix, guint resource)
 {
     double sum = 0, rate = 1e-9;
     for (guint t = mix->n_plain; t < mix->n; t++) {
@@ -42,7 +42,7 @@ find_step(const BerthMix *mix, guint resource)
             rate += mix->share[t];
         }
     }
-    return MAX(1, sum / rate / BERTH_MIX_BESIDE_STEPS_OF_MEAN);
+    return BERTH_MIX_BESIDE_STEPS_OF_MEAN / MAX(1, sum / rate);
 }
 
 static guint
@@ -54,7 +54,7 @@ collect_kinds(const BerthMix *mix, guint resource, Kind *kinds)
         if (kind->count != 1) {
             continue;
         }
-        double beside = ceil(amount_of(kind, resource) / mix->beside_step[resource]);
+        double beside = ceil(amount_of(kind, resource) * mix->beside_steps[resource] - 1e-9);
         guint slice = (kind->millis + BERTH_MIX_SLICE_STEP - 1) / BERTH_MIX_SLICE_STEP;
         kinds[n++] = (Kind){.slice = MIN(slice, SLICES),
                             .beside = (guint)MIN(beside, BERTH_MIX_BESIDE_STEPS),
@@ -90,7 +90,7 @@ berth_mix_set_slice_worth(BerthMix *mix)
 {
     Kind kinds[BERTH_MIX_TYPICAL_MAX];
     for (guint resource = 0; resource < 2; resource++) {
-        mix->beside_step[resource] = find_step(mix, resource);
+        mix->beside_steps[resource] = find_steps(mix, resource);
         guint n = collect_kinds(mix, resource, kinds);
         for (guint r = 0; r <= SLICES; r++) {
             for (guint c = 0; c <= BERTH_MIX_BESIDE_STEPS; c++) {
@@ -104,6 +104,7 @@ berth_mix_set_slice_worth(BerthMix *mix)
  * berth_mix_set_prices:
  * @family_free: free thousandths of each family in the fleet
  * @expected: requests expected before the fleet is full
+ * @tolerance: share by which a price may be wrong
  *
  * A family's price grows with the cube of the share of it that will be asked for by name: nearly 1
  * until it gets short. In steps, so that a small drift changes nothing.
@@ -111,7 +112,7 @@ berth_mix_set_slice_worth(BerthMix *mix)
  * Returns: whether any changed
  */
 gboolean
-berth_mix_set_prices(BerthMix *mix, const double *family_free, double expected)
+berth_mix_set_prices(BerthMix *mix, const double *family_free, double expected, double tolerance)
 {
     double sought[BERTH_FAMILIES_MAX] = {0};
     gboolean changed = FALSE;
@@ -129,8 +130,10 @@ berth_mix_set_prices(BerthMix *mix, const double *family_free, double expected)
     for (guint f = 0; f < BERTH_FAMILIES_MAX; f++) {
         double share = MIN(1, sought[f]);
         double price = floor(16 * (1 + SOUGHT_PRICE * share * share * share)) / 16;
-        changed |= price != mix->price[f];
-        mix->price[f] = price;
+        if (fabs(price - mix->price[f]) > tolerance * mix->price[f]) {
+            mix->price[f] = price;
+            changed = TRUE;
+        }
     }
     return changed;
 }

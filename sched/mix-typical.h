@@ -40,7 +40,7 @@ struct BerthMix {
     double millis[BERTH_MIX_TYPICAL_MAX];
     double slices[BERTH_MIX_TYPICAL_MAX], whole[BERTH_MIX_TYPICAL_MAX];
     gint64 families[BERTH_MIX_TYPICAL_MAX];
-    double beside_step[2]; /* of CPU and of memory beside a device */
+    double beside_steps[2]; /* steps to a unit of CPU and of memory beside a device */
     float slice_worth[2][1000 / BERTH_MIX_SLICE_STEP + 1][BERTH_MIX_BESIDE_STEPS + 1];
     double price[BERTH_FAMILIES_MAX];
     double mean_cpu, mean_mem, mean_millis;
@@ -48,6 +48,7 @@ struct BerthMix {
 
 void berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts);
 void berth_mix_set_slice_worth(BerthMix *mix);
-gboolean berth_mix_set_prices(BerthMix *mix, const double *family_free, double expected);
+gboolean berth_mix_set_prices(BerthMix *mix, const double *family_free, double expected,
+                              double tolerance);
 
 G_END_DECLS

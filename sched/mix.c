@@ -339,7 +339,8 @@ set_values(BerthMix *mix, const BerthSnapshot *s, gboolean learned)
     double raw[BERTH_MIX_TYPICAL_MAX];
     sum_fleet(mix, s, &fleet);
     double expected = expected_requests(mix, &fleet);
-    gboolean changed = berth_mix_set_prices(mix, fleet.family_free, expected);
+    double tolerance = s->hosts > LARGE_FLEET ? LARGE_FLEET_DRIFT : 0;
+    gboolean changed = berth_mix_set_prices(mix, fleet.family_free, expected, tolerance);
     for (guint t = 0; t < mix->n; t++) {
         const BerthMixKind *kind = &mix->typical[t];
         double scarce = SCARCE + (kind->families != 0 ? mix->share[t] * expected : 0);
@@ -348,7 +349,6 @@ set_values(BerthMix *mix, const BerthSnapshot *s, gboolean learned)
         weighed += raw[t];
     }
     /* sums to 1000 whatever the fleet, so that slices keep their weight against it */
-    double tolerance = s->hosts > LARGE_FLEET ? LARGE_FLEET_DRIFT : 0;
     for (guint t = 0; t < mix->n && weighed > 0; t++) {
         raw[t] = in_steps(1000 * raw[t] / weighed);
         changed |= fabs(raw[t] - mix->value[t]) > tolerance * mix->value[t];

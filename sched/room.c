@@ -283,12 +283,11 @@ berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
 
 /* V between two steps. */
 INLINE double
-slice_worth(const BerthMix *mix, guint resource, guint slice, double amount)
+slice_worth(const float *worth, double steps)
 {
-    double steps = CLAMP(amount / mix->beside_step[resource], 0, BERTH_MIX_BESIDE_STEPS - 0.001);
+    steps = MIN(steps, BERTH_MIX_BESIDE_STEPS - 0.001);
     guint at = (guint)steps;
-    const float *worth = &mix->slice_worth[resource][slice][at];
-    return worth[0] + (steps - at) * (worth[1] - worth[0]);
+    return worth[at] + (steps - at) * (worth[at + 1] - worth[at]);
 }
 
 /* What is left of the devices, with the CPU and memory beside it. Each device has its share of those;
@@ -297,17 +296,20 @@ INLINE double
 value_slices(const BerthMix *mix, const BerthRoom *room)
 {
     double sum = 0, all = 0;
+    double cpu = not_below_zero(room->cpu) * mix->beside_steps[0];
+    double mem = not_below_zero(room->mem) * mix->beside_steps[1];
 #pragma GCC unroll 1
     for (guint k = 0; k < room->n_slots; k++) {
         all += room->free[k] * room->same[k];
     }
+    double share = 1 / MAX(1, all);
 #pragma GCC unroll 1
     for (guint k = 0; k < room->n_slots; k++) {
         guint slice = (guint)room->free[k] / BERTH_MIX_SLICE_STEP;
-        double part = MIN(1, room->free[k] / MAX(1, all));
+        double part = MIN(1, room->free[k] * share);
         double beside = part * (2 - part);
-        double by_cpu = slice_worth(mix, 0, slice, room->cpu * beside);
-        double by_mem = slice_worth(mix, 1, slice, room->mem * beside);
+        double by_cpu = slice_worth(mix->slice_worth[0][slice], cpu * beside);
+        double by_mem = slice_worth(mix->slice_worth[1][slice], mem * beside);
         sum += mix->price[berth_room_family(room, k)] * room->same[k] * MIN(by_cpu, by_mem);
     }
     return sum;
