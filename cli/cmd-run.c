@@ -452,8 +452,10 @@ const BerthCommand berth_run_commands[] = {
      .verbatim = TRUE,
      .about =
          "Works as docker run. In the foreground the container's output goes to stdout and stderr, "
-         "signals go to the container, and its exit code becomes ours.\n\nOptions stand before the "
-         "image; what follows the image is the container's.",
+         "signals go to the container, and its exit code becomes ours. ^C pressed three times "
+         "kills "
+         "what does not listen to it.\n\nOptions stand before the image; what follows the image is "
+         "the container's.",
      .example = "berth run --rm alpine uname -r\nberth run -it --rm alpine sh\n"
                 "berth run -d --name web --memory 512m nginx"},
     {NULL},

@@ -20,6 +20,8 @@
 
 #define HEAD_MAX (64 * 1024)
 #define PING_MS 15000
+/* Presses of ^C that follow each other faster than this mean one thing. */
+#define INSIST_US (3 * G_USEC_PER_SEC)
 
 typedef struct {
     int fd;
@@ -36,6 +38,8 @@ typedef struct {
     char *key;                   /* owned; of the handshake */
     gboolean stdin_open;
     gsize detach_matched; /* bytes of the detach keys seen so far */
+    guint presses;        /* of ^C, each soon after the one before */
+    gint64 pressed_us;    /* monotonic: when the last was */
     gboolean ended, detached;
     int exit_code;
     GError *error; /* owned */
@@ -279,6 +283,23 @@ signal_name(int signum)
     }
 }
 
+/* A program that is PID 1 of its container never sees a signal that it does not catch: "sleep" cannot be
+ * interrupted. Who goes on pressing means it. */
+static const char *
+name_to_send(Remote *remote, int signum)
+{
+    if (signum != SIGINT) {
+        return signal_name(signum);
+    }
+    gint64 now_us = g_get_monotonic_time();
+    remote->presses = now_us - remote->pressed_us < INSIST_US ? remote->presses + 1 : 1;
+    remote->pressed_us = now_us;
+    if (remote->presses == 2) {
+        fprintf(stderr, "\nit does not end by itself; the next ^C kills it\n");
+    }
+    return remote->presses > 2 ? "KILL" : signal_name(signum);
+}
+
 static void
 read_signals(Remote *remote, int fd)
 {
@@ -288,8 +309,9 @@ read_signals(Remote *remote, int fd)
         if (signum == SIGWINCH) {
             send_size(remote);
         } else if (remote->plan->forward_signals) {
-            berth_stream_send_control(remote->stream, json_pack("{s:s, s:s}", "type", "signal",
-                                                                "name", signal_name(signum)));
+            berth_stream_send_control(
+                remote->stream,
+                json_pack("{s:s, s:s}", "type", "signal", "name", name_to_send(remote, signum)));
         } else {
             remote->ended = TRUE;
             remote->exit_code = BERTH_EXIT_SIGNAL + signum;

@@ -105,6 +105,9 @@ on_control(const char *type, const json_t *message, gpointer user_data)
     if (strcmp(type, "signal") == 0 &&
         g_strcmp0(script->signal, berth_json_string(message, "name")) == 0) {
         finish(script);
+    } else if (strcmp(type, "signal") == 0) {
+        berth_stream_send(script->stream, BERTH_STREAM_STDOUT, "heard\n", 6);
+        flush(script);
     }
     if (strcmp(type, "eof") == 0 && script->echo) {
         finish(script);
@@ -543,6 +546,30 @@ test_the_shell_reads_completes_and_ends(void)
     rmdir(cache);
 }
 
+static void
+test_the_third_interrupt_kills(void)
+{
+    static const char *const words[] = {"exec", "web", "sleep", "60", NULL};
+    Script script;
+    script_init(&script);
+    script.signal = "KILL";
+    script.code = 137;
+    Responder *responder = responder_new(serve, &script);
+    Terminal terminal;
+    terminal_begin(&terminal, responder, words);
+    terminal_expect(&terminal, "begin");
+    terminal_type(&terminal, "\x03");
+    terminal_expect(&terminal, "heard");
+    g_assert_null(strstr(terminal.seen->str, "kills it"));
+    terminal_type(&terminal, "\x03");
+    terminal_expect(&terminal, "the next ^C kills it");
+    terminal_type(&terminal, "\x03");
+    g_assert_cmpint(terminal_end(&terminal), ==, 137);
+    responder_free(responder);
+    g_assert_nonnull(strstr(script.log->str, "{\"type\":\"signal\",\"name\":\"INT\"}"));
+    script_clear(&script);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -560,6 +587,7 @@ main(int argc, char **argv)
                     test_a_terminal_is_raw_and_its_size_goes_along);
     g_test_add_func("/cli/remote/console-ends-with-its-key", test_console_ends_with_its_key);
     g_test_add_func("/cli/remote/signals-go-to-the-process", test_signals_go_to_the_process);
+    g_test_add_func("/cli/remote/the-third-interrupt-kills", test_the_third_interrupt_kills);
     g_test_add_func("/cli/shell/reads-completes-and-ends", test_the_shell_reads_completes_and_ends);
     return g_test_run();
 }
