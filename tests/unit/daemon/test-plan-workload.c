@@ -171,6 +171,72 @@ test_delete_takes_domain_then_disks_then_record(void)
     assert_step(&sight, BERTH_DO_REMOVE, BERTH_PHASE_DELETING);
 }
 
+/* A call that hangs or whose answer was lost may leave a domain or a disk behind. */
+static void
+test_nothing_leaves_its_host_in_doubt(void)
+{
+    BerthWorkloadSight sight = running_pod();
+    sight.power = FALSE;
+    sight.defined = FALSE;
+    sight.phase = BERTH_PHASE_STOPPED;
+    sight.doubtful = TRUE;
+    assert_step(&sight, BERTH_DO_NOTHING, BERTH_PHASE_STOPPED);
+    sight.doubtful = FALSE;
+    assert_step(&sight, BERTH_DO_RELEASE, BERTH_PHASE_STOPPED);
+
+    sight.deleting = TRUE;
+    sight.volumes = FALSE;
+    sight.doubtful = TRUE;
+    assert_step(&sight, BERTH_DO_NOTHING, BERTH_PHASE_DELETING);
+    sight.doubtful = FALSE;
+    assert_step(&sight, BERTH_DO_REMOVE, BERTH_PHASE_DELETING);
+}
+
+/* libvirt gives no reason for what was off when the host came up. */
+static void
+test_lost_power_is_nobodys_will(void)
+{
+    BerthWorkloadSight sight = running_vm();
+    sight.state = BERTH_DOMAIN_SHUTOFF;
+    sight.stop_reason = BERTH_STOP_UNKNOWN;
+    BerthWorkloadStep step = berth_plan_workload(&sight);
+    g_assert_null(step.power_off_by);
+    g_assert_true(step.count_restart);
+    sight.stop_reason = BERTH_STOP_DESTROYED;
+    g_assert_cmpstr(berth_plan_workload(&sight).power_off_by, ==, "external");
+}
+
+/* What was off or being stopped is not Unknown: started meanwhile, it would be taken for ended unasked. */
+static void
+test_what_is_off_stays_off_unseen(void)
+{
+    static const BerthPhase expected[][2] = {
+        {BERTH_PHASE_STOPPED, BERTH_PHASE_STOPPED},
+        {BERTH_PHASE_SUCCEEDED, BERTH_PHASE_SUCCEEDED},
+        {BERTH_PHASE_PENDING, BERTH_PHASE_STOPPED},
+        {BERTH_PHASE_PREPARING, BERTH_PHASE_STOPPING},
+        {BERTH_PHASE_STOPPING, BERTH_PHASE_STOPPING},
+        {BERTH_PHASE_RUNNING, BERTH_PHASE_UNKNOWN},
+    };
+    for (guint i = 0; i < G_N_ELEMENTS(expected); i++) {
+        BerthWorkloadSight sight = running_vm();
+        sight.power = FALSE;
+        sight.host = BERTH_HOST_SIGHT_BLIND;
+        sight.phase = expected[i][0];
+        assert_step(&sight, BERTH_DO_NOTHING, expected[i][1]);
+    }
+}
+
+static void
+test_a_paused_guest_is_rebooted(void)
+{
+    BerthWorkloadSight sight = running_pod();
+    sight.state = BERTH_DOMAIN_PAUSED;
+    assert_step(&sight, BERTH_DO_NOTHING, BERTH_PHASE_RUNNING);
+    sight.power_cycle = TRUE;
+    assert_step(&sight, BERTH_DO_ASK_STOP, BERTH_PHASE_STOPPING);
+}
+
 static void
 test_completed_pod_goes_off_and_keeps_its_end(void)
 {
@@ -244,6 +310,10 @@ main(int argc, char **argv)
         test_nothing_is_done_on_a_host_that_cannot_be_seen);
     ADD("stop-asks-once-then-cuts-when-time-is-over",
         test_stop_asks_once_then_cuts_when_time_is_over);
+    ADD("nothing-leaves-its-host-in-doubt", test_nothing_leaves_its_host_in_doubt);
+    ADD("lost-power-is-nobodys-will", test_lost_power_is_nobodys_will);
+    ADD("what-is-off-stays-off-unseen", test_what_is_off_stays_off_unseen);
+    ADD("a-paused-guest-is-rebooted", test_a_paused_guest_is_rebooted);
     ADD("delete-takes-domain-then-disks-then-record",
         test_delete_takes_domain_then_disks_then_record);
     ADD("completed-pod-goes-off-and-keeps-its-end", test_completed_pod_goes_off_and_keeps_its_end);
