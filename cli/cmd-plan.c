@@ -171,14 +171,15 @@ put_details(BerthSession *session, const json_t *steps)
     json_t *step;
     json_array_foreach ((json_t *)steps, i, step) {
         const json_t *changes = json_object_get(step, "changes");
+        const char *waits = berth_json_string(step, "waits");
         gboolean refused = json_is_false(json_object_get(step, "fits"));
         if (json_array_size(changes) == 0 && !refused) {
             continue;
         }
         berth_session_say(session, "%s '%s'%s", berth_json_string(step, "kind"),
-                          berth_json_string(step, "name"), refused ? " has no room:" : ":");
+                          berth_json_string(step, "name"),
+                          waits != NULL || !refused ? ":" : " has no room:");
         put_changes(changes);
-        const char *waits = berth_json_string(step, "waits");
         if (waits != NULL) {
             berth_session_say(session, "    %s", waits);
         } else if (refused) {
