@@ -60,8 +60,9 @@
 #define SHARE_SHIFT 31200
 #define SHARE_SWAP 15600
 
-/* Start temperatures of the rounds after the hot ones, in units of the first one's. */
-static const double reheats[] = {0.1, 0.1, 1, 0.1, 0.3, 1};
+/* Start temperatures of the rounds after the hot ones, in units of the first one's, by the number of the
+ * round. The coolest keeps most places of large processes. */
+static const double reheats[] = {1, 0.03, 0.1};
 
 /* Lets those take part whose size has become large for the temperature. */
 static void
@@ -75,7 +76,7 @@ admit(BerthReassign *x)
 static void
 start_round(BerthReassign *x, double start)
 {
-    /* Every start is above the bend: reheats are at least a tenth of HOT_LEAST. */
+    /* Every start is above the bend, the coolest reheat of HOT_LEAST too. */
     double decades = log(start / BEND) + log(BEND / FLOOR) / BEND_HASTE;
     x->temperature = start * x->scale;
     x->floor = FLOOR * x->scale;
