@@ -649,6 +649,10 @@ static void
 look_when_on(BerthWorkloadController *controller, BerthObject *object, gconstpointer host)
 {
     if (g_strcmp0(berth_workload_status_of(object)->host, host) == 0) {
+        BerthWorkloadRun *run = g_hash_table_lookup(controller->runs, object->uid);
+        if (run != NULL && run->pod != NULL) {
+            berth_pod_run_hurry(run->pod);
+        }
         berth_queue_add(controller->queue, object->uid);
     }
 }

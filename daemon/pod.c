@@ -443,6 +443,13 @@ see_guest(const BerthPodRun *run)
                                                                               : BERTH_GUEST_CALLED;
 }
 
+/** The host can be asked again: a link that waits to be reopened waits no longer. */
+void
+berth_pod_run_hurry(BerthPodRun *run)
+{
+    berth_link_hurry(run->link);
+}
+
 /** Fills in the guest's and the containers' part of @sight. */
 void
 berth_pod_run_see(BerthPodRun *run, BerthWorkloadSight *sight)

@@ -42,6 +42,7 @@ BerthPodRun *berth_pod_run_new(const BerthPodRunOptions *options);
 void berth_pod_run_free(BerthPodRun *run);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthPodRun, berth_pod_run_free)
 
+void berth_pod_run_hurry(BerthPodRun *run);
 void berth_pod_run_see(BerthPodRun *run, BerthWorkloadSight *sight);
 void berth_pod_run_start_due(BerthPodRun *run);
 void berth_pod_run_stop(BerthPodRun *run, guint timeout_ms);

@@ -369,6 +369,17 @@ berth_link_tick(BerthLink *link)
     leave(link);
 }
 
+/** The way to the guest is open again: a reopening that waits is due now. */
+void
+berth_link_hurry(BerthLink *link)
+{
+    if (link->state == BERTH_LINK_CONNECTING && link->retry_at != G_MAXINT64) {
+        link->backoff_us = BACKOFF_MIN_US;
+        link->retry_at = link_now(link);
+        link_rearm(link);
+    }
+}
+
 typedef struct {
     GSource base;
     BerthLink *link; /* borrowed; destroys the source when it is freed */

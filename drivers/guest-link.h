@@ -135,6 +135,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthLink, berth_link_free)
 
 BerthLinkState berth_link_state(const BerthLink *link);
 void berth_link_tick(BerthLink *link);
+void berth_link_hurry(BerthLink *link);
 gint64 berth_link_deadline_us(const BerthLink *link);
 void berth_link_attach(BerthLink *link);
 

@@ -40,6 +40,8 @@ struct Wire {
     guint64 next_sequence, gaps, lost_until;
     GString *log[3], *output[3];
     guint readies, resumed, brokens, closeds, exec_starts;
+    gboolean unreachable; /* the host of the guest: no channel can be had */
+    guint opens;
     int exec_code, container_code;
     guint container_ended;
     BerthLinkHello hello;
@@ -176,6 +178,10 @@ static BerthChannel *
 fake_open(gboolean force, const BerthChannelWatch *watch, gpointer watch_data, gpointer open_data)
 {
     Wire *wire = open_data;
+    wire->opens++;
+    if (wire->unreachable) {
+        return NULL;
+    }
     wire->channel = g_new(FakeChannel, 1);
     *wire->channel = (FakeChannel){{&channel_ops}, wire};
     wire->watch = watch;
@@ -1067,6 +1073,34 @@ test_makes_the_guests_text_printable(void)
     wire_free(wire);
 }
 
+/* Who waited long for a host is there at once when the host is. */
+static void
+test_hurries_when_the_way_is_open_again(void)
+{
+    Wire *wire = wire_new(31, TRUE);
+    run_pod(wire);
+    wire->unreachable = TRUE;
+    g_autoptr(GError) error = g_error_new(BERTH_ERROR, BERTH_ERROR_UNAVAILABLE, "gone");
+    wire->watch->closed(error, wire->watch_data);
+    for (int i = 0; i < 60; i++) {
+        pass_time(wire, G_USEC_PER_SEC);
+    }
+    guint before = wire->opens;
+    gint64 now = berth_clock_monotonic_us(&wire->clock.base);
+    g_assert_cmpint(berth_link_deadline_us(wire->link), >, now);
+    wire->unreachable = FALSE;
+    berth_link_hurry(wire->link);
+    g_assert_cmpint(berth_link_deadline_us(wire->link), ==, now);
+    berth_link_tick(wire->link);
+    g_assert_cmpuint(wire->opens, ==, before + 1);
+    settle(wire);
+    g_assert_cmpint(berth_link_state(wire->link), ==, BERTH_LINK_READY);
+    berth_link_hurry(wire->link); /* changes nothing about a link that is there */
+    settle(wire);
+    g_assert_cmpuint(wire->opens, ==, before + 1);
+    wire_free(wire);
+}
+
 /* Whatever a guest sends, in whatever pieces, the link lives on or is cut; memory stays bounded. */
 static void
 test_survives_mutated_streams(void)
@@ -1163,6 +1197,7 @@ main(int argc, char **argv)
         test_cuts_log_beyond_its_credit_within_bounded_memory);
     ADD("cuts-log-that-jumps-in-its-numbers", test_cuts_log_that_jumps_in_its_numbers);
     ADD("makes-the-guests-text-printable", test_makes_the_guests_text_printable);
+    ADD("hurries-when-the-way-is-open-again", test_hurries_when_the_way_is_open_again);
     ADD("survives-mutated-streams", test_survives_mutated_streams);
     ADD("carries-100-mb-of-log-complete-and-in-order",
         test_carries_100_mb_of_log_complete_and_in_order);
