@@ -206,6 +206,28 @@ rank_all(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *
     class->seen = index->noted;
 }
 
+/* So many hosts ahead their columns are called for, and half as many ahead what columns point to. */
+#define AHEAD 8
+
+/* Calls for what ranking the hosts after @at will read, while the host at @at is ranked. */
+static void
+prefetch(const BerthIndex *index, const Class *class, const BerthSnapshot *s, guint64 at)
+{
+    guint32 far = index->ring[(at + AHEAD) & index->ring_mask];
+    guint32 near = index->ring[(at + AHEAD / 2) & index->ring_mask];
+    const void *columns[] = {&s->name[far],        &s->state[far],      &s->cpu_free[far],
+                             &s->mem_free[far],    &s->n_cells[far],    &s->n_slots[far],
+                             &s->n_stocks[far],    &s->cell_first[far], &s->slot_first[far],
+                             &s->stock_first[far], &s->worth[far],      &class->ranks[far]};
+    for (guint i = 0; i < G_N_ELEMENTS(columns); i++) {
+        __builtin_prefetch(columns[i]);
+    }
+    __builtin_prefetch(berth_cells(s, near));
+    __builtin_prefetch(berth_stocks(s, near));
+    __builtin_prefetch(berth_slots(s, near));
+    __builtin_prefetch(berth_slots(s, near) + 4);
+}
+
 /* Looks at each host that was noted since the class was asked last, once. */
 static void
 catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *plan)
@@ -216,6 +238,7 @@ catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *
     }
     for (guint64 at = class->seen; at < index->noted; at++) {
         guint32 host = index->ring[at & index->ring_mask];
+        prefetch(index, class, ask->snapshot, at);
         if (index->latest[host] == (guint32)(at + 1)) {
             set_rank(class, host, berth_evaluate_rank(ask, plan, host, NULL));
         }

@@ -149,16 +149,15 @@ group_is_held(const BerthAsk *ask, guint32 host, const BerthSlot *slot)
     return FALSE;
 }
 
-static gboolean
+static inline gboolean
 slot_serves(const BerthAsk *ask, guint32 host, guint need, guint first_model, const BerthSlot *slot)
 {
     const BerthDeviceNeed *wanted = &ask->request->devices[need];
-    if (slot->kind != ask->devices[need]) {
+    if (slot->kind != ask->devices[need] || slot->used + (gint)wanted->millis > 1000) {
         return FALSE;
     }
     gboolean shared = wanted->millis < 1000;
-    if (slot->used + (gint)wanted->millis > 1000 || (shared && !slot->shareable) ||
-        (!shared && group_is_held(ask, host, slot))) {
+    if ((shared && !slot->shareable) || (!shared && group_is_held(ask, host, slot))) {
         return FALSE;
     }
     for (guint i = 0; i < wanted->n_models; i++) {
@@ -237,8 +236,11 @@ fullest_slot(const BerthAsk *ask, guint32 host, guint need, guint model, const B
     gint best = -1;
     for (guint i = 0; i < ask->snapshot->n_slots[host]; i++) {
         if (!slot_serves(ask, host, need, model, &slots[i]) ||
-            memchr(set->slots, (int)i, taken) != NULL) {
+            (taken > 0 && memchr(set->slots, (int)i, taken) != NULL)) {
             continue;
+        }
+        if (ask->request->devices[need].millis == 1000) {
+            return i; /* whole ones are all equally empty */
         }
         if (best < 0 || slots[i].used > slots[best].used) {
             best = i;
