@@ -209,6 +209,10 @@ rank_all(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *
 /* So many hosts ahead their columns are called for, and half as many ahead what columns point to. */
 #define AHEAD 8
 
+/* So many ranks are worked out before they are written, so that the processor needn't wait for one to
+ * begin with the next. */
+#define PORTION 64
+
 /* Calls for what ranking the hosts after @at will read, while the host at @at is ranked. */
 static void
 prefetch(const BerthIndex *index, const Class *class, const BerthSnapshot *s, guint64 at)
@@ -236,11 +240,20 @@ catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *
         rank_all(index, class, ask, plan);
         return;
     }
-    for (guint64 at = class->seen; at < index->noted; at++) {
-        guint32 host = index->ring[at & index->ring_mask];
-        prefetch(index, class, ask->snapshot, at);
-        if (index->latest[host] == (guint32)(at + 1)) {
-            set_rank(class, host, berth_evaluate_rank(ask, plan, host, NULL));
+    for (guint64 at = class->seen; at < index->noted;) {
+        guint32 hosts[PORTION];
+        guint16 ranks[PORTION];
+        guint n = 0;
+        for (; at < index->noted && n < PORTION; at++) {
+            guint32 host = index->ring[at & index->ring_mask];
+            prefetch(index, class, ask->snapshot, at);
+            if (index->latest[host] == (guint32)(at + 1)) {
+                hosts[n] = host;
+                ranks[n++] = berth_evaluate_rank(ask, plan, host, NULL);
+            }
+        }
+        for (guint i = 0; i < n; i++) {
+            set_rank(class, hosts[i], ranks[i]);
         }
     }
     class->seen = index->noted;

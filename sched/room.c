@@ -263,10 +263,11 @@ count_unbound(const BerthMix *mix, const BerthRoom *room, double *counts, Lanes 
     for (guint t = 0; t < mix->first_one; t += BERTH_MIX_LANES) {
         take_counts(mix, t, count_amounts(mix, t, cpu, mem), counts, worth);
     }
+    if (room->n_slots == 0 && counts == NULL) {
+        return;
+    }
     for (guint t = mix->n_plain; t < mix->n; t += BERTH_MIX_LANES) {
-        Lanes none = {0};
-        take_counts(mix, t, room->n_slots > 0 ? count_devices(mix, room, t, cpu, mem) : none,
-                    counts, worth);
+        take_counts(mix, t, count_devices(mix, room, t, cpu, mem), counts, worth);
     }
 }
 
