@@ -175,9 +175,6 @@ set_rank(Class *class, guint32 host, guint16 rank)
 {
     guint16 old = class->ranks[host];
     guint32 block = host / BLOCK, top = block / BLOCK;
-    if (old == rank) {
-        return;
-    }
     class->ranks[host] = rank;
     if (rank >= class->blocks[block]) {
         class->blocks[block] = rank;
