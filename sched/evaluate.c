@@ -122,6 +122,24 @@ score_portion(Choice *choice, const BerthAsk *ask, const BerthPlan *plan, guint3
     choice->n = 0;
 }
 
+/* The same for the only way there is. */
+static gint64
+score_one(const BerthAsk *ask, const BerthPlan *plan, const BerthPlacement *way)
+{
+    gint64 total = 1;
+    for (guint i = 0; i < plan->n_scores; i++) {
+        const BerthRule *rule = plan->scores[i];
+        gint64 part;
+        if (rule->score_ways != NULL) {
+            rule->score_ways(ask, way->host, way, 1, &part);
+        } else {
+            part = rule->score(ask, way->host, way);
+        }
+        total += part * plan->weights[i];
+    }
+    return MAX(1, total);
+}
+
 /* The filters "vcpu" and "memory": they refuse most often, so they come before anything is read. */
 static inline gboolean
 has_amounts(const BerthAsk *ask, const BerthPlan *plan, guint32 host)
@@ -174,6 +192,12 @@ choose_way(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPlacem
         return 0;
     }
     guint n_devices = berth_place_device_count(ask);
+    if (n_pairs * n_sets == 1) {
+        *placement = (BerthPlacement){.host = host, .n_devices = n_devices};
+        memcpy(placement->cells, pairs[0].cells, sizeof(placement->cells));
+        memcpy(placement->devices, sets[0].slots, sizeof(placement->devices));
+        return score_one(ask, plan, placement);
+    }
     Choice choice;
     choice.n = 0;
     choice.best = 0;

@@ -220,13 +220,18 @@ INLINE Lanes
 count_devices(const BerthMix *mix, const BerthRoom *room, guint t, double cpu, double mem)
 {
     Lanes slots = {0}, host = count_amounts(mix, t, cpu, mem);
+    Mask refused = {0};
+    guint32 family = 0;
 #pragma GCC unroll 1 /* most hosts have few groups: what is hoisted for the others costs more */
     for (guint k = 0; k < room->n_slots; k++) {
         double left = room->free[k];
         Lanes n = (left * *(const Lanes *)&mix->slices[t] + *(const Lanes *)&mix->whole[t]) *
                   room->same[k];
         Mask enough = *(const Lanes *)&mix->millis[t] <= left;
-        Mask refused = (*(const Mask *)&mix->families[t] & (gint64)room->family[k]) == 0;
+        if (room->family[k] != family) { /* once in most hosts: they have one model */
+            family = room->family[k];
+            refused = (*(const Mask *)&mix->families[t] & (gint64)family) == 0;
+        }
         slots += (Lanes)((Mask)n & enough & ~refused);
     }
     return (Lanes)((Mask)lesser(slots, host) & (slots >= 0.9999) & (host >= 1.0));
