@@ -3,7 +3,9 @@
  * small table of machine shapes, two NUMA cells each; requests are VMs bound to one or two cells and
  * GPU pods, a third of them in groups that must stay apart or in one rack. Each decision is followed by
  * the release of the oldest workload, so the fleet stays as full as it was. Times are by the wall;
- * decisions_per_cpu_s is by the thread's own clock, for machines with other work. Start at measure. */
+ * decisions_per_cpu_s is by the thread's own clock, for machines with other work. The quality of the
+ * same decisions stands beside: how many of the scans chose what the index chose, and how full the
+ * fleet gets when it is then filled until requests are refused. Start at measure. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -256,19 +258,48 @@ now_ns(clockid_t clock)
     return (gint64)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Decisions a second when every host is looked at, by the same rules. */
+/* Decisions a second when every host is looked at, by the same rules.
+ * @same_pct: (out): share of them that are the index's too */
 static double
-measure_naive(World *world, guint hosts)
+measure_naive(World *world, guint hosts, double *same_pct)
 {
-    guint n = MAX(3, MIN(200, 1000000 / hosts));
-    gint64 start = now_ns(CLOCK_MONOTONIC);
+    guint n = MAX(3, MIN(200, 1000000 / hosts)), same = 0;
+    gint64 spent = 0;
     for (guint i = 0; i < n; i++) {
         Job job;
-        BerthDecision decision;
+        BerthDecision scanned, indexed;
         draw(&world->source, &job);
-        berth_pick_naive(world->snapshot, &job.request, NULL, &decision);
+        gint64 start = now_ns(CLOCK_MONOTONIC);
+        berth_pick_naive(world->snapshot, &job.request, NULL, &scanned);
+        spent += now_ns(CLOCK_MONOTONIC) - start;
+        berth_pick(world->snapshot, &job.request, NULL, &indexed);
+        same += memcmp(&scanned, &indexed, sizeof(scanned)) == 0;
     }
-    return n * 1e9 / MAX(1, now_ns(CLOCK_MONOTONIC) - start);
+    *same_pct = 100.0 * same / n;
+    return n * 1e9 / MAX(1, spent);
+}
+
+/* Goes on filling until one request in a hundred hosts, at least 20, was refused.
+ * @cpu_pct, @device_pct: (out): how much is then in use */
+static void
+measure_quality(World *world, guint hosts, double *cpu_pct, double *device_pct)
+{
+    guint refused = 0;
+    while (refused < MAX(20, hosts / 100)) {
+        gint64 cpu;
+        refused += !place_one(world, &cpu);
+    }
+    gint64 cpu = 0, cpu_used = 0, devices = 0, devices_used = 0;
+    for (guint h = 0; h < hosts; h++) {
+        BerthUsage usage;
+        berth_snapshot_host_usage(world->snapshot, h, &usage);
+        cpu += usage.cpu_millis;
+        cpu_used += usage.cpu_used_millis;
+        devices += usage.device_millis;
+        devices_used += usage.device_used_millis;
+    }
+    *cpu_pct = 100.0 * cpu_used / MAX(1, cpu);
+    *device_pct = 100.0 * devices_used / MAX(1, devices);
 }
 
 /* Scans a second over @bytes a host: no decision that reads them all can be faster. */
@@ -315,17 +346,22 @@ measure(guint hosts, guint decisions, gboolean as_json)
     double per_cpu_second = decisions * 1e9 / MAX(1, now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_start);
     double per_second = decisions * 1e9 / MAX(1, last - start);
     qsort(times, decisions, sizeof(guint32), compare_times);
-    double scan64 = measure_scan(hosts, 64);
-    sim_print(as_json,
-              json_pack("{s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
-                        "hosts", (int)hosts, "decisions", (int)decisions, "placed", (int)placed,
-                        "decisions_per_s", per_second, "decisions_per_cpu_s", per_cpu_second,
-                        "p50_us", quantile_us(times, decisions, 0.5), "p99_us",
-                        quantile_us(times, decisions, 0.99), "p999_us",
-                        quantile_us(times, decisions, 0.999), "bytes_per_host",
-                        (double)berth_snapshot_bytes(world.snapshot) / MAX(1, hosts), "naive_per_s",
-                        measure_naive(&world, hosts), "scan8_per_s", measure_scan(hosts, 8),
-                        "scan64_per_s", scan64, "share_of_scan64", per_second / scan64));
+    double scan64 = measure_scan(hosts, 64), same_pct, cpu_pct, device_pct;
+    gsize bytes = berth_snapshot_bytes(world.snapshot);
+    double naive = measure_naive(&world, hosts, &same_pct);
+    measure_quality(&world, hosts, &cpu_pct, &device_pct);
+    sim_print(
+        as_json,
+        json_pack(
+            "{s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+            "hosts", (int)hosts, "decisions", (int)decisions, "placed", (int)placed,
+            "decisions_per_s", per_second, "decisions_per_cpu_s", per_cpu_second, "p50_us",
+            quantile_us(times, decisions, 0.5), "p99_us", quantile_us(times, decisions, 0.99),
+            "p999_us", quantile_us(times, decisions, 0.999), "bytes_per_host",
+            (double)bytes / MAX(1, hosts), "naive_per_s", naive, "scan8_per_s",
+            measure_scan(hosts, 8), "scan64_per_s", scan64, "share_of_scan64", per_second / scan64,
+            "same_as_scan_pct", same_pct, "cpu_pct_when_refused", cpu_pct,
+            "device_pct_when_refused", device_pct));
     g_array_unref(world.charges);
     berth_snapshot_free(world.snapshot);
 }
