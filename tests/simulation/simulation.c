@@ -170,17 +170,26 @@ on_unsure(Subject *subject, const char *verb)
     }
 }
 
+static gboolean
+is_believed_on(const Subject *subject)
+{
+    const BerthObject *object = oracle_find(subject->kind->name, subject->name);
+    BerthPhase phase =
+        object != NULL ? (BerthPhase)berth_workload_status_of(object)->phase : BERTH_PHASE_STOPPED;
+    return phase == BERTH_PHASE_UNKNOWN || phase == BERTH_PHASE_RUNNING ||
+           phase == BERTH_PHASE_STARTING;
+}
+
 static void
 on_done(Subject *subject, const char *verb)
 {
     if (strcmp(verb, "DELETE") == 0) {
         subject->presence = LEAVING;
     } else if (strcmp(verb, "start") == 0) {
-        /* What is believed to be on is not told to start: it may have been off, by somebody's hand. */
-        const BerthObject *object = oracle_find(subject->kind->name, subject->name);
-        gboolean is_seen =
-            object != NULL && berth_workload_status_of(object)->phase != BERTH_PHASE_UNKNOWN;
-        subject->power = is_seen ? POWER_ON : POWER_ANY;
+        /* What is believed to be on is not told to start: it may be off by somebody's hand. */
+        if (!is_believed_on(subject)) {
+            subject->power = POWER_ON;
+        }
     } else if (strcmp(verb, "shutdown") == 0 || strcmp(verb, "destroy") == 0) {
         subject->power = POWER_OFF;
     }
