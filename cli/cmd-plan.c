@@ -56,8 +56,7 @@ put_why(BerthSession *session, const json_t *why)
     }
     put_table(berth_placement_scores(placement));
     if (host == NULL && placement != NULL) {
-        berth_session_say(session, "By itself it %s.",
-                          berth_json_string(placement, "summary"));
+        berth_session_say(session, "By itself it %s.", berth_json_string(placement, "summary"));
     }
 }
 
