@@ -6,6 +6,7 @@
 #include "daemon/pod.h"
 
 #include "base/error.h"
+#include "daemon/log.h"
 
 #include <string.h>
 
@@ -316,9 +317,14 @@ on_stats(const BerthLinkUsage *usage, gsize count, gpointer user_data)
 {
 }
 
+/* The link's back-off bounds how often a hostile guest makes us say this. */
 static void
 on_broken(const GError *error, gpointer user_data)
 {
+    BerthPodRun *run = user_data;
+    gboolean hostile = g_error_matches(error, BERTH_ERROR, BERTH_ERROR_CORRUPT);
+    berth_log_error(hostile ? BERTH_LOG_WARNING : BERTH_LOG_INFO, error,
+                    "a guest's link was cut off and is opened again", "workload", run->uid, NULL);
     tell(user_data);
 }
 
