@@ -160,13 +160,13 @@ peer_hold_error(guint status)
 
 /* ---- turns ---- */
 
-/* Whether others come before @request; it is resumed when its turn comes. */
+/* Whether others come before @request; it is handled when its turn comes. */
 gboolean
 peer_must_wait(BerthRequest *request)
 {
     BerthServer *server = request->server;
     Peer *peer = request->connection->peer;
-    if (request->has_turn || (server->handle_us > 0 && g_queue_is_empty(&peer->turns))) {
+    if (server->handle_us > 0 && g_queue_is_empty(&peer->turns)) {
         return FALSE;
     }
     if (g_queue_is_empty(&peer->turns)) {
@@ -208,7 +208,6 @@ peers_give_turns(BerthServer *server)
             g_queue_push_tail(&server->turns, peer);
         }
         request->queued = FALSE;
-        request->has_turn = TRUE;
-        request_resume(request);
+        request_handle(request);
     }
 }

@@ -72,11 +72,10 @@ struct BerthRequest {
     char id[17];
     GString *body;
     guint64 received;
-    gsize held;        /* bytes counted by peer_hold() */
-    gboolean queued;   /* waits for its turn */
-    gboolean has_turn; /* has waited */
-    guint no_room;     /* status to refuse with: there is no room for its body */
-    gboolean dropped;  /* there was no room for its answer */
+    gsize held;       /* bytes counted by peer_hold() */
+    gboolean queued;  /* waits for its turn */
+    guint no_room;    /* status to refuse with: there is no room for its body */
+    gboolean dropped; /* there was no room for its answer */
     gboolean uploading, too_large, suspended, aborted, answered, gone_told;
     gboolean in_handler; /* below a callback of libmicrohttpd: answer on return, don't resume */
     gint64 began_us;
@@ -158,6 +157,7 @@ void gate_refuse(int fd, guint status, const char *code, const char *detail, gbo
 
 struct MHD_Daemon *request_start_daemon(BerthServer *server, GError **error);
 void request_free(BerthRequest *request);
+void request_handle(BerthRequest *request);
 void request_tell_gone(BerthRequest *request);
 void request_resume(BerthRequest *request);
 enum MHD_Result request_queue(BerthRequest *request);

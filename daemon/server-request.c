@@ -313,8 +313,9 @@ refuse_no_room(BerthRequest *request)
     berth_request_answer_error(request, request->no_room, error);
 }
 
-static void
-handle_now(BerthRequest *request)
+/* Also while libmicrohttpd has it suspended: the answer resumes it. */
+void
+request_handle(BerthRequest *request)
 {
     BerthServer *server = request->server;
     gint64 began = server_now(server);
@@ -340,7 +341,7 @@ handle_whole(BerthRequest *request)
             suspend(request);
             return MHD_YES;
         }
-        handle_now(request);
+        request_handle(request);
     }
     if (request->aborted) {
         return MHD_NO;
