@@ -16,8 +16,7 @@
 #define CHUNK (64 * 1024)
 
 struct BenchChannel {
-    virConnectPtr connection;
-    char *xml; /* owned */
+    char *uri, *xml; /* owned */
 };
 
 void
@@ -26,9 +25,7 @@ bench_channel_free(BenchChannel *channel)
     if (channel == NULL) {
         return;
     }
-    if (channel->connection != NULL) {
-        virConnectClose(channel->connection);
-    }
+    g_free(channel->uri);
     g_free(channel->xml);
     g_free(channel);
 }
@@ -137,9 +134,9 @@ bench_channel_new(BenchRig *rig, const char *uri, const char *uuid, GError **err
         return NULL;
     }
     g_autoptr(BenchChannel) channel = g_new0(BenchChannel, 1);
-    channel->connection = virConnectOpen(uri);
-    virDomainPtr pod =
-        channel->connection != NULL ? virDomainLookupByUUIDString(channel->connection, uuid) : NULL;
+    channel->uri = g_strdup(uri);
+    virConnectPtr connection = virConnectOpen(uri);
+    virDomainPtr pod = connection != NULL ? virDomainLookupByUUIDString(connection, uuid) : NULL;
     char *text = pod != NULL ? virDomainGetXMLDesc(pod, VIR_DOMAIN_XML_INACTIVE) : NULL;
     if (text == NULL) {
         set_virt_error(error, "can't read the pod's domain");
@@ -149,6 +146,9 @@ bench_channel_new(BenchRig *rig, const char *uri, const char *uuid, GError **err
     free(text);
     if (pod != NULL) {
         virDomainFree(pod);
+    }
+    if (connection != NULL) {
+        virConnectClose(connection);
     }
     return channel->xml != NULL ? g_steal_pointer(&channel) : NULL;
 }
@@ -200,15 +200,17 @@ receive(virDomainPtr domain, virStreamPtr stream, Flood *flood)
     virStreamAbort(stream);
 }
 
-/** Boots the domain and takes @bytes from its port. Returns: MB/s from the first of them; 0 with @error. */
+/** Boots the domain and takes @bytes from its port. Returns: MB/s from the first of them; 0 with @error.
+ * The connection is opened anew: between rounds nobody would answer libvirtd's keepalive. */
 double
 bench_channel_run(BenchChannel *channel, guint64 bytes, GError **error)
 {
     Flood flood = {.wanted = bytes};
-    virDomainPtr domain =
-        virDomainCreateXML(channel->connection, channel->xml, VIR_DOMAIN_START_AUTODESTROY);
-    virStreamPtr stream =
-        domain != NULL ? virStreamNew(channel->connection, VIR_STREAM_NONBLOCK) : NULL;
+    virConnectPtr connection = virConnectOpen(channel->uri);
+    virDomainPtr domain = connection == NULL ? NULL
+                                             : virDomainCreateXML(connection, channel->xml,
+                                                                  VIR_DOMAIN_START_AUTODESTROY);
+    virStreamPtr stream = domain != NULL ? virStreamNew(connection, VIR_STREAM_NONBLOCK) : NULL;
     if (stream != NULL) {
         receive(domain, stream, &flood);
     }
@@ -225,6 +227,9 @@ bench_channel_run(BenchChannel *channel, guint64 bytes, GError **error)
     if (domain != NULL) {
         virDomainDestroy(domain);
         virDomainFree(domain);
+    }
+    if (connection != NULL) {
+        virConnectClose(connection);
     }
     return flood.came < bytes ? 0 : (double)bytes / (double)(flood.last_us - flood.first_us);
 }

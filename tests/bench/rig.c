@@ -34,6 +34,7 @@ bench_obey_signals(void)
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error, and what was started is ended */
 }
 
 void
