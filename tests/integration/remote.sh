@@ -3,8 +3,8 @@
 # twice, two machines with one UUID, another machine at the address, a new name.
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
-command -v sshd >/dev/null || PATH=$PATH:/usr/sbin
-command -v sshd >/dev/null || skip_all "sshd is not installed"
+command -v dropbear >/dev/null || PATH=$PATH:/usr/sbin
+command -v dropbear >/dev/null || skip_all "dropbear is not installed"
 
 # berthd runs in the network of h1, from where h2 is a machine on the wire.
 timeout 120 "$fleet" up 2 >/dev/null || bail "no test hosts"
@@ -12,34 +12,26 @@ BERTH_UNDER="nsenter -n -t $("$fleet" pid 1 libvirtd)"
 address=$(cat "$BERTH_FLEET_DIR/h2/address")
 ssh_uri="qemu+ssh://root@$address:2222/system"
 
-# ---- an SSH server in h2, with keys of its own
+# ---- an SSH server in h2, with keys and a root's home of its own
+# Dropbear, because its Debian package dropbear-bin has the program alone: installing it starts no server.
 sshd=$work/sshd
-mkdir "$sshd"
-[ -d /run/sshd ] || { mkdir -p /run/sshd && made_run=1; }
-: >"$sshd/authorized"
-cat >"$sshd/config" <<CONF
-Port 2222
-HostKey $sshd/host_key
-AuthorizedKeysFile $sshd/authorized
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UsePAM no
-StrictModes no
-PidFile $sshd/pid
-CONF
+mkdir -p "$sshd/root/.ssh"
+: >"$sshd/root/.ssh/authorized_keys"
+chmod -R go= "$sshd/root"
 new_host_key() {
-    rm -f "$sshd/host_key" "$sshd/host_key.pub"
-    ssh-keygen -q -t ed25519 -N '' -C '' -f "$sshd/host_key" && fingerprint=$(ssh-keygen -lf "$sshd/host_key.pub" | cut -d' ' -f2)
+    rm -f "$sshd/host_key"
+    dropbearkey -t ed25519 -f "$sshd/host_key" | grep ^ssh- >"$sshd/host_key.pub" &&
+        fingerprint=$(ssh-keygen -lf "$sshd/host_key.pub" | cut -d' ' -f2)
 }
-start_sshd() { "$fleet" exec 2 "$(command -v sshd)" -f "$sshd/config"; }
+start_sshd() { "$fleet" exec 2 dropbear -s -p 2222 -r "$sshd/host_key" -P "$sshd/pid" 2>>"$sshd/log"; }
 stop_sshd() { # the server and every session of it
     local pids
-    pids=$("$fleet" exec 2 pgrep -x sshd)
+    pids=$("$fleet" exec 2 pgrep -x dropbear)
     # A session may end by itself meanwhile.
     # shellcheck disable=SC2086
     "$fleet" exec 2 kill -9 $pids 2>/dev/null || :
 }
+"$fleet" exec 2 mount --bind "$sshd/root" /root || bail "no home of root in h2"
 new_host_key && start_sshd
 ok "an SSH server runs in h2"
 
@@ -78,7 +70,7 @@ ok "its key is right, but Berth's is not let in there" 'field host h2 .status'
 contains "$(field host h2 .status.reason.hint)" 'berth host key' "the hint names the key"
 berth host remove h2 >/dev/null
 is "$(wc -c <"$state/ssh/known_hosts")" 0 "a removed host is trusted no more"
-echo "$key" >"$sshd/authorized"
+echo "$key" >"$sshd/root/.ssh/authorized_keys"
 # As a person would: the terminal asks, and only yes is a yes.
 script -qec "$build/berth host add --name h2 $ssh_uri" /dev/null <<<no >"$work/out"
 contains "$(tr -d '\r' <"$work/out")" "not confirmed" "asked at the terminal, no is a no"
@@ -168,5 +160,4 @@ ok "confirmed the condition goes" 'field host h1 .status.conditions'
 delete_all 60
 ok "delete takes all"
 stop_sshd
-[ -z "${made_run:-}" ] || rmdir /run/sshd
 done_testing
