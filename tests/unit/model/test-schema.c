@@ -451,11 +451,13 @@ check_columns(const BerthKind *kind)
                                         : strcmp(parts[1], "spec") == 0   ? kind->spec
                                         : strcmp(parts[1], "status") == 0 ? kind->status
                                                                           : NULL;
+            const BerthField *field = NULL;
             for (gsize j = 2; parts[j] != NULL; j++) {
-                if (strcmp(parts[j], "0") == 0) {
+                if (field != NULL && field->type == BERTH_FIELD_OBJECTS) {
+                    field = NULL; /* an item: its number, or the type of a condition */
                     continue;
                 }
-                const BerthField *field = berth_schema_find(schema, parts[j]);
+                field = berth_schema_find(schema, parts[j]);
                 if (field == NULL) {
                     g_error("%s has no %s", kind->name, pointers[i]);
                 }
