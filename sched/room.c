@@ -215,6 +215,23 @@ count_in_cells(const BerthMix *mix, const BerthRoom *room, guint t, guint n_cell
     return in_pairs ? lesser(sum - most, whole(sum / 2)) : sum;
 }
 
+/* How near the free amounts are to one of the kinds at @t, which take halves of two cells: 1 when it
+ * fits, else the eighth power of the share of a half that the second freest cell has. */
+INLINE Lanes
+nearness_in_pairs(const BerthMix *mix, const BerthRoom *room, guint t, guint n_cells)
+{
+    Lanes most = {0}, second = {0};
+    for (guint c = 0; c < n_cells; c++) {
+        Lanes n = count_amounts(mix, t, not_below_zero(room->cell_cpu[c]),
+                                not_below_zero(room->cell_mem[c]));
+        second = greater(second, lesser(n, most));
+        most = greater(most, n);
+    }
+    Lanes near = lesser(second, (Lanes){1, 1, 1, 1});
+    Lanes fourth = near * near * near * near;
+    return fourth * fourth;
+}
+
 /* How many of the kinds with devices fit: by devices, CPU and memory together; less than one is none. */
 INLINE Lanes
 count_devices(const BerthMix *mix, const BerthRoom *room, guint t, double cpu, double mem)
@@ -256,7 +273,9 @@ count_bound(const BerthMix *mix, const BerthRoom *room, guint n_cells, double *c
         take_counts(mix, t, count_in_cells(mix, room, t, n_cells, FALSE), counts, worth);
     }
     for (guint t = mix->first_two; t < mix->n_plain; t += BERTH_MIX_LANES) {
-        take_counts(mix, t, count_in_cells(mix, room, t, n_cells, TRUE), counts, worth);
+        Lanes n = count_in_cells(mix, room, t, n_cells, TRUE);
+        n += counts == NULL ? nearness_in_pairs(mix, room, t, n_cells) : (Lanes){0};
+        take_counts(mix, t, n, counts, worth);
     }
 }
 
