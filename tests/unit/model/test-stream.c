@@ -75,7 +75,8 @@ mutate(GByteArray *bytes, GRand *random)
             g_byte_array_set_size(bytes, at);
             break;
         default:
-            g_byte_array_append(bytes, bytes->data, at);
+            g_byte_array_set_size(bytes, bytes->len + at);
+            memmove(bytes->data + bytes->len - at, bytes->data, at);
         }
     }
 }
