@@ -108,7 +108,8 @@ test_agrees_with_a_model_under_random_use(void)
                 g_assert_true(record.fd == 0 || data[record.size - 1] == (record.sequence & 255));
                 cursor = record.sequence + 1;
             } else if (what == 8 && cursor > 1) {
-                acked = MAX(acked, (guint64)g_rand_int_range(rand, 0, (gint32)cursor));
+                guint64 drawn = (guint64)g_rand_int_range(rand, 0, (gint32)cursor);
+                acked = MAX(acked, drawn);
                 berth_ring_ack(&ring, acked);
             } else if (what == 9) {
                 berth_ring_rewind(&ring, acked);

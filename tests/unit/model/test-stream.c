@@ -86,7 +86,8 @@ static gboolean
 feed(BerthStream *stream, const GByteArray *bytes, GRand *random)
 {
     for (guint from = 0; from < bytes->len;) {
-        guint part = MIN(bytes->len - from, (guint)g_rand_int_range(random, 1, 40));
+        guint drawn = (guint)g_rand_int_range(random, 1, 40);
+        guint part = MIN(bytes->len - from, drawn);
         g_autoptr(GError) error = NULL;
         if (!berth_stream_feed(stream, bytes->data + from, part, &error)) {
             g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
