@@ -11,7 +11,9 @@
 
 #define CALL_DEADLINE_S 30
 #define RELIST_S 30
-#define ASK_AGAIN_S 2 /* after an inventory that failed */
+#define ASK_AGAIN_MS 2000 /* after an inventory that failed */
+#define GATHER_MS 50      /* events that come together are one question */
+#define RELISTS_PER_INVENTORY 10
 
 struct BerthFleet {
     char *id, *pool; /* owned */
@@ -203,38 +205,63 @@ ask_inventory_later(gpointer data)
 {
     BerthFleetHost *host = data;
     host->ask_timer = 0;
-    if (host->reached && !host->connected) {
+    if (host->reached) {
         ask_inventory(host);
     }
     return G_SOURCE_REMOVE;
 }
 
 static void
-begin_to_use(BerthFleetHost *host, BerthInventory *inventory)
+ask_inventory_in(BerthFleetHost *host, guint ms)
+{
+    if (host->ask_timer == 0) {
+        host->ask_timer = g_timeout_add(ms, ask_inventory_later, host);
+    }
+}
+
+static void
+take_inventory(BerthFleetHost *host, BerthInventory *inventory, guint64 changes)
 {
     g_clear_pointer(&host->inventory, berth_inventory_free);
     host->inventory = inventory;
+    host->inventory_as_of = changes;
+}
+
+static void
+begin_to_use(BerthFleetHost *host)
+{
     host->connected = TRUE;
     list_domains(host);
     berth_fleet_list_volumes(host);
 }
+
+/* Asked on connecting, it decides whether the host is used; later, it is only what the host has now: on one
+ * connection it stays the same machine. */
 
 static void
 on_inventory(BerthHostReply *reply, const GError *error, gpointer data)
 {
     g_autoptr(Question) question = data;
     BerthFleetHost *host = answered(question);
-    if (host == NULL || host->connected || !host->reached) {
+    if (host == NULL || !host->reached || question->changes < host->inventory_as_of) {
         return;
+    }
+    if (host->connected) {
+        if (error == NULL) {
+            take_inventory(host, g_steal_pointer(&reply->inventory), question->changes);
+            tell_host(host);
+        }
+        return; /* relist() asks again */
     }
     g_free(host->why);
     host->why = error != NULL
                     ? g_strdup(error->message)
                     : host->fleet->listener.accept(host, reply->inventory, host->fleet->user_data);
     if (host->why == NULL) {
-        begin_to_use(host, g_steal_pointer(&reply->inventory));
-    } else if (error != NULL && host->ask_timer == 0) {
-        host->ask_timer = g_timeout_add_seconds(ASK_AGAIN_S, ask_inventory_later, host);
+        take_inventory(host, g_steal_pointer(&reply->inventory), question->changes);
+        begin_to_use(host);
+    } else if (error != NULL) {
+        ask_inventory_in(host, ASK_AGAIN_MS);
     }
     tell_host(host);
 }
@@ -453,7 +480,8 @@ berth_fleet_is_doubtful(const BerthFleetHost *host)
     return host->doubts != host->settled_doubts || g_hash_table_contains(host->stuck, "");
 }
 
-/* Domains change behind our back, and events get lost; the rest is only read where an answer is missing. */
+/* Domains change behind our back, and events get lost; what the host has is read less often, since it
+ * changes seldom, and volumes only where an answer is missing: nobody but us changes them. */
 static gboolean
 relist(gpointer data)
 {
@@ -465,6 +493,9 @@ relist(gpointer data)
         return G_SOURCE_CONTINUE;
     }
     list_domains(host);
+    if (++host->relists % RELISTS_PER_INVENTORY == 0) {
+        ask_inventory(host);
+    }
     if (host->volumes == NULL || berth_fleet_is_doubtful(host)) {
         berth_fleet_list_volumes(host);
     }
@@ -502,6 +533,14 @@ on_domain_event(const char *uuid, BerthDomainEvent event, BerthStopReason reason
     if (host->connected) {
         berth_fleet_look_at(host, uuid);
     }
+}
+
+static void
+on_inventory_event(gpointer data)
+{
+    BerthFleetHost *host = data;
+    host->changes++;
+    ask_inventory_in(host, GATHER_MS);
 }
 
 static void
@@ -549,7 +588,8 @@ find_driver(BerthFleet *fleet, const char *uri)
 gboolean
 berth_fleet_put(BerthFleet *fleet, const char *name, const char *uri, GError **error)
 {
-    static const BerthHostListener listener = {on_state, on_domain_event, on_stuck};
+    static const BerthHostListener listener = {on_state, on_domain_event, on_inventory_event,
+                                               on_stuck};
     BerthFleetHost *host = berth_fleet_get(fleet, name);
     if (host != NULL && strcmp(host->uri, uri) == 0) {
         return TRUE;

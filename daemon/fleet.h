@@ -27,6 +27,7 @@ typedef struct {
     gboolean listed;           /* domains are those of the present connection */
     char *why;                 /* owned; why not connected */
     BerthInventory *inventory; /* owned; NULL before the first reading */
+    guint64 inventory_as_of;   /* number of the last change when it was asked for */
     GHashTable *domains;       /* uuid -> BerthDomain*, owned */
     GHashTable *volumes;       /* name -> capacity (gint64*), of Berth's pool; NULL: not read */
     guint64 doubts,
@@ -37,7 +38,7 @@ typedef struct {
     GHashTable *doubted; /* uuid -> number of the change at which a call's effect was not known */
     GHashTable *asked;   /* set of uuid with a DOMAIN_GET under way */
     GHashTable *asked_again; /* set of uuid whose event came meanwhile */
-    guint relist_timer, ask_timer;
+    guint relist_timer, ask_timer, relists;
     guint64 incarnation; /* which connection the answers belong to */
 } BerthFleetHost;
 

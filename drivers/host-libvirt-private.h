@@ -12,6 +12,14 @@ G_BEGIN_DECLS
 typedef struct BerthVirtHost BerthVirtHost;
 typedef struct BerthVirtLane BerthVirtLane;
 
+/* What is registered on a connection: each holds a reference to it and has to go before it. */
+typedef struct {
+    virConnectCloseFunc closed; /* NULL: none */
+    int domains, networks;      /* libvirt's numbers of the registrations; -1: none */
+} BerthVirtCallbacks;
+
+#define BERTH_VIRT_NO_CALLBACKS ((BerthVirtCallbacks){.domains = -1, .networks = -1})
+
 /* The connections of one successful connect(). Counted: a call keeps the session it began with, so that
  * abandoning it frees nothing under a call that is stuck. Any thread. */
 typedef struct {
@@ -20,8 +28,7 @@ typedef struct {
     char *uri;     /* owned */
     char *fleet;   /* owned */
     virConnectPtr control;
-    virConnectCloseFunc on_close; /* registered on control; NULL: not */
-    int events;                   /* libvirt's number of the registration; -1: none */
+    BerthVirtCallbacks callbacks; /* on control */
     GMutex bulk_lock;
     virConnectPtr bulk; /* opened by the first upload; guarded by bulk_lock */
     gboolean is_closed; /* guarded by the host's lock */
@@ -49,7 +56,7 @@ void berth_virt_session_unref(BerthVirtSession *session);
 virConnectPtr berth_virt_session_bulk(BerthVirtSession *session, GError **error);
 
 virConnectPtr berth_virt_open(const char *uri, GError **error);
-void berth_virt_close(virConnectPtr connection, virConnectCloseFunc on_close, int events);
+void berth_virt_close(virConnectPtr connection, BerthVirtCallbacks callbacks);
 void berth_virt_error_take(virErrorPtr reason, GError **error, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
 /* Sets @error from libvirt's last error of this thread: "<what was tried>: <libvirt's text>". A macro,

@@ -133,7 +133,7 @@ static virDomainPtr
 find_own(BerthVirtLane *lane, const char *uuid, GError **error)
 {
     if (lane->connection != NULL && virConnectIsAlive(lane->connection) != 1) {
-        berth_virt_close(g_steal_pointer(&lane->connection), NULL, -1);
+        berth_virt_close(g_steal_pointer(&lane->connection), BERTH_VIRT_NO_CALLBACKS);
     }
     if (lane->connection == NULL) {
         lane->connection = berth_virt_open(lane->uri, error);
@@ -277,7 +277,7 @@ run_lane(gpointer data)
         job_free(job);
         g_atomic_int_add(&lane->outstanding, -1);
     }
-    berth_virt_close(lane->connection, NULL, -1);
+    berth_virt_close(lane->connection, BERTH_VIRT_NO_CALLBACKS);
     lane_unref(lane);
     return NULL;
 }

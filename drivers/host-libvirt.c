@@ -14,30 +14,33 @@
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
-/* A connection on its way out. A registered callback holds a reference to it and has to go first. */
+/* A connection on its way out. */
 typedef struct {
     virConnectPtr connection;
-    virConnectCloseFunc on_close; /* NULL: none registered */
-    int events;                   /* -1: none registered */
+    BerthVirtCallbacks callbacks;
 } Closing;
 
 static void
 close_on_worker(gpointer data, gpointer unused)
 {
     g_autofree Closing *closing = data;
-    if (closing->events >= 0) {
-        virConnectDomainEventDeregisterAny(closing->connection, closing->events);
+    const BerthVirtCallbacks *callbacks = &closing->callbacks;
+    if (callbacks->domains >= 0) {
+        virConnectDomainEventDeregisterAny(closing->connection, callbacks->domains);
     }
-    if (closing->on_close != NULL) {
-        virConnectUnregisterCloseCallback(closing->connection, closing->on_close);
+    if (callbacks->networks >= 0) {
+        virConnectNetworkEventDeregisterAny(closing->connection, callbacks->networks);
+    }
+    if (callbacks->closed != NULL) {
+        virConnectUnregisterCloseCallback(closing->connection, callbacks->closed);
     }
     virConnectClose(closing->connection);
 }
 
 /* Closing is a round trip that a hung host never answers: it is left to a thread. @connection may be
- * NULL, @on_close too; @events -1: none. Any thread. */
+ * NULL. Any thread. */
 void
-berth_virt_close(virConnectPtr connection, virConnectCloseFunc on_close, int events)
+berth_virt_close(virConnectPtr connection, BerthVirtCallbacks callbacks)
 {
     static GThreadPool *pool;
     static gsize once;
@@ -47,7 +50,7 @@ berth_virt_close(virConnectPtr connection, virConnectCloseFunc on_close, int eve
     }
     if (connection != NULL) {
         Closing *closing = g_new(Closing, 1);
-        *closing = (Closing){connection, on_close, events};
+        *closing = (Closing){connection, callbacks};
         g_thread_pool_push(pool, closing, NULL);
     }
 }
@@ -68,7 +71,7 @@ berth_virt_open(const char *uri, GError **error)
     }
     if (virConnectSetKeepAlive(connection, KEEPALIVE_SECONDS, KEEPALIVE_COUNT) < 0) {
         berth_virt_error(error, "can't watch the connection to '%s'", uri);
-        berth_virt_close(connection, NULL, -1);
+        berth_virt_close(connection, BERTH_VIRT_NO_CALLBACKS);
         return NULL;
     }
     return connection;
@@ -87,8 +90,8 @@ berth_virt_session_unref(BerthVirtSession *session)
     if (session == NULL || !g_atomic_int_dec_and_test(&session->refs)) {
         return;
     }
-    berth_virt_close(session->control, session->on_close, session->events);
-    berth_virt_close(session->bulk, NULL, -1);
+    berth_virt_close(session->control, session->callbacks);
+    berth_virt_close(session->bulk, BERTH_VIRT_NO_CALLBACKS);
     g_mutex_clear(&session->bulk_lock);
     g_free(session->uri);
     g_free(session->fleet);
@@ -101,7 +104,7 @@ berth_virt_session_bulk(BerthVirtSession *session, GError **error)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&session->bulk_lock);
     if (session->bulk != NULL && virConnectIsAlive(session->bulk) != 1) {
-        berth_virt_close(g_steal_pointer(&session->bulk), NULL, -1);
+        berth_virt_close(g_steal_pointer(&session->bulk), BERTH_VIRT_NO_CALLBACKS);
     }
     if (session->bulk == NULL) {
         session->bulk = berth_virt_open(session->uri, error);
@@ -253,21 +256,48 @@ stop_reason_of(int event, int detail)
     }
 }
 
-/* libvirt calls this from its event loop, which is our main loop. */
+/* Whether what @known speaks of is the present session. Main loop. */
+static gboolean
+is_present(const Notice *known)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&known->host->lock);
+    return known->host->epoch == known->epoch && !known->host->is_freed;
+}
+
+/* libvirt calls this and the next from its event loop, which is our main loop. */
 static int
 on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail, void *data)
 {
     const Notice *known = data;
     BerthVirtHost *host = known->host;
     char uuid[VIR_UUID_STRING_BUFLEN];
-    g_mutex_lock(&host->lock);
-    gboolean is_present = host->epoch == known->epoch;
-    g_mutex_unlock(&host->lock);
-    if (is_present && !host->is_freed && virDomainGetUUIDString(domain, uuid) == 0) {
+    if (is_present(known) && virDomainGetUUIDString(domain, uuid) == 0) {
         host->watch.domain_event(uuid, event_of(event), stop_reason_of(event, detail),
                                  host->user_data);
     }
     return 0;
+}
+
+static void
+on_network(virConnectPtr connection, virNetworkPtr network, int event, int detail, void *data)
+{
+    const Notice *known = data;
+    if (is_present(known)) {
+        known->host->watch.inventory_event(known->host->user_data);
+    }
+}
+
+/* Without libvirt's network driver there are no such events, and no networks either. */
+static void
+watch_networks(BerthVirtHost *host, BerthVirtSession *session)
+{
+    Notice *notice = notice_new(host, session->epoch, 0);
+    session->callbacks.networks = virConnectNetworkEventRegisterAny(
+        session->control, NULL, VIR_NETWORK_EVENT_ID_LIFECYCLE,
+        VIR_NETWORK_EVENT_CALLBACK(on_network), notice, notice_free);
+    if (session->callbacks.networks < 0) {
+        notice_free(notice);
+    }
 }
 
 static gboolean
@@ -279,16 +309,17 @@ register_callbacks(BerthVirtHost *host, BerthVirtSession *session, GError **erro
         berth_virt_error(error, "can't watch the connection to '%s'", session->uri);
         return FALSE;
     }
-    session->on_close = on_closed;
+    session->callbacks.closed = on_closed;
     Notice *for_events = notice_new(host, session->epoch, 0);
-    session->events = virConnectDomainEventRegisterAny(
+    session->callbacks.domains = virConnectDomainEventRegisterAny(
         session->control, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
         VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), for_events, notice_free);
-    if (session->events < 0) {
+    if (session->callbacks.domains < 0) {
         notice_free(for_events);
         berth_virt_error(error, "can't receive events of '%s'", session->uri);
         return FALSE;
     }
+    watch_networks(host, session);
     return TRUE;
 }
 
@@ -299,7 +330,7 @@ open_session(BerthVirtHost *host, guint64 epoch, GError **error)
 {
     g_autoptr(BerthVirtSession) session = g_new0(BerthVirtSession, 1);
     session->refs = 1;
-    session->events = -1;
+    session->callbacks = BERTH_VIRT_NO_CALLBACKS;
     session->epoch = epoch;
     session->uri = g_strdup(host->uri);
     session->fleet = g_strdup(host->fleet);

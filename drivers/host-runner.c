@@ -302,6 +302,15 @@ on_domain_event(const char *uuid, BerthDomainEvent event, BerthStopReason reason
     }
 }
 
+static void
+on_inventory_event(gpointer data)
+{
+    BerthHostRunner *runner = data;
+    if (!runner->is_freed && runner->listener.inventory_event != NULL) {
+        runner->listener.inventory_event(runner->user_data);
+    }
+}
+
 static const char *
 domain_of(const Operation *operation)
 {
@@ -636,7 +645,7 @@ BerthHostRunner *
 berth_host_runner_new(BerthHostFactory factory, const BerthHostOptions *options, BerthClock *clock,
                       const BerthHostListener *listener, gpointer user_data, GError **error)
 {
-    static const BerthHostWatch watch = {.closed = on_closed, .domain_event = on_domain_event};
+    static const BerthHostWatch watch = {on_closed, on_domain_event, on_inventory_event};
     BerthHostRunner *runner = g_new0(BerthHostRunner, 1);
     BerthHost *host = factory(options, &watch, runner, error);
     if (host == NULL) {

@@ -17,6 +17,7 @@ typedef enum {
 /**
  * BerthHostListener: told on the main loop.
  * @state: @why is NULL when connected. After every CONNECTED the listener lists again
+ * @domain_event, @inventory_event: hints, as in BerthHostWatch
  * @stuck: a domain's call outlived its deadline (TRUE), or returned at last (FALSE); @uuid may be
  *     NULL for host-level calls
  */
@@ -24,6 +25,7 @@ typedef struct {
     void (*state)(BerthHostState state, const char *why, gpointer user_data);
     void (*domain_event)(const char *uuid, BerthDomainEvent event, BerthStopReason reason,
                          gpointer user_data);
+    void (*inventory_event)(gpointer user_data);
     void (*stuck)(const char *uuid, gboolean stuck, gpointer user_data);
 } BerthHostListener;
 

@@ -254,11 +254,13 @@ typedef enum {
  * @closed: the connection is gone (keepalive, end of stream); perform() answers UNAVAILABLE until
  *     connect() succeeds again
  * @domain_event: a hint; the truth is the next DOMAIN_LIST or DOMAIN_GET. @reason is for STOPPED
+ * @inventory_event: a hint that INVENTORY has another answer: a network came, went, started or stopped
  */
 typedef struct {
     void (*closed)(const char *why, gpointer user_data);
     void (*domain_event)(const char *uuid, BerthDomainEvent event, BerthStopReason reason,
                          gpointer user_data);
+    void (*inventory_event)(gpointer user_data);
 } BerthHostWatch;
 
 typedef struct BerthHost BerthHost;

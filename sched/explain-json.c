@@ -51,6 +51,14 @@ amounts_text(const BerthFix *fix)
     return g_string_free(text, FALSE);
 }
 
+/* What a host is to have, not what the workload could do without in an admin's eyes. */
+static gboolean
+is_of_host(const char *code)
+{
+    static const char *const codes[] = {"network", "pool", "machine", "device", NULL};
+    return g_strv_contains(codes, code);
+}
+
 /**
  * berth_explanation_fix:
  *
@@ -69,7 +77,8 @@ berth_explanation_fix(const BerthSnapshot *snapshot, const BerthExplanation *e)
     case BERTH_FIX_UNCORDON:
         return g_strdup_printf("fits if %s is uncordoned", host);
     case BERTH_FIX_DROP_RULE:
-        return g_strdup_printf("fits on %s without %s%s%s", host, fix->code,
+        return g_strdup_printf("fits on %s %s %s%s%s", host,
+                               is_of_host(fix->code) ? "if it had" : "without", fix->code,
                                *fix->dimension != '\0' ? " " : "", fix->dimension);
     case BERTH_FIX_RAISE_QUOTA:
         return g_strdup_printf("fits if the project's quota had %s more", amounts);

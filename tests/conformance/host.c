@@ -40,6 +40,11 @@ on_domain_event(const char *uuid, BerthDomainEvent event, BerthStopReason reason
     g_ptr_array_add(((Peer *)data)->events, g_strdup_printf("%s %d %d", uuid, event, reason));
 }
 
+static void
+on_inventory_event(gpointer data)
+{
+}
+
 static gboolean
 wake(gpointer data)
 {
@@ -119,7 +124,7 @@ call(const BerthHostCall *wanted, BerthHostReply *reply)
 static void
 open_peer(Peer *peer, const char *fleet)
 {
-    static const BerthHostWatch watch = {on_closed, on_domain_event};
+    static const BerthHostWatch watch = {on_closed, on_domain_event, on_inventory_event};
     const char *uri = g_getenv("BERTH_HOST_URI");
     BerthHostFactory factory =
         g_str_has_prefix(uri, "sim:") ? berth_host_sim_new : berth_host_libvirt_new;

@@ -94,7 +94,8 @@ signal_libvirtd(int signum)
 static void
 open_peer(Peer *peer, const char *number)
 {
-    static const BerthHostListener listener = {on_state, on_event, on_stuck};
+    static const BerthHostListener listener = {
+        .state = on_state, .domain_event = on_event, .stuck = on_stuck};
     g_autofree char *arguments = g_strconcat("uri ", number, NULL);
     g_autofree char *uri = fleet(arguments);
     peer->runner = berth_host_runner_new(berth_host_libvirt_new,

@@ -40,6 +40,30 @@ on 1 undefine more >/dev/null
 wait_for 5 used_is 300
 ok "and no more when it is gone (${waited_ms} ms)" 'field host h1 .status'
 
+# ---- a network is made by hand, after a pod asked for it
+berth apply -f - >/dev/null <<'YAML'
+kind: Network
+metadata: {name: late}
+spec: {libvirt: late, cidr: 10.66.0.0/24, range_start: 10.66.0.2, range_end: 10.66.0.99, gateway: 10.66.0.1}
+---
+kind: Pod
+metadata: {name: early}
+spec: {networks: [{network: late}], containers: [{name: main, image: hello, command: [sleep, '3600']}]}
+YAML
+says() { berth why "$1" | grep -q "$2"; }
+wait_for 5 says early 'network *late'
+ok "a pod waits for a network that no host has (${waited_ms} ms)" 'berth why early'
+on 2 net-define /dev/stdin >/dev/null <<'XML'
+<network><name>late</name><bridge name='virbr-late'/><ip address='10.66.0.1' netmask='255.255.255.0'/></network>
+XML
+on_host() { [ "$(field pod "$1" .status.host)" = "$2" ]; }
+wait_for 5 on_host early h2
+ok "virsh net-define: it is placed where the network is (${waited_ms} ms)" 'berth why early'
+berth delete pod early --wait=60 >/dev/null
+on 2 net-undefine late >/dev/null
+berth delete network late >/dev/null
+ok "and deleted with its network" 'berth get network'
+
 # ---- a pod's domain is destroyed
 run_on() { # HOST NAME COMMAND…
     LIMIT=150 berth run -d --name "$2" --host "$1" --restart always hello "${@:3}" >/dev/null &&

@@ -48,6 +48,20 @@ test_names_what_to_free(void)
 }
 
 static void
+test_names_what_the_host_lacks(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    BerthRequest r = fixture_request();
+    const char *const networks[] = {"dmz"};
+    r.networks = networks;
+    r.n_networks = 1;
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_autofree char *fix = berth_explanation_fix(s, e);
+    g_assert_cmpstr(fix, ==, "fits on h1 if it had network dmz");
+}
+
+static void
 test_names_the_wish_to_drop(void)
 {
     g_autoptr(BerthSnapshot) s = berth_snapshot_new();
@@ -132,6 +146,7 @@ main(int argc, char **argv)
 #define ADD(path, function) g_test_add_func("/sched/explain/" path, function)
     ADD("groups-hosts-by-reason", test_groups_hosts_by_reason);
     ADD("names-what-to-free", test_names_what_to_free);
+    ADD("names-what-the-host-lacks", test_names_what_the_host_lacks);
     ADD("names-the-wish-to-drop", test_names_the_wish_to_drop);
     ADD("asks-for-a-host-when-nothing-less-helps", test_asks_for_a_host_when_nothing_less_helps);
     ADD("says-nothing-helps-when-nothing-helps", test_says_nothing_helps_when_nothing_helps);
