@@ -7,11 +7,9 @@
 #include "daemon/workload-run.h"
 
 #include "base/error.h"
-#include "base/json.h"
 
 #include <string.h>
 
-#define STABLE_US (60 * G_USEC_PER_SEC)
 #define REMOVE_AFTER_US (1 * G_USEC_PER_SEC)
 
 /* ---- runs -------------------------------------------------------------------------------------- */
@@ -103,349 +101,7 @@ berth_workload_run_done(BerthWorkloadRun *run, const GError *error)
     berth_queue_retry(controller->queue, run->uid);
 }
 
-/* ---- the sight --------------------------------------------------------------------------------- */
-
-static BerthImagesSight
-see_images(BerthControl *control, BerthObject *object)
-{
-    g_auto(GStrv) references = berth_workload_images(object);
-    BerthImagesSight sight = BERTH_IMAGES_READY;
-    for (guint i = 0; references[i] != NULL; i++) {
-        BerthObject *image = berth_image_find(control, references[i]);
-        const BerthImageStatus *status = image != NULL ? image->status_data : NULL;
-        BerthImagesSight one = BERTH_IMAGES_WORKING;
-        if (image == NULL) {
-            one = BERTH_IMAGES_MISSING;
-        } else if (g_strcmp0(status->phase, "Ready") == 0) {
-            one = BERTH_IMAGES_READY;
-        } else if (g_strcmp0(status->phase, "Failed") == 0) {
-            one = BERTH_IMAGES_FAILED;
-        }
-        sight = MIN(sight, one);
-    }
-    return sight;
-}
-
-static gboolean
-is_staged(BerthControl *control, BerthFleetHost *host, BerthObject *object)
-{
-    g_autoptr(GPtrArray) files = berth_workload_files(control, object);
-    for (guint i = 0; i < files->len; i++) {
-        if (berth_stage_find(host, files->pdata[i]) == NULL) {
-            return FALSE;
-        }
-    }
-    /* Without a guest OS, staging says what is wrong. A VM of empty disks needs no file at all. */
-    return object->kind != &berth_kind_pod || control->guest_os != NULL;
-}
-
-static void
-see_host(BerthControl *control, BerthObject *object, BerthWorkloadSight *sight)
-{
-    const char *name = berth_workload_status_of(object)->host;
-    BerthFleetHost *host = berth_fleet_get(control->fleet, name);
-    if (host == NULL) {
-        sight->host = berth_catalog_get(control->catalog, &berth_kind_host, NULL, name) != NULL
-                          ? BERTH_HOST_SIGHT_BLIND
-                          : BERTH_HOST_SIGHT_GONE;
-        return;
-    }
-    if (!host->connected || !host->listed || host->volumes == NULL) {
-        sight->host = BERTH_HOST_SIGHT_BLIND;
-        return;
-    }
-    sight->host = BERTH_HOST_SIGHT_CLEAR;
-    sight->doubtful = berth_fleet_is_domain_doubtful(host, berth_workload_domain_uuid(object)) ||
-                      (sight->vm && berth_fleet_is_doubtful(host));
-    sight->staged = is_staged(control, host, object);
-    sight->disks = berth_workload_disks_present(control, host, object);
-    sight->volumes = berth_workload_has_volumes(host, object);
-    const BerthDomain *domain = berth_fleet_domain(host, berth_workload_domain_uuid(object));
-    if (domain != NULL) {
-        sight->defined = TRUE;
-        sight->state = domain->state;
-        sight->stop_reason = domain->stop_reason;
-    }
-}
-
-static gboolean
-is_on(const BerthWorkloadSight *sight)
-{
-    return sight->defined && sight->state != BERTH_DOMAIN_SHUTOFF &&
-           sight->state != BERTH_DOMAIN_CRASHED;
-}
-
-/* What the run remembers follows from what is seen: a vessel that is off has no start and no link. */
-static void
-follow_power(BerthWorkloadRun *run, BerthWorkloadSight *sight)
-{
-    if (sight->host != BERTH_HOST_SIGHT_CLEAR) {
-        return;
-    }
-    if (is_on(sight)) {
-        if (run->started_us == 0 && sight->phase != BERTH_PHASE_PREPARING) {
-            run->started_us = sight->now_us;
-        }
-        return;
-    }
-    g_clear_pointer(&run->pod, berth_pod_run_free);
-    g_clear_pointer(&run->console, berth_console_free);
-    run->stop_asked_us = 0;
-    run->force = FALSE;
-    if (sight->phase != BERTH_PHASE_STARTING && sight->phase != BERTH_PHASE_RUNNING) {
-        run->started_us = 0;
-    }
-}
-
-/* A reboot is half done once the vessel is off and recorded as such; one that is off anyway has none. */
-static void
-follow_power_cycle(BerthWorkloadRun *run, const BerthWorkloadSight *sight)
-{
-    gboolean may_be_on = sight->placed && (sight->host != BERTH_HOST_SIGHT_CLEAR || is_on(sight) ||
-                                           sight->phase == BERTH_PHASE_RUNNING ||
-                                           sight->phase == BERTH_PHASE_STARTING ||
-                                           sight->phase == BERTH_PHASE_UNKNOWN);
-    if (!may_be_on || !sight->power) {
-        run->power_cycle = FALSE;
-    }
-}
-
-static void
-see(BerthWorkloadRun *run, BerthObject *object, BerthWorkloadSight *sight)
-{
-    BerthControl *control = run->controller->control;
-    const BerthWorkload *workload = berth_workload_of(object);
-    const BerthWorkloadStatus *status = berth_workload_status_of(object);
-    *sight = (BerthWorkloadSight){
-        .now_us = berth_clock_monotonic_us(control->clock),
-        .vm = object->kind == &berth_kind_vm,
-        .power = object->power == BERTH_POWER_ON,
-        .deleting = object->deleting != NULL,
-        .restart = (BerthRestart)workload->restart,
-        .boot_timeout_us = workload->boot_timeout_s * G_USEC_PER_SEC,
-        .stop_timeout_us = workload->stop_timeout_s * G_USEC_PER_SEC,
-        .phase = (BerthPhase)status->phase,
-        .placed = status->host != NULL,
-        .charged = berth_ledger_host_of(control->ledger, object->uid) != NULL,
-        .images = see_images(control, object),
-    };
-    if (sight->placed) {
-        see_host(control, object, sight);
-    }
-    follow_power(run, sight);
-    follow_power_cycle(run, sight);
-    sight->force = run->force;
-    sight->power_cycle = run->power_cycle;
-    sight->started_us = run->started_us;
-    sight->stop_asked_us = run->stop_asked_us;
-    sight->retry_us = run->retry_us;
-    if (!sight->vm) {
-        const BerthPodSpec *spec = object->spec_data;
-        sight->containers = spec->containers->len;
-        if (run->pod != NULL) {
-            berth_pod_run_see(run->pod, sight);
-        }
-    }
-}
-
 /* ---- the record -------------------------------------------------------------------------------- */
-
-static const struct {
-    const char *code, *message, *hint;
-} reasons[] = {
-    {"image-pulling", "its image is being pulled", "berth tasks"},
-    {"image-failed", "its image can't be had", "berth images"},
-    {"host-unreachable", "its host can't be asked now", "berth host list"},
-    {"host-in-doubt", "what became of a call to its host is not known yet", "berth host list"},
-    {"host-removed", "its host was removed from the fleet", "berth host add"},
-    {"guest-ended", "the guest ended by itself", "berth logs NAME"},
-    {"guest-silent", "the guest does not answer now", "berth console NAME"},
-    {"boot-timeout", "the guest did not answer in time after power-on", "berth console NAME"},
-    {"stop-timeout", "the guest did not stop in time; its power is cut", NULL},
-    {"container-failed", "a container ended with an error", "berth logs NAME"},
-    {"back-off", "waits before the next start", "berth events"},
-    {"paused", "its vCPUs are paused", "berth resume NAME"},
-    {"migrating", "it is being migrated", NULL},
-};
-
-static const char *
-image_failure(BerthControl *control, BerthObject *object)
-{
-    g_auto(GStrv) references = berth_workload_images(object);
-    for (guint i = 0; references[i] != NULL; i++) {
-        BerthObject *image = berth_image_find(control, references[i]);
-        const BerthImageStatus *status = image != NULL ? image->status_data : NULL;
-        if (status != NULL && g_strcmp0(status->phase, "Failed") == 0) {
-            return status->reason.message;
-        }
-    }
-    return NULL;
-}
-
-static void
-write_reason(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep *step,
-             json_t *status)
-{
-    if (run->problem_code != NULL) {
-        berth_status_set_reason(status, object->name, run->problem_code, run->problem,
-                                run->problem_hint);
-        return;
-    }
-    if (step->reason == NULL) {
-        berth_status_set_reason(status, object->name, NULL, NULL, NULL);
-        return;
-    }
-    const char *message = NULL, *hint = NULL;
-    for (guint i = 0; i < G_N_ELEMENTS(reasons); i++) {
-        if (g_str_equal(reasons[i].code, step->reason)) {
-            message = reasons[i].message;
-            hint = reasons[i].hint;
-        }
-    }
-    if (g_str_equal(step->reason, "image-failed")) {
-        const char *why = image_failure(run->controller->control, object);
-        message = why != NULL ? why : message;
-    }
-    if (g_str_equal(step->reason, "container-failed") && run->pod != NULL &&
-        berth_pod_run_failure(run->pod) != NULL) {
-        message = berth_pod_run_failure(run->pod);
-    }
-    berth_status_set_reason(status, object->name, step->reason, message, hint);
-}
-
-static void
-write_containers(BerthWorkloadRun *run, BerthObject *object, json_t *status)
-{
-    if (run->pod == NULL) {
-        return;
-    }
-    const BerthPodSpec *spec = object->spec_data;
-    json_t *list = berth_pod_run_containers(run->pod);
-    size_t i;
-    json_t *entry;
-    json_array_foreach (list, i, entry) {
-        const BerthContainerSpec *container = spec->containers->pdata[i];
-        BerthObject *image = berth_image_find(run->controller->control, container->image);
-        json_object_set_new(entry, "image", json_string(container->image));
-        if (image != NULL && ((BerthImageStatus *)image->status_data)->digest != NULL) {
-            json_object_set_new(entry, "digest",
-                                json_string(((BerthImageStatus *)image->status_data)->digest));
-        }
-    }
-    json_object_set_new(status, "containers", list);
-}
-
-static void
-set_ms(json_t *timing, const char *key, gint64 from_us, gint64 to_us)
-{
-    if (from_us > 0 && to_us >= from_us) {
-        json_object_set_new(timing, key, json_real((double)((to_us - from_us) / 10) / 100.0));
-    }
-}
-
-static void
-write_timing(BerthWorkloadRun *run, json_t *status)
-{
-    if (run->asked_us == 0 || run->pod == NULL) {
-        return;
-    }
-    gint64 ready_us = berth_pod_run_ready_us(run->pod);
-    gint64 configured_us = berth_pod_run_configured_us(run->pod);
-    gint64 byte_us = berth_pod_run_first_byte_us(run->pod);
-    json_t *timing = json_object();
-    set_ms(timing, "place", run->asked_us, run->placed_us);
-    set_ms(timing, "image", run->placed_us, run->define_began_us);
-    set_ms(timing, "define", run->define_began_us, run->defined_us);
-    set_ms(timing, "libvirt_start", run->start_began_us, run->domain_started_us);
-    set_ms(timing, "boot", run->domain_started_us, ready_us);
-    set_ms(timing, "link", ready_us, configured_us);
-    set_ms(timing, "crun", configured_us, byte_us);
-    set_ms(timing, "total", run->asked_us, byte_us);
-    json_object_set_new(status, "timing", timing);
-}
-
-static void
-count_restart(BerthWorkloadRun *run, const BerthWorkloadSight *sight, json_t *status)
-{
-    if (sight->phase == BERTH_PHASE_PREPARING) {
-        return;
-    }
-    gboolean lasted = run->started_us > 0 && sight->now_us - run->started_us > STABLE_US;
-    run->failures = lasted ? 1 : run->failures + 1;
-    /* At once, then after 1, 2, 4, … 60 s while it doesn't last a minute. */
-    gint64 delay_s = run->failures <= 1 ? 0 : MIN(60, (gint64)1 << MIN(run->failures - 2, 6u));
-    run->retry_us = sight->now_us + delay_s * G_USEC_PER_SEC;
-    json_int_t restarts = berth_json_integer(status, "restarts", 0);
-    json_object_set_new(status, "restarts", json_integer(restarts + 1));
-}
-
-static json_t *
-write_status(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadSight *sight,
-             const BerthWorkloadStep *step)
-{
-    BerthControl *control = run->controller->control;
-    json_t *status = berth_status_copy(object);
-    BerthPhase before = (BerthPhase)berth_workload_status_of(object)->phase;
-    berth_status_set_text(status, "phase", berth_phase_name(step->phase));
-    write_reason(run, object, step, status);
-    write_containers(run, object, status);
-    json_object_set_new(status, "observed_generation", json_integer(object->generation));
-    if (step->phase == BERTH_PHASE_RUNNING && before != BERTH_PHASE_RUNNING &&
-        before != BERTH_PHASE_UNKNOWN) {
-        g_autofree char *now = berth_control_now(control);
-        berth_status_set_text(status, "started", now);
-    }
-    if (step->phase == BERTH_PHASE_RUNNING || step->phase == BERTH_PHASE_SUCCEEDED) {
-        write_timing(run, status);
-    }
-    if (step->action == BERTH_DO_START && before != BERTH_PHASE_STARTING) {
-        json_t *domain = json_object_get(status, "domain");
-        json_object_set_new(domain, "incarnation",
-                            json_integer(berth_json_integer(domain, "incarnation", 0) + 1));
-    }
-    if (step->count_restart) {
-        count_restart(run, sight, status);
-    }
-    if (step->power_off_by != NULL) {
-        berth_status_set_text(status, "actor", step->power_off_by);
-    }
-    return status;
-}
-
-static const struct {
-    BerthPhase phase;
-    const char *severity, *reason, *text;
-} phase_events[] = {
-    {BERTH_PHASE_RUNNING, "info", "Running", "is running on"},
-    {BERTH_PHASE_STOPPED, "info", "Stopped", "is off:"},
-    {BERTH_PHASE_SUCCEEDED, "info", "Succeeded", "ended with success on"},
-    {BERTH_PHASE_FAILED, "error", "Failed", "failed on"},
-    {BERTH_PHASE_UNKNOWN, "warning", "Unknown", "can't be seen, no answer from"},
-};
-
-static void
-tell_event(BerthControl *control, BerthObject *object, const BerthWorkloadStep *step)
-{
-    const BerthWorkloadStatus *status = berth_workload_status_of(object);
-    const char *host = status->host != NULL ? status->host : "no host";
-    if (step->count_restart && status->phase != BERTH_PHASE_PREPARING) {
-        berth_catalog_record_event(control->catalog, object, "warning", "Restarting", NULL,
-                                   "%s '%s' ended unasked on %s and is started again (%s)",
-                                   object->kind->name, object->name, host, step->reason);
-    }
-    if ((BerthPhase)status->phase == step->phase) {
-        return;
-    }
-    for (guint i = 0; i < G_N_ELEMENTS(phase_events); i++) {
-        if (phase_events[i].phase == step->phase) {
-            gboolean off = step->phase == BERTH_PHASE_STOPPED && step->power_off_by != NULL;
-            berth_catalog_record_event(control->catalog, object, phase_events[i].severity,
-                                       phase_events[i].reason, step->power_off_by, "%s '%s' %s %s",
-                                       object->kind->name, object->name, phase_events[i].text,
-                                       off ? step->power_off_by : host);
-        }
-    }
-}
 
 static void
 on_recorded(gint64 revision, const GPtrArray *changes, int failed_op, const GError *error,
@@ -489,7 +145,7 @@ record(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep *step
 {
     BerthCatalog *catalog = run->controller->control->catalog;
     run->busy = TRUE;
-    tell_event(run->controller->control, object, step);
+    berth_workload_tell_event(run->controller->control, object, step);
     if (step->power_off_by == NULL || object->power == BERTH_POWER_OFF) {
         berth_catalog_put_status(catalog, object, status, on_recorded, note_for(run));
         return;
@@ -554,7 +210,7 @@ release_resting_capacity(BerthWorkloadController *controller, BerthObject *objec
         return;
     }
     if (sight->vm && !sight->power && sight->phase == BERTH_PHASE_STOPPED && sight->charged &&
-        !is_on(sight)) {
+        !berth_workload_sight_is_on(sight)) {
         berth_ledger_release(controller->control->ledger, object->uid);
         berth_host_controller_touch(controller->control->hosts,
                                     berth_workload_status_of(object)->host);
@@ -576,7 +232,7 @@ look(const char *uid, gpointer user_data)
         return;
     }
     BerthWorkloadSight sight;
-    see(run, object, &sight);
+    berth_workload_see(run, object, &sight);
     BerthWorkloadStep step = berth_plan_workload(&sight);
     if (run->asked_us == 0 && sight.power) {
         run->asked_us = sight.now_us;
@@ -589,7 +245,7 @@ look(const char *uid, gpointer user_data)
     if (step.action != BERTH_DO_PLACE) {
         g_hash_table_remove(controller->waiting, uid);
     }
-    json_t *status = write_status(run, object, &sight, &step);
+    json_t *status = berth_workload_write_status(run, object, &sight, &step);
     gboolean same = object->status != NULL && json_equal(status, object->status) &&
                     (step.power_off_by == NULL || object->power == BERTH_POWER_OFF);
     /* Placing writes host and phase at once: one commit less on the way of every start. */
@@ -609,7 +265,7 @@ look(const char *uid, gpointer user_data)
     }
     set_problem(run, NULL);
     berth_queue_forget(controller->queue, uid);
-    if (sight.vm && is_on(&sight) && run->console == NULL) {
+    if (sight.vm && berth_workload_sight_is_on(&sight) && run->console == NULL) {
         const char *host = berth_workload_status_of(object)->host;
         run->console =
             berth_console_new(controller->control, uid, host, berth_workload_domain_uuid(object));

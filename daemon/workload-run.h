@@ -1,5 +1,5 @@
 /* What the daemon remembers of one workload beyond its record; shared by the files of the workload
- * controller alone (controller-workload, workload-act, workload-streams). */
+ * controller alone (controller-workload and workload-*). */
 #pragma once
 
 #include "daemon/control.h"
@@ -26,7 +26,7 @@ typedef struct {
     gint64 ended_us; /* when it came to its end by itself */
     /* Timing of the last start, monotonic: asked, placed, staged, defined, started. */
     gint64 asked_us, placed_us, defined_us, domain_started_us, define_began_us, start_began_us;
-    GPtrArray *log_wakers; /* of LogWaker*, borrowed: see workload-streams.c */
+    GPtrArray *log_wakers; /* of BerthViewer*, borrowed */
 } BerthWorkloadRun;
 
 struct BerthWorkloadController {
@@ -39,6 +39,13 @@ struct BerthWorkloadController {
 
 BerthWorkloadRun *berth_workload_run_get(BerthWorkloadController *controller, const char *uid);
 BerthObject *berth_workload_run_object(BerthWorkloadRun *run);
+
+void berth_workload_see(BerthWorkloadRun *run, BerthObject *object, BerthWorkloadSight *sight);
+gboolean berth_workload_sight_is_on(const BerthWorkloadSight *sight);
+json_t *berth_workload_write_status(BerthWorkloadRun *run, BerthObject *object,
+                                    const BerthWorkloadSight *sight, const BerthWorkloadStep *step);
+void berth_workload_tell_event(BerthControl *control, BerthObject *object,
+                               const BerthWorkloadStep *step);
 
 void berth_workload_act(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep *step);
 void berth_workload_run_done(BerthWorkloadRun *run, const GError *error);
