@@ -74,8 +74,6 @@ BerthWorkloadController *berth_workload_controller_new(BerthControl *control);
 void berth_workload_controller_free(BerthWorkloadController *controller);
 void berth_workload_controller_look(BerthWorkloadController *controller, const char *uid);
 void berth_workload_controller_look_at_host(BerthWorkloadController *controller, const char *host);
-/* Capacity was freed or added: whatever waits for it looks again. */
-void berth_workload_controller_capacity(BerthWorkloadController *controller);
 /* An image changed: who waits for it looks again. */
 void berth_workload_controller_images(BerthWorkloadController *controller);
 void berth_workload_controller_force(BerthWorkloadController *controller, const char *uid);
@@ -87,7 +85,6 @@ gboolean berth_workload_has_group(const BerthObject *object);
 gboolean berth_workload_place_group(BerthControl *control, BerthFleetLedger *ledger,
                                     BerthObject *object, const GPtrArray *planned,
                                     GPtrArray **members, json_t **why, GError **error);
-int berth_workload_compare_urgency(gconstpointer a, gconstpointer b);
 void berth_workload_needs_init(BerthNeeds *needs, BerthControl *control, BerthObject *object);
 void berth_workload_needs_clear(BerthNeeds *needs);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthNeeds, berth_workload_needs_clear)

@@ -160,7 +160,6 @@ feed_ledger(BerthHostController *controller, const char *name)
     if (host != NULL && host->listed) {
         berth_unmanaged_charge(control, host, controller->foreign);
     }
-    berth_workload_controller_capacity(control->workloads);
 }
 
 /* ---- what is told ---------------------------------------------------------------------------- */
@@ -291,7 +290,6 @@ berth_host_controller_domain_seen(BerthHostController *controller, BerthFleetHos
     if (domain == NULL || berth_domain_is_unmanaged(control, domain)) {
         berth_unmanaged_charge(control, host, controller->foreign);
         berth_host_controller_touch(controller, host->name);
-        berth_workload_controller_capacity(control->workloads);
     }
     berth_workload_controller_look(control->workloads, uuid);
 }
@@ -420,8 +418,7 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
     } else if (object->kind == &berth_kind_settings) {
         take_settings(controller);
     } else if (object->kind == &berth_kind_project && after != NULL) {
-        berth_ledger_set_quota(controller->control->ledger, after);
-        berth_workload_controller_capacity(controller->control->workloads);
+        berth_ledger_set_project(controller->control->ledger, after);
     }
     if (object->kind != &berth_kind_host) {
         return;
@@ -486,7 +483,7 @@ berth_host_controller_new(BerthControl *control)
     take_settings(controller);
     g_autoptr(GPtrArray) projects = berth_catalog_list(control->catalog, &berth_kind_project, NULL);
     for (guint i = 0; i < projects->len; i++) {
-        berth_ledger_set_quota(control->ledger, projects->pdata[i]);
+        berth_ledger_set_project(control->ledger, projects->pdata[i]);
     }
     g_autoptr(GPtrArray) hosts = berth_catalog_list(control->catalog, &berth_kind_host, NULL);
     for (guint i = 0; i < hosts->len; i++) {

@@ -192,11 +192,9 @@ forget_workload(BerthWorkloadController *controller, const char *uid)
     if (run != NULL) {
         berth_workload_wake_logs(run);
     }
-    g_hash_table_remove(controller->waiting, uid);
     g_hash_table_remove(controller->runs, uid);
-    if (berth_ledger_release(controller->control->ledger, uid)) {
-        berth_workload_controller_capacity(controller);
-    }
+    berth_ledger_leave(controller->control->ledger, uid);
+    berth_ledger_release(controller->control->ledger, uid);
 }
 
 static void
@@ -206,7 +204,6 @@ release_resting_capacity(BerthWorkloadController *controller, BerthObject *objec
     if (!sight->placed && !sight->power && sight->charged) {
         /* Reserved with its group, and switched off before it took its place. */
         berth_ledger_release(controller->control->ledger, object->uid);
-        berth_workload_controller_capacity(controller);
         return;
     }
     if (sight->vm && !sight->power && sight->phase == BERTH_PHASE_STOPPED && sight->charged &&
@@ -214,7 +211,6 @@ release_resting_capacity(BerthWorkloadController *controller, BerthObject *objec
         berth_ledger_release(controller->control->ledger, object->uid);
         berth_host_controller_touch(controller->control->hosts,
                                     berth_workload_status_of(object)->host);
-        berth_workload_controller_capacity(controller);
     }
 }
 
@@ -237,13 +233,14 @@ look(const char *uid, gpointer user_data)
     if (run->asked_us == 0 && sight.power) {
         run->asked_us = sight.now_us;
     }
-    /* What waits for room keeps the reason that the placement gave. */
-    gboolean parked = g_hash_table_contains(controller->waiting, uid);
-    if (step.action == BERTH_DO_PLACE && parked) {
-        return;
-    }
+    gboolean turn = run->turn;
+    run->turn = FALSE;
     if (step.action != BERTH_DO_PLACE) {
-        g_hash_table_remove(controller->waiting, uid);
+        berth_ledger_leave(controller->control->ledger, uid);
+    } else if (!turn) {
+        /* What waits for room keeps the reason that the placement gave. */
+        berth_ledger_join(controller->control->ledger, object);
+        return;
     }
     json_t *status = berth_workload_write_status(run, object, &sight, &step);
     gboolean same = object->status != NULL && json_equal(status, object->status) &&
@@ -322,41 +319,37 @@ berth_workload_controller_look_at_host(BerthWorkloadController *controller, cons
     }
 }
 
-/** For g_ptr_array_sort() of objects: who is placed first; higher priority, then older. */
-int
-berth_workload_compare_urgency(gconstpointer a, gconstpointer b)
+/* Somebody in line may be tried, now or once a back-off is over. */
+static void
+follow_line(gpointer user_data)
 {
-    BerthObject *left = *(BerthObject *const *)a, *right = *(BerthObject *const *)b;
-    gint64 difference = berth_workload_of(right)->priority - berth_workload_of(left)->priority;
-    if (difference != 0) {
-        return difference < 0 ? -1 : 1;
+    BerthWorkloadController *controller = user_data;
+    gint64 due_us = berth_ledger_due(controller->control->ledger);
+    if (due_us < G_MAXINT64) {
+        gint64 now_us = berth_clock_monotonic_us(controller->control->clock);
+        berth_queue_add_after(controller->turns, "next", MAX(0, due_us - now_us));
     }
-    int by_time = g_strcmp0(left->created, right->created);
-    return by_time != 0 ? by_time : strcmp(left->uid, right->uid);
 }
 
-/** Something was freed or added: all that wait for room try again, highest priority first. */
-void
-berth_workload_controller_capacity(BerthWorkloadController *controller)
+/* Who is first in line is looked at with the right to a place, then the next one. */
+static void
+give_turn(const char *key, gpointer user_data)
 {
-    if (controller == NULL || g_hash_table_size(controller->waiting) == 0) {
-        return;
-    }
-    g_autoptr(GPtrArray) objects = g_ptr_array_new();
-    GHashTableIter iter;
-    gpointer uid;
-    g_hash_table_iter_init(&iter, controller->waiting);
-    while (g_hash_table_iter_next(&iter, &uid, NULL)) {
-        BerthObject *object = berth_catalog_get_uid(controller->control->catalog, uid);
-        if (object != NULL) {
-            g_ptr_array_add(objects, object);
+    BerthWorkloadController *controller = user_data;
+    BerthFleetLedger *ledger = controller->control->ledger;
+    const char *next = berth_ledger_next(ledger);
+    if (next != NULL) {
+        g_autofree char *uid = g_strdup(next);
+        BerthWorkloadRun *run = berth_workload_run_get(controller, uid);
+        if (run->busy) {
+            /* Its own look, which is due after that, joins again. */
+            berth_ledger_leave(ledger, uid);
+        } else {
+            run->turn = TRUE;
+            look(uid, controller);
         }
     }
-    g_hash_table_remove_all(controller->waiting);
-    g_ptr_array_sort(objects, berth_workload_compare_urgency);
-    for (guint i = 0; i < objects->len; i++) {
-        berth_queue_add(controller->queue, ((BerthObject *)objects->pdata[i])->uid);
-    }
+    follow_line(controller);
 }
 
 static void
@@ -415,6 +408,10 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
 {
     BerthWorkloadController *controller = user_data;
     const BerthObject *object = after != NULL ? after : before;
+    if (object->kind == &berth_kind_network &&
+        (before == NULL || after == NULL || before->body_revision != after->body_revision)) {
+        berth_ledger_network_changed(controller->control->ledger);
+    }
     if (!object->kind->workload) {
         return;
     }
@@ -424,10 +421,10 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
         run->retry_us = 0;
         run->failures = 0;
         run->ended_us = 0;
-        g_hash_table_remove(controller->waiting, after->uid);
     }
     if (after == NULL || before == NULL || before->body_revision != after->body_revision) {
-        g_hash_table_remove(controller->waiting, object->uid);
+        /* What it asks for may be something else now: it joins again. */
+        berth_ledger_leave(controller->control->ledger, object->uid);
     }
     berth_queue_add(controller->queue, object->uid);
     BerthWorkloadRun *run = g_hash_table_lookup(controller->runs, object->uid);
@@ -452,7 +449,9 @@ berth_workload_controller_new(BerthControl *control)
     controller->queue = berth_queue_new(control->clock, look, controller);
     berth_queue_attach(controller->queue);
     controller->runs = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_run);
-    controller->waiting = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    controller->turns = berth_queue_new(control->clock, give_turn, controller);
+    berth_queue_attach(controller->turns);
+    berth_ledger_follow_line(control->ledger, follow_line, controller);
     controller->subscription = berth_catalog_subscribe(control->catalog, on_changed, controller);
     control->workloads = controller;
     g_autoptr(GHashTable) live = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -465,8 +464,9 @@ void
 berth_workload_controller_free(BerthWorkloadController *controller)
 {
     berth_catalog_unsubscribe(controller->control->catalog, controller->subscription);
+    berth_ledger_follow_line(controller->control->ledger, NULL, NULL);
     berth_queue_free(controller->queue);
     g_hash_table_destroy(controller->runs);
-    g_hash_table_destroy(controller->waiting);
+    berth_queue_free(controller->turns);
     g_free(controller);
 }

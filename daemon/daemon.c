@@ -163,7 +163,7 @@ compose_control(BerthDaemon *daemon, GError **error)
     if (control->access == NULL) {
         return FALSE;
     }
-    control->ledger = berth_ledger_new();
+    control->ledger = berth_ledger_new(control->clock);
     control->fleet = berth_fleet_new(daemon->fleet_id, daemon->pool, daemon->parts.drivers,
                                      control->clock, &listener, daemon);
     control->stage = berth_stage_new(control->fleet, control->random);

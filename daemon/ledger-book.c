@@ -52,12 +52,23 @@ ledger_book_free(LedgerBook *book)
     }
 }
 
-void
+/** Returns: whom it may help that @host is now as it is, BerthWake; 0 when the book knew it so. */
+guint
 ledger_book_put_host(LedgerBook *book, const BerthHost *host)
 {
-    if (book != NULL) {
-        g_hash_table_replace(book->hosts, g_strdup(host->name), berth_fleet_host_to_json(host));
+    if (book == NULL) {
+        return 0;
     }
+    json_t *after = berth_fleet_host_to_json(host);
+    const json_t *before = g_hash_table_lookup(book->hosts, host->name);
+    gboolean opens = host->state == BERTH_HOST_READY &&
+                     berth_json_integer(before, "state", 0) != BERTH_HOST_READY;
+    guint wakes = json_equal((json_t *)before, after)
+                      ? 0
+                      : BERTH_WAKE_CAPACITY | BERTH_WAKE_FACTS | BERTH_WAKE_WORKLOADS |
+                            (opens ? BERTH_WAKE_HOST : 0);
+    g_hash_table_replace(book->hosts, g_strdup(host->name), after);
+    return wakes;
 }
 
 void

@@ -12,6 +12,8 @@ berth_ledger_copy(const BerthFleetLedger *ledger)
     BerthFleetLedger *copy = g_memdup2(ledger, sizeof *ledger);
     copy->snapshot = berth_snapshot_copy(ledger->snapshot);
     copy->book = NULL;
+    copy->waiting = berth_waiting_copy_rules(ledger->waiting);
+    copy->woken = NULL;
     copy->reserved = ledger_reservations_new();
     GHashTableIter iter;
     gpointer uid, why;

@@ -45,7 +45,7 @@ berth_ledger_is_reserved(const BerthFleetLedger *ledger, const char *uid)
     return g_hash_table_contains(ledger->reserved, uid);
 }
 
-/* The first that has no place once the others have theirs. */
+/* The first that has no place once the others have theirs; all step aside in the line. */
 static void
 explain_refusal(BerthFleetLedger *ledger, const GPtrArray *workloads, const BerthRequest *requests,
                 json_t **why, GError **error)
@@ -61,6 +61,11 @@ explain_refusal(BerthFleetLedger *ledger, const GPtrArray *workloads, const Bert
     g_autoptr(BerthExplanation) e = berth_explain(copy, &requests[first], berth_policy_default());
     g_autofree char *summary = berth_explanation_summary(copy, e);
     *why = berth_explain_to_json(copy, e, 0);
+    for (guint i = 0; i < workloads->len; i++) {
+        berth_waiting_refused(ledger->waiting, requests[i].uid,
+                              berth_wakes_of(e) | BERTH_WAKE_CAPACITY,
+                              berth_clock_monotonic_us(ledger->clock));
+    }
     berth_error_set_at(error, BERTH_ERROR_EXHAUSTED, NULL, "berth host list",
                        "only %u of %u members of its group fit; for '%s' %s", placed,
                        workloads->len, ((BerthObject *)workloads->pdata[first])->name, summary);

@@ -1,9 +1,11 @@
 /* What the files of the ledger share: ledger.c (hosts and charges), ledger-ask.c (objects as requests),
- * ledger-book.c (the fleet file), ledger-forecast.c (copies to try things on). */
+ * ledger-book.c (the fleet file), ledger-forecast.c (copies to try things on), ledger-group.c (all or none),
+ * ledger-line.c (who waits). */
 #pragma once
 
 #include "daemon/ledger.h"
 #include "sched/pick.h"
+#include "sched/waiting.h"
 
 G_BEGIN_DECLS
 
@@ -17,14 +19,18 @@ struct BerthFleetLedger {
     gint64 pod_overhead_mib, vm_overhead_mib;
     struct LedgerBook *book; /* owned; NULL in copies */
     GHashTable *reserved;    /* uid -> json_t*: charged with its group, reasons of the decision */
-    gint64 decisions;        /* placements so far */
+    BerthWaiting *waiting;   /* owned; who has no place */
+    BerthClock *clock;       /* borrowed */
+    BerthLedgerWoken woken;  /* may be NULL */
+    gpointer woken_data;
+    gint64 decisions; /* placements so far */
 };
 
 /* ledger-book.c: what was placed in which order, for the fleet file. */
 typedef struct LedgerBook LedgerBook;
 LedgerBook *ledger_book_new(void);
 void ledger_book_free(LedgerBook *book);
-void ledger_book_put_host(LedgerBook *book, const BerthHost *host);
+guint ledger_book_put_host(LedgerBook *book, const BerthHost *host);
 void ledger_book_remove_host(LedgerBook *book, const char *name);
 gboolean ledger_book_has(const LedgerBook *book, const BerthRequest *request, const char *host);
 void ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host,
@@ -51,6 +57,9 @@ GHashTable *ledger_reservations_new(void);
 gboolean ledger_take_reserved(BerthFleetLedger *ledger, const char *uid, char **host, json_t **why);
 void ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
                           const BerthDecision *decision, json_t *why);
+
+/* ledger-line.c */
+void ledger_wake(BerthFleetLedger *ledger, guint wakes);
 
 GArray *ledger_read_labels(const json_t *labels);
 

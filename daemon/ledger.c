@@ -14,11 +14,22 @@
 /* So many hosts' refusals are recorded with a workload; of more only the groups. */
 #define RECORDED_HOSTS_MAX 16
 
-/** Returns: (transfer full): a ledger without hosts. */
+/* Two tries of one workload are so far apart at least, and at most. */
+#define BACKOFF_MIN_US (100 * 1000)
+#define BACKOFF_MAX_US (5 * G_USEC_PER_SEC)
+
+/**
+ * berth_ledger_new:
+ * @clock: borrowed; outlives the ledger
+ *
+ * Returns: (transfer full): a ledger without hosts.
+ */
 BerthFleetLedger *
-berth_ledger_new(void)
+berth_ledger_new(BerthClock *clock)
 {
     BerthFleetLedger *ledger = g_new0(BerthFleetLedger, 1);
+    ledger->clock = clock;
+    ledger->waiting = berth_waiting_new(BACKOFF_MIN_US, BACKOFF_MAX_US);
     ledger->snapshot = berth_snapshot_new();
     ledger->book = ledger_book_new();
     ledger->reserved = ledger_reservations_new();
@@ -31,6 +42,7 @@ berth_ledger_free(BerthFleetLedger *ledger)
     berth_snapshot_free(ledger->snapshot);
     ledger_book_free(ledger->book);
     g_hash_table_destroy(ledger->reserved);
+    berth_waiting_free(ledger->waiting);
     g_free(ledger);
 }
 
@@ -44,6 +56,7 @@ berth_ledger_set_settings(BerthFleetLedger *ledger, const BerthSettingsSpec *set
     ledger->pod_overhead_mib = settings->pod_overhead_mib;
     ledger->vm_overhead_mib = settings->vm_overhead_mib;
     berth_snapshot_set_survivable(ledger->snapshot, settings->survive_host_loss);
+    ledger_wake(ledger, BERTH_WAKE_ALL);
 }
 
 /* ---- hosts ----------------------------------------------------------------------------------- */
@@ -185,7 +198,7 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
         close_host(ledger, object->name);
         return FALSE;
     }
-    ledger_book_put_host(ledger->book, &host);
+    ledger_wake(ledger, ledger_book_put_host(ledger->book, &host));
     return TRUE;
 }
 
@@ -199,20 +212,31 @@ berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name)
         close_host(ledger, name);
     }
     ledger_book_remove_host(ledger->book, name);
+    ledger_wake(ledger, BERTH_WAKE_WORKLOADS);
 }
 
-/** Takes what @project may hold; 0 in its spec is no limit. */
+/** Takes what @project may hold, 0 in its spec is no limit, and its weight among those who wait. */
 void
-berth_ledger_set_quota(BerthFleetLedger *ledger, const BerthObject *project)
+berth_ledger_set_project(BerthFleetLedger *ledger, const BerthObject *project)
 {
     const BerthProjectSpec *spec = project->spec_data;
     berth_snapshot_set_quota(ledger->snapshot, project->name,
                              spec->quota_vcpus > 0 ? spec->quota_vcpus * 1000 : -1,
                              spec->quota_memory_mib > 0 ? spec->quota_memory_mib : -1, -1,
                              spec->quota_workloads > 0 ? spec->quota_workloads : -1);
+    berth_waiting_set_weight(ledger->waiting, project->name, (double)spec->weight);
+    ledger_wake(ledger, BERTH_WAKE_QUOTA);
 }
 
 /* ---- workloads ------------------------------------------------------------------------------- */
+
+static gboolean
+drop_charge(BerthFleetLedger *ledger, const char *uid)
+{
+    ledger_book_release(ledger->book, uid, ledger->decisions);
+    g_hash_table_remove(ledger->reserved, uid);
+    return berth_snapshot_release(ledger->snapshot, uid);
+}
 
 static BerthExplanation *
 explain(BerthFleetLedger *ledger, LedgerAsk *ask)
@@ -233,6 +257,8 @@ refuse(BerthFleetLedger *ledger, LedgerAsk *ask, json_t **why, GError **error)
     g_autoptr(BerthExplanation) explanation = explain(ledger, ask);
     g_autofree char *summary = berth_explanation_summary(ledger->snapshot, explanation);
     *why = brief_json(ledger, explanation);
+    berth_waiting_refused(ledger->waiting, ask->request.uid, berth_wakes_of(explanation),
+                          berth_clock_monotonic_us(ledger->clock));
     berth_error_set_at(error, BERTH_ERROR_EXHAUSTED, NULL,
                        "see 'berth why NAME', or 'berth host list' for what is free", "%s",
                        summary);
@@ -246,7 +272,8 @@ refuse(BerthFleetLedger *ledger, LedgerAsk *ask, json_t **why, GError **error)
  * @host: (out) (transfer full): name of the chosen host
  * @why: (out) (transfer full): the decision's reasons as JSON, on success and on refusal
  *
- * Chooses a host and charges it. Errors: EXHAUSTED with what is short by how much.
+ * Chooses a host and charges it; who is refused steps aside in the line. Errors: EXHAUSTED with what is short by
+ * how much.
  */
 gboolean
 berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const BerthNeeds *needs,
@@ -261,7 +288,7 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const 
     if (only_host != NULL) {
         ask.request.host = only_host;
     }
-    berth_ledger_release(ledger, workload->uid);
+    drop_charge(ledger, workload->uid);
     if (!berth_pick(ledger->snapshot, &ask.request, berth_policy_default(), &decision)) {
         return refuse(ledger, &ask, why, error);
     }
@@ -272,6 +299,7 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const 
     berth_snapshot_charge(ledger->snapshot, &ask.request, &decision.placement);
     ledger_note_decision(ledger, &ask.request, &decision, *why);
     *host = g_strdup(berth_snapshot_host_name(ledger->snapshot, decision.placement.host));
+    ledger_wake(ledger, BERTH_WAKE_WORKLOADS);
     return TRUE;
 }
 
@@ -283,7 +311,7 @@ berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, const
     g_auto(LedgerAsk) ask = {0};
     guint32 index = find_host(ledger, host);
     ledger_ask_fill(&ask, ledger, workload, needs);
-    berth_ledger_release(ledger, workload->uid);
+    drop_charge(ledger, workload->uid);
     if (index != BERTH_HOST_NONE) {
         gint64 decision = json_int(berth_workload_status_of(workload)->placement, "decision");
         berth_snapshot_charge_on(ledger->snapshot, &ask.request, index);
@@ -311,13 +339,22 @@ berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const ch
     }
 }
 
-/** Returns: whether @uid was charged anywhere; it isn't any more. */
+/** Takes back what berth_ledger_place() just did for @uid: nothing was freed by that, so nobody is woken. */
+void
+berth_ledger_unplace(BerthFleetLedger *ledger, const char *uid)
+{
+    drop_charge(ledger, uid);
+}
+
+/** Returns: whether @uid was charged anywhere; it isn't any more, and who could use that is woken. */
 gboolean
 berth_ledger_release(BerthFleetLedger *ledger, const char *uid)
 {
-    ledger_book_release(ledger->book, uid, ledger->decisions);
-    g_hash_table_remove(ledger->reserved, uid);
-    return berth_snapshot_release(ledger->snapshot, uid);
+    gboolean charged = drop_charge(ledger, uid);
+    if (charged) {
+        ledger_wake(ledger, BERTH_WAKE_CAPACITY | BERTH_WAKE_WORKLOADS | BERTH_WAKE_QUOTA);
+    }
+    return charged;
 }
 
 /** Returns: (nullable): the host that @uid is charged to, borrowed. */

@@ -2,6 +2,7 @@
  * sched/. Main loop only. */
 #pragma once
 
+#include "base/clock.h"
 #include "model/kinds.h"
 
 G_BEGIN_DECLS
@@ -20,7 +21,7 @@ typedef struct {
     GPtrArray *networks;
 } BerthNeeds;
 
-BerthFleetLedger *berth_ledger_new(void);
+BerthFleetLedger *berth_ledger_new(BerthClock *clock);
 void berth_ledger_free(BerthFleetLedger *ledger);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthFleetLedger, berth_ledger_free)
 
@@ -28,11 +29,12 @@ void berth_ledger_set_settings(BerthFleetLedger *ledger, const BerthSettingsSpec
 gboolean berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *host, gboolean ready,
                                GError **error);
 void berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name);
-void berth_ledger_set_quota(BerthFleetLedger *ledger, const BerthObject *project);
+void berth_ledger_set_project(BerthFleetLedger *ledger, const BerthObject *project);
 
 gboolean berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload,
                             const BerthNeeds *needs, const char *only_host, char **host,
                             json_t **why, GError **error);
+void berth_ledger_unplace(BerthFleetLedger *ledger, const char *uid);
 gboolean berth_ledger_reserve(BerthFleetLedger *ledger, const GPtrArray *workloads,
                               const BerthNeeds *needs, json_t **why, GError **error);
 gboolean berth_ledger_is_reserved(const BerthFleetLedger *ledger, const char *uid);
@@ -42,6 +44,19 @@ void berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, con
                                  guint vcpus, gint64 memory_mib);
 gboolean berth_ledger_release(BerthFleetLedger *ledger, const char *uid);
 const char *berth_ledger_host_of(BerthFleetLedger *ledger, const char *uid);
+
+/* ---- who waits for a place ---- */
+/* Somebody in line may be tried at berth_ledger_due(). */
+typedef void (*BerthLedgerWoken)(gpointer user_data);
+void berth_ledger_follow_line(BerthFleetLedger *ledger, BerthLedgerWoken woken, gpointer user_data);
+void berth_ledger_join(BerthFleetLedger *ledger, const BerthObject *workload);
+void berth_ledger_leave(BerthFleetLedger *ledger, const char *uid);
+void berth_ledger_step_aside(BerthFleetLedger *ledger, const char *uid, gboolean events_help);
+void berth_ledger_call(BerthFleetLedger *ledger, const char *uid);
+void berth_ledger_network_changed(BerthFleetLedger *ledger);
+const char *berth_ledger_next(BerthFleetLedger *ledger);
+gint64 berth_ledger_due(const BerthFleetLedger *ledger);
+guint berth_ledger_waiting(const BerthFleetLedger *ledger);
 
 /* ---- what would be, on a copy ---- */
 BerthFleetLedger *berth_ledger_copy(const BerthFleetLedger *ledger);

@@ -2,7 +2,7 @@
  * one after the other on a copy of the ledger, by the function that places them in earnest.
  *
  * Hosts that are thought away or added come first; who lost a host or waits for room is placed again
- * before the documents, highest priority first. Start at berth_what_if_plan(). */
+ * before the documents, in the order of the line. Start at berth_what_if_plan(). */
 #include "daemon/what-if.h"
 
 #include "base/error.h"
@@ -82,24 +82,22 @@ tied_to(const BerthObject *object)
     return has_disks ? berth_workload_status_of(object)->host : NULL;
 }
 
-static GPtrArray *
-list_homeless(const Plan *plan)
+static void
+line_up_homeless(const Plan *plan)
 {
     static const BerthKind *const kinds[] = {&berth_kind_pod, &berth_kind_vm};
-    GPtrArray *list = g_ptr_array_new();
+    BerthFleetLedger *ledger = plan->what_if->ledger;
     for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
         BerthCatalogIter iter;
         berth_catalog_iter_init(&iter, plan->what_if->control->catalog, kinds[i], NULL);
         for (BerthObject *object; (object = berth_catalog_iter_next(&iter)) != NULL;) {
             if ((is_displaced(plan, object) || is_waiting(object)) &&
-                berth_ledger_host_of(plan->what_if->ledger, object->uid) == NULL &&
+                berth_ledger_host_of(ledger, object->uid) == NULL &&
                 !g_hash_table_contains(plan->refused, object->uid)) {
-                g_ptr_array_add(list, object);
+                berth_ledger_join(ledger, object);
             }
         }
     }
-    g_ptr_array_sort(list, berth_workload_compare_urgency);
-    return list;
 }
 
 /* Who waits with its group waits on unless all of them have room now. */
@@ -118,9 +116,11 @@ has_room_with_group(Plan *plan, BerthObject *object)
 static void
 place_homeless(Plan *plan)
 {
-    g_autoptr(GPtrArray) list = list_homeless(plan);
-    for (guint i = 0; i < list->len; i++) {
-        BerthObject *object = list->pdata[i];
+    BerthFleetLedger *ledger = plan->what_if->ledger;
+    line_up_homeless(plan);
+    for (const char *uid; (uid = berth_ledger_next(ledger)) != NULL;) {
+        BerthObject *object = berth_catalog_get_uid(plan->what_if->control->catalog, uid);
+        berth_ledger_leave(ledger, object->uid);
         gboolean displaced = is_displaced(plan, object), fitted = plan->fits;
         if (!displaced && !has_room_with_group(plan, object)) {
             continue;
@@ -274,7 +274,7 @@ play(Plan *plan, BerthObject *object, json_t *step, GError **error)
         return TRUE;
     }
     if (object->kind == &berth_kind_project) {
-        berth_ledger_set_quota(plan->what_if->ledger, object);
+        berth_ledger_set_project(plan->what_if->ledger, object);
     } else if (object->kind == &berth_kind_settings) {
         ok = put_settings(plan, object, error);
     } else if (object->kind == &berth_kind_host) {

@@ -169,23 +169,30 @@ on_refusal_recorded(gint64 revision, const GPtrArray *changes, int failed_op, co
     }
 }
 
-/* No room: the reason is recorded, and the workload waits until something is freed or added. */
+/* No place: the reason is recorded, once, and the workload waits in line until something could help. */
 static void
-park(BerthWorkloadRun *run, BerthObject *object, json_t *why, const GError *refusal)
+park(BerthWorkloadRun *run, BerthObject *object, const char *code, json_t *why,
+     const GError *refusal)
 {
     BerthControl *control = run->controller->control;
     json_t *status = berth_status_copy(object);
     berth_status_set_text(status, "phase", berth_phase_name(BERTH_PHASE_PENDING));
-    gboolean incomplete = g_error_matches(refusal, BERTH_ERROR, BERTH_ERROR_UNAVAILABLE);
-    berth_status_set_reason(status, object->name, incomplete ? "group-incomplete" : "no-capacity",
-                            refusal->message, berth_error_hint(refusal));
+    berth_status_set_reason(status, object->name, code, refusal->message,
+                            berth_error_hint(refusal));
     json_object_set_new(status, "observed_generation", json_integer(object->generation));
     if (why != NULL) {
         json_object_set(status, "placement", why);
     }
-    g_hash_table_add(run->controller->waiting, g_strdup(run->uid));
-    berth_catalog_record_event(control->catalog, object, incomplete ? "info" : "warning",
-                               incomplete ? "GroupIncomplete" : "NoCapacity", NULL, "%s",
+    if (json_equal(status, object->status)) {
+        run->busy = FALSE;
+        json_decref(status);
+        return;
+    }
+    const char *event = g_str_equal(code, "no-capacity")        ? "NoCapacity"
+                        : g_str_equal(code, "group-incomplete") ? "GroupIncomplete"
+                                                                : "NoAddress";
+    const char *severity = g_str_equal(code, "group-incomplete") ? "info" : "warning";
+    berth_catalog_record_event(control->catalog, object, severity, event, NULL, "%s",
                                refusal->message);
     berth_catalog_put_status(control->catalog, object, status, on_refusal_recorded,
                              berth_pending_new(run, object, NULL));
@@ -236,47 +243,62 @@ reserve_group(BerthWorkloadRun *run, BerthObject *object, json_t **why, GError *
     for (guint i = 0; members != NULL && i < members->len; i++) {
         const BerthObject *member = members->pdata[i];
         const char *code = berth_workload_status_of(member)->reason.code;
-        if (fits || g_strcmp0(code, "group-incomplete") == 0) {
-            g_hash_table_remove(run->controller->waiting, member->uid);
-            berth_queue_add(run->controller->queue, member->uid);
+        if (fits || (member != object && g_strcmp0(code, "no-capacity") != 0)) {
+            berth_ledger_call(control->ledger, member->uid);
         }
     }
     return fits;
+}
+
+/* A host, charged. FALSE: parked. */
+static gboolean
+find_place(BerthWorkloadRun *run, BerthObject *object, char **host, json_t **why)
+{
+    BerthControl *control = run->controller->control;
+    const char *present = berth_workload_status_of(object)->host;
+    g_autoptr(GError) error = NULL;
+    if (present == NULL && berth_workload_has_group(object) &&
+        !berth_ledger_is_reserved(control->ledger, object->uid) &&
+        !reserve_group(run, object, why, &error)) {
+        gboolean incomplete = g_error_matches(error, BERTH_ERROR, BERTH_ERROR_UNAVAILABLE);
+        if (incomplete) {
+            berth_ledger_step_aside(control->ledger, object->uid, FALSE);
+        }
+        park(run, object, incomplete ? "group-incomplete" : "no-capacity", *why, error);
+        return FALSE;
+    }
+    g_auto(BerthNeeds) needs = {0};
+    berth_workload_needs_init(&needs, control, object);
+    if (!berth_ledger_place(control->ledger, object, &needs, present, host, why, &error)) {
+        park(run, object, "no-capacity", *why, error);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 static void
 act_place(BerthWorkloadRun *run, BerthObject *object)
 {
     BerthControl *control = run->controller->control;
-    const char *present = berth_workload_status_of(object)->host;
     g_autofree char *host = NULL;
     g_autoptr(json_t) why = NULL;
     g_autoptr(json_t) cards = NULL;
-    GError *error = NULL;
-    if (present == NULL && berth_workload_has_group(object) &&
-        !berth_ledger_is_reserved(control->ledger, object->uid) &&
-        !reserve_group(run, object, &why, &error)) {
-        park(run, object, why, error);
-        g_clear_error(&error);
-        return;
-    }
-    g_auto(BerthNeeds) needs = {0};
-    berth_workload_needs_init(&needs, control, object);
-    if (!berth_ledger_place(control->ledger, object, &needs, present, &host, &why, &error)) {
-        park(run, object, why, error);
-        g_clear_error(&error);
+    g_autoptr(GError) error = NULL;
+    if (!find_place(run, object, &host, &why)) {
         return;
     }
     BerthTransaction *transaction = berth_transaction_new();
-    if (present == NULL) {
+    if (berth_workload_status_of(object)->host == NULL) {
         cards = berth_addresses_assign(control->catalog, object, transaction, &error);
         if (cards == NULL) {
             berth_transaction_free(transaction);
-            berth_ledger_release(control->ledger, object->uid);
-            berth_workload_fail(run, error);
+            berth_ledger_unplace(control->ledger, object->uid);
+            berth_ledger_step_aside(control->ledger, object->uid, TRUE);
+            park(run, object, berth_error_code_name(berth_error_code_of(error)), NULL, error);
             return;
         }
     }
+    berth_ledger_leave(control->ledger, object->uid);
     json_t *status = placed_status(run, object, host, why, cards);
     berth_catalog_add_status(transaction, object, status);
     json_decref(status);
@@ -398,7 +420,6 @@ on_released(gint64 revision, const GPtrArray *changes, int failed_op, const GErr
         if (pending->host != NULL) {
             berth_host_controller_touch(control->hosts, pending->host);
         }
-        berth_workload_controller_capacity(pending->controller);
     }
     if (run != NULL) {
         berth_workload_run_done(run, error);
@@ -432,9 +453,7 @@ on_removed(gint64 revision, const GPtrArray *changes, int failed_op, const GErro
     gboolean gone = error == NULL || g_error_matches(error, BERTH_ERROR, BERTH_ERROR_NOT_FOUND);
     if (gone) {
         /* Before the host is looked at, or its figures would be of a moment ago until the next look. */
-        if (berth_ledger_release(control->ledger, pending->uid)) {
-            berth_workload_controller_capacity(pending->controller);
-        }
+        berth_ledger_release(control->ledger, pending->uid);
         berth_logs_delete(control->logs, pending->uid);
         g_autofree char *seed = berth_workload_seed_path(control, pending->uid);
         unlink(seed);

@@ -74,7 +74,7 @@ write_metrics(gpointer data, GString *text)
                            "# TYPE berth_workloads_waiting gauge\n"
                            "berth_workloads_waiting %u\n",
                            berth_queue_length(controller->queue),
-                           g_hash_table_size(controller->waiting));
+                           berth_ledger_waiting(controller->control->ledger));
     GHashTableIter iter;
     gpointer value;
     g_string_append(text, "# TYPE berth_host_connected gauge\n"

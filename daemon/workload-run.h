@@ -18,6 +18,7 @@ typedef struct {
     gint64 started_us, stop_asked_us, retry_us;
     guint failures; /* starts in a row that did not last */
     gboolean force, power_cycle;
+    gboolean turn;                /* first in the line of those without a place */
     BerthPodRun *pod;             /* owned; open while the pod's domain is on */
     BerthConsole *console;        /* owned; a VM's serial console with history */
     char *problem_code, *problem; /* owned; why the last action failed */
@@ -32,8 +33,8 @@ typedef struct {
 struct BerthWorkloadController {
     BerthControl *control;
     BerthQueue *queue;
-    GHashTable *runs;    /* uid -> BerthWorkloadRun, owned */
-    GHashTable *waiting; /* set of uid: no room, or an image */
+    GHashTable *runs;  /* uid -> BerthWorkloadRun, owned */
+    BerthQueue *turns; /* of one key: somebody in the ledger's line may be tried */
     guint subscription;
 };
 

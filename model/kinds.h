@@ -139,6 +139,7 @@ typedef struct {
 typedef struct {
     char *description;
     gint64 quota_vcpus, quota_memory_mib, quota_workloads; /* 0: none */
+    gint64 weight;                                         /* among projects that wait */
 } BerthProjectSpec;
 
 /* ---- Task ---- */

@@ -12,6 +12,10 @@ static const BerthField spec_fields[] = {
             .doc = "Memory its workloads may have in sum; 0: no limit."),
     PROJECT(quota_workloads, INT, .minimum = 0, .maximum = QUOTA_MAX,
             .doc = "Workloads it may have; 0: no limit."),
+    PROJECT(weight, INT, .fallback = 1, .minimum = 1, .maximum = 1000,
+            .doc =
+                "Of projects whose workloads wait for room, the one with the smallest share of the "
+                "fleet for its weight comes first."),
 };
 static const BerthSchema spec_schema =
     BERTH_SCHEMA("ProjectSpec", BerthProjectSpec, spec_fields, "What the project may use.");
@@ -23,6 +27,7 @@ static const BerthColumn columns[] = {
     {"vCPU quota", "/spec/quota_vcpus", TRUE},
     {"Memory quota", "/spec/quota_memory_mib", TRUE},
     {"Workload quota", "/spec/quota_workloads", TRUE},
+    {"Weight", "/spec/weight", TRUE},
     {NULL},
 };
 

@@ -1,0 +1,198 @@
+/* The ledger wakes those who wait by what happens to it, and nothing else does. */
+#include "base/json.h"
+#include "daemon/ledger.h"
+
+typedef struct {
+    BerthManualClock clock;
+    BerthFleetLedger *ledger;
+    guint woken;
+} Fixture;
+
+static void
+on_woken(gpointer data)
+{
+    ((Fixture *)data)->woken++;
+}
+
+static BerthObject *
+make(const BerthKind *kind, const char *name, const char *spec, const char *status)
+{
+    g_autoptr(GError) error = NULL;
+    const char *project = kind->scope == BERTH_SCOPE_PROJECT ? "default" : "";
+    g_autoptr(json_t) spec_json = json_loads(spec, 0, NULL);
+    g_autoptr(BerthObject) object =
+        berth_object_make(kind, project, name, spec_json, "2026-01-01T00:00:00Z", &error);
+    g_assert_no_error(error);
+    if (status == NULL) {
+        return g_steal_pointer(&object);
+    }
+    g_autoptr(json_t) status_json = json_loads(status, 0, NULL);
+    BerthObject *whole = berth_object_with_status(object, status_json, &error);
+    g_assert_no_error(error);
+    return whole;
+}
+
+static void
+put_host(Fixture *f, const char *name, int memory_mib, const char *more, gboolean ready)
+{
+    g_autofree char *spec = g_strdup_printf("{\"uri\": \"qemu+ssh://%s/system\"%s}", name, more);
+    g_autofree char *status =
+        g_strdup_printf("{\"inventory\": {\"cpus\": 4, \"memory_mib\": %d, \"arch\": \"x86_64\", "
+                        "\"machine_types\": [\"q35\", \"microvm\"], \"pool_mib\": 1000}}",
+                        memory_mib);
+    g_autoptr(BerthObject) host = make(&berth_kind_host, name, spec, status);
+    g_autoptr(GError) error = NULL;
+    g_assert_true(berth_ledger_put_host(f->ledger, host, ready, &error));
+    g_assert_no_error(error);
+}
+
+static BerthObject *
+make_pod(const char *name, int memory_mib, int priority)
+{
+    g_autofree char *spec =
+        g_strdup_printf("{\"memory_mib\": %d, \"priority\": %d, \"containers\": [{\"name\": "
+                        "\"main\", \"image\": \"hello\"}]}",
+                        memory_mib, priority);
+    return make(&berth_kind_pod, name, spec, NULL);
+}
+
+static void
+set_up(Fixture *f, gconstpointer unused)
+{
+    berth_manual_clock_init(&f->clock, 0);
+    f->ledger = berth_ledger_new(&f->clock.base);
+    BerthSettingsSpec settings = {.overcommit_cpu_percent = 100, .overcommit_memory_percent = 100};
+    berth_ledger_set_settings(f->ledger, &settings);
+    berth_ledger_follow_line(f->ledger, on_woken, f);
+}
+
+static void
+tear_down(Fixture *f, gconstpointer unused)
+{
+    berth_ledger_free(f->ledger);
+}
+
+/* The next one's turn: whether it found a place. */
+static gboolean
+try(Fixture *f, BerthObject *pod)
+{
+    BerthNeeds needs = {0};
+    g_autofree char *host = NULL;
+    g_autoptr(json_t) why = NULL;
+    g_autoptr(GError) error = NULL;
+    g_assert_cmpstr(berth_ledger_next(f->ledger), ==, pod->uid);
+    gboolean placed = berth_ledger_place(f->ledger, pod, &needs, NULL, &host, &why, &error);
+    if (placed) {
+        berth_ledger_leave(f->ledger, pod->uid);
+    }
+    return placed;
+}
+
+static void
+let_backoff_pass(Fixture *f)
+{
+    berth_manual_clock_advance(&f->clock, 60 * G_USEC_PER_SEC);
+}
+
+/* One that waits for memory, its back-off over, and nobody told. */
+static void
+park(Fixture *f, BerthObject *pod)
+{
+    berth_ledger_join(f->ledger, pod);
+    g_assert_false(try(f, pod));
+    let_backoff_pass(f);
+    g_assert_null(berth_ledger_next(f->ledger));
+    f->woken = 0;
+}
+
+static void
+test_released_capacity_wakes(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) first = make_pod("first", 600, 0), second = make_pod("second", 600, 0);
+    put_host(f, "h1", 1000, "", TRUE);
+    berth_ledger_join(f->ledger, first);
+    g_assert_true(try(f, first));
+    park(f, second);
+    put_host(f, "h1", 1000, "", TRUE);
+    g_assert_cmpuint(f->woken, ==, 0); /* the same again helps nobody */
+    g_assert_true(berth_ledger_release(f->ledger, first->uid));
+    g_assert_cmpuint(f->woken, ==, 1);
+    g_assert_true(try(f, second));
+    g_assert_cmpuint(berth_ledger_waiting(f->ledger), ==, 0);
+}
+
+static void
+test_what_is_taken_back_wakes_nobody(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) first = make_pod("first", 600, 0), second = make_pod("second", 2000, 0);
+    put_host(f, "h1", 1000, "", TRUE);
+    park(f, second);
+    berth_ledger_join(f->ledger, first);
+    g_assert_true(try(f, first));
+    f->woken = 0;
+    berth_ledger_unplace(f->ledger, first->uid);
+    g_assert_cmpuint(f->woken, ==, 0);
+}
+
+static void
+test_hosts_wake(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) pod = make_pod("pod", 600, 0);
+    put_host(f, "h1", 1000, ", \"cordoned\": true", TRUE);
+    park(f, pod);
+    put_host(f, "h1", 1000, "", TRUE);
+    g_assert_cmpuint(f->woken, ==, 1);
+    g_assert_true(try(f, pod));
+    berth_ledger_release(f->ledger, pod->uid);
+    put_host(f, "h1", 500, "", TRUE);
+    park(f, pod);
+    put_host(f, "h2", 1000, "", FALSE);
+    let_backoff_pass(f);
+    g_assert_false(try(f, pod)); /* it has more memory, but is not ready */
+    let_backoff_pass(f);
+    put_host(f, "h2", 1000, "", TRUE);
+    g_assert_true(try(f, pod));
+}
+
+static void
+test_a_raised_quota_wakes(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) pod = make_pod("pod", 600, 0);
+    g_autoptr(BerthObject) low =
+        make(&berth_kind_project, "default", "{\"quota_memory_mib\": 500}", NULL);
+    g_autoptr(BerthObject) high =
+        make(&berth_kind_project, "default", "{\"quota_memory_mib\": 5000}", NULL);
+    put_host(f, "h1", 1000, "", TRUE);
+    berth_ledger_set_project(f->ledger, low);
+    park(f, pod);
+    put_host(f, "h1", 1000, ", \"zone\": \"z\"", TRUE);
+    g_assert_cmpuint(f->woken, ==, 0); /* another zone is no quota */
+    berth_ledger_set_project(f->ledger, high);
+    g_assert_cmpuint(f->woken, ==, 1);
+    g_assert_true(try(f, pod));
+}
+
+static void
+test_priority_goes_first(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) low = make_pod("low", 600, 0), high = make_pod("high", 600, 7);
+    put_host(f, "h1", 1000, "", TRUE);
+    berth_ledger_join(f->ledger, low);
+    berth_ledger_join(f->ledger, high);
+    g_assert_true(try(f, high));
+    g_assert_false(try(f, low));
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+#define ADD(path, function)                                                                        \
+    g_test_add("/daemon/ledger/" path, Fixture, NULL, set_up, function, tear_down)
+    ADD("released-capacity-wakes", test_released_capacity_wakes);
+    ADD("what-is-taken-back-wakes-nobody", test_what_is_taken_back_wakes_nobody);
+    ADD("hosts-wake", test_hosts_wake);
+    ADD("a-raised-quota-wakes", test_a_raised_quota_wakes);
+    ADD("priority-goes-first", test_priority_goes_first);
+    return g_test_run();
+}
