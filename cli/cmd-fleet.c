@@ -57,12 +57,13 @@ put_event(const char *type, const json_t *event, gpointer user_data, GError **er
     return fflush(stdout) == 0;
 }
 
+/* In the order in which they were recorded, or counted again: times are whole seconds. */
 static int
-compare_times(const void *a, const void *b)
+compare_revisions(const void *a, const void *b)
 {
-    const char *one = json_string_value(berth_json_at(*(json_t *const *)a, "/spec/last"));
-    const char *two = json_string_value(berth_json_at(*(json_t *const *)b, "/spec/last"));
-    return g_strcmp0(one, two);
+    json_int_t one = json_integer_value(berth_json_at(*(json_t *const *)a, "/metadata/revision"));
+    json_int_t two = json_integer_value(berth_json_at(*(json_t *const *)b, "/metadata/revision"));
+    return (one > two) - (one < two);
 }
 
 static int
@@ -85,7 +86,7 @@ run_events(BerthSession *session, const BerthArgs *args, GError **error)
             g_ptr_array_add(order, event);
         }
     }
-    g_ptr_array_sort(order, compare_times);
+    g_ptr_array_sort(order, compare_revisions);
     g_autoptr(json_t) sorted = json_array();
     for (guint at = 0; at < order->len; at++) {
         json_array_append(sorted, order->pdata[at]);

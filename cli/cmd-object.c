@@ -165,6 +165,25 @@ run_delete(BerthSession *session, const BerthArgs *args, GError **error)
 
 /* ---- rm: docker's word for pods and VMs ---- */
 
+/* One that is gone by then needs no more. */
+static gboolean
+remove_one(BerthSession *session, const json_t *object, gboolean is_active, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    if (is_active) {
+        g_autoptr(json_t) task = berth_post_verb(session, object, "destroy", &problem);
+    }
+    if (problem == NULL && delete_one(session, berth_json_kind(object), berth_json_name(object),
+                                      BERTH_WAIT_DEFAULT_S, &problem)) {
+        return TRUE;
+    }
+    if (g_error_matches(problem, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
+        return TRUE;
+    }
+    g_propagate_error(error, g_steal_pointer(&problem));
+    return FALSE;
+}
+
 static int
 run_rm(BerthSession *session, const BerthArgs *args, GError **error)
 {
@@ -175,12 +194,13 @@ run_rm(BerthSession *session, const BerthArgs *args, GError **error)
         if (kind == NULL) {
             return BERTH_FAILED;
         }
-        if (!berth_args_has(args, "force") && g_strv_contains(active, berth_json_phase(object))) {
+        gboolean is_active = g_strv_contains(active, berth_json_phase(object));
+        if (is_active && !berth_args_has(args, "force")) {
             berth_error_set_at(error, BERTH_ERROR_CONFLICT, NULL, "stop it, or use rm -f",
                                "%s '%s' is running", kind->name, berth_json_name(object));
             return BERTH_FAILED;
         }
-        if (!delete_one(session, kind, berth_json_name(object), BERTH_WAIT_DEFAULT_S, error)) {
+        if (!remove_one(session, object, is_active, error)) {
             return BERTH_FAILED;
         }
     }
@@ -259,7 +279,7 @@ static const BerthOption get_options[] = {
 };
 static const BerthOption wait_option[] = {BERTH_WAIT_OPTION, {NULL}};
 static const BerthOption rm_options[] = {
-    {"force", 'f', BERTH_OPTION_FLAG, NULL, "also when it runs"},
+    {"force", 'f', BERTH_OPTION_FLAG, NULL, "also when it runs: its power is cut"},
     {NULL},
 };
 

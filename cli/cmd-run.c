@@ -18,6 +18,7 @@
 #include "model/kinds.h"
 
 #define CONTAINER "main"
+#define SEE_OFF_S 15 /* as long as its host answers, its power is cut by then */
 
 /* ---- what is wanted ---- */
 
@@ -314,6 +315,14 @@ finish(BerthSession *session, const json_t *pod, GError **error)
     return last != NULL ? exit_code_in(last, error) : BERTH_FAILED;
 }
 
+/* Who reads that it ended may use its name again. The daemon would remove it a little later by itself. */
+static void
+see_off(BerthSession *session, const json_t *pod)
+{
+    remove_pod(session, pod);
+    berth_wait_gone(session, pod, SEE_OFF_S, NULL);
+}
+
 static int
 attach(BerthSession *session, const BerthArgs *args, const json_t *pod, GError **error)
 {
@@ -329,6 +338,10 @@ attach(BerthSession *session, const BerthArgs *args, const json_t *pod, GError *
     int code = 0;
     switch (berth_remote_run(session, &plan, &code, error)) {
     case BERTH_REMOTE_EXITED:
+        explain_start(session, pod, code);
+        if (berth_args_has(args, "rm")) {
+            see_off(session, pod);
+        }
         return code;
     case BERTH_REMOTE_DETACHED:
         fprintf(stderr, "\nstill running; berth attach %s\n", berth_json_name(pod));
@@ -351,7 +364,6 @@ run_foreground(BerthSession *session, const BerthArgs *args, const json_t *pod, 
     g_autoptr(GError) problem = NULL;
     int code = attach(session, args, started, &problem);
     if (code != BERTH_FAILED) {
-        explain_start(session, started, code);
         return code;
     }
     /* It ended between the two, and its guest with it: the record has the code. */

@@ -218,16 +218,6 @@ find_verb(const BerthArgs *args)
     return NULL;
 }
 
-/* Posts @verb; returns the Task it became. */
-static json_t *
-post_verb(BerthSession *session, const json_t *object, const char *verb, GError **error)
-{
-    g_autofree char *suffix = g_strconcat(":", verb, NULL);
-    g_autofree char *path = berth_json_url(object, suffix);
-    g_autoptr(BerthReply) reply = berth_client_call(session->client, "POST", path, NULL, error);
-    return reply != NULL ? g_steal_pointer(&reply->body) : NULL;
-}
-
 static gboolean
 run_verb_on(BerthSession *session, const Verb *verb, const char *name, gint64 wait_s,
             GError **error)
@@ -235,7 +225,7 @@ run_verb_on(BerthSession *session, const Verb *verb, const char *name, gint64 wa
     g_autoptr(json_t) object = berth_resolve_workload(session, NULL, name, error);
     g_autoptr(GError) problem = NULL;
     g_autoptr(json_t) task =
-        object != NULL ? post_verb(session, object, verb->verb, &problem) : NULL;
+        object != NULL ? berth_post_verb(session, object, verb->verb, &problem) : NULL;
     if (object == NULL || problem != NULL) {
         if (problem != NULL) {
             g_propagate_error(error, g_steal_pointer(&problem));

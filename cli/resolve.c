@@ -230,3 +230,13 @@ berth_resolve_image(BerthSession *session, const char *name, GError **error)
                        "there is no image '%s'", name);
     return NULL;
 }
+
+/** Returns: (transfer full): the Task that does @verb to @object; NULL on error. */
+json_t *
+berth_post_verb(BerthSession *session, const json_t *object, const char *verb, GError **error)
+{
+    g_autofree char *suffix = g_strconcat(":", verb, NULL);
+    g_autofree char *path = berth_json_url(object, suffix);
+    g_autoptr(BerthReply) reply = berth_client_call(session->client, "POST", path, NULL, error);
+    return reply != NULL ? g_steal_pointer(&reply->body) : NULL;
+}

@@ -19,6 +19,9 @@ char *berth_collection_path(BerthSession *session, const BerthKind *kind);
 char *berth_object_url(BerthSession *session, const BerthKind *kind, const char *name);
 char *berth_json_url(const json_t *object, const char *suffix);
 
+json_t *berth_post_verb(BerthSession *session, const json_t *object, const char *verb,
+                        GError **error);
+
 const char *berth_json_name(const json_t *object);
 const BerthKind *berth_json_kind(const json_t *object);
 

@@ -12,6 +12,7 @@ LIMIT=90 berth run --rm hello sh -c 'echo out; echo err >&2; exit 7' >"$work/out
 is "$?" 7 "run exits with the container's code"
 is "$(cat "$work/out")" out "its stdout comes out of stdout"
 is "$(cat "$work/err")" err "its stderr comes out of stderr"
+is "$(berth get pod -o name)" "" "and run --rm returns when its pod is gone"
 guest=$(LIMIT=90 berth run --rm hello uname -r 2>&1)
 [ -n "$guest" ] && [ "$guest" != "$(uname -r)" ]
 ok "the container's kernel is not the host's" 'echo "guest: $guest"'
@@ -118,6 +119,9 @@ is "$(timeout 300 "$build/berth" logs -f more 2>/dev/null | sed -n '/^end$/q;p' 
 peak=$(awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$daemon_pid/status")
 [ "$peak" -lt 64 ]
 ok "and berthd never held more than 64 MiB" 'echo "$peak MiB"'
+
+LIMIT=20 berth rm -f more >/dev/null
+ok "rm -f does not wait 30 s for a program that ignores its signal"
 
 # ---- nothing left
 delete_all 120
