@@ -6,8 +6,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
+
+/** Returns: whether @fd is a pipe or socket whose reader is gone. */
+gboolean
+berth_fd_is_abandoned(int fd)
+{
+    struct pollfd poller = {.fd = fd};
+    return poll(&poller, 1, 0) > 0 && (poller.revents & (POLLERR | POLLHUP)) != 0;
+}
 
 /** Writes all @size bytes to the blocking @fd. Errors: by errno. */
 gboolean

@@ -28,6 +28,7 @@ berth_fd_steal(BerthFd *fd)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthFd, berth_fd_clear)
 
+gboolean berth_fd_is_abandoned(int fd);
 gboolean berth_fd_write_all(int fd, const void *data, gsize size, GError **error);
 gboolean berth_fd_read_file(int dirfd, const char *path, gsize limit, char **data, gsize *size,
                             GError **error);

@@ -84,7 +84,53 @@ apply_one(BerthSession *session, const json_t *document, Apply *apply, GError **
     return TRUE;
 }
 
-/* Everything is read and has a path before anything is sent: a slip in the last document changes nothing. */
+/* Whether the daemon would take @document. What it misses may come with an earlier one. */
+static gboolean
+try_one(BerthSession *session, const json_t *document, Apply *unused, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    g_autofree char *path = berth_document_path(session, document, &problem);
+    g_autofree char *target = g_strconcat(path != NULL ? path : "", "?dry_run=1", NULL);
+    const BerthRequestOptions options = {.body = document};
+    g_autoptr(BerthReply) reply =
+        path != NULL ? berth_client_call(session->client, "PUT", target, &options, &problem) : NULL;
+    if (reply == NULL && !g_error_matches(problem, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&problem));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+typedef gboolean (*Visit)(BerthSession *session, const json_t *document, Apply *apply,
+                          GError **error);
+
+/* Of several documents, an error names the one. */
+static gboolean
+each_document(BerthSession *session, const json_t *documents, Visit visit, Apply *apply,
+              GError **error)
+{
+    gsize i;
+    json_t *document;
+    json_array_foreach (documents, i, document) {
+        g_autoptr(GError) problem = NULL;
+        if (visit(session, document, apply, &problem)) {
+            continue;
+        }
+        if (json_array_size(documents) > 1) {
+            const char *kind = berth_json_string(document, "kind");
+            const char *name = berth_json_name(document);
+            g_autofree char *which =
+                g_strdup_printf("document %zu (%s '%s') ", i + 1, kind != NULL ? kind : "no kind",
+                                name != NULL ? name : "");
+            berth_error_point(problem, which);
+        }
+        g_propagate_error(error, g_steal_pointer(&problem));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Of several, all are tried before anything is sent: a slip in the last document changes nothing. */
 static int
 run_apply(BerthSession *session, const BerthArgs *args, GError **error)
 {
@@ -93,8 +139,6 @@ run_apply(BerthSession *session, const BerthArgs *args, GError **error)
     g_autoptr(json_t) answers = json_array();
     Apply apply = {berth_args_has(args, "dry-run"),
                    berth_wait_option(args, 0, BERTH_WAIT_DEFAULT_S), answers};
-    gsize i;
-    json_t *document;
     if (documents != NULL && json_array_size(documents) == 0) {
         berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
                            "berth apply -f FILE, or -f - for stdin", "no document was given");
@@ -102,17 +146,10 @@ run_apply(BerthSession *session, const BerthArgs *args, GError **error)
     if (json_array_size(documents) == 0) {
         return BERTH_FAILED;
     }
-    json_array_foreach (documents, i, document) {
-        g_autofree char *path = berth_document_path(session, document, error);
-        if (path == NULL) {
-            g_prefix_error(error, "document %zu: ", i + 1);
-            return BERTH_FAILED;
-        }
-    }
-    json_array_foreach (documents, i, document) {
-        if (!apply_one(session, document, &apply, error)) {
-            return BERTH_FAILED;
-        }
+    gboolean is_tried = json_array_size(documents) == 1 || apply.dry_run ||
+                        each_document(session, documents, try_one, &apply, error);
+    if (!is_tried || !each_document(session, documents, apply_one, &apply, error)) {
+        return BERTH_FAILED;
     }
     if (berth_session_wants_value(session)) {
         berth_session_put_value(session, json_array_size(answers) == 1 ? json_array_get(answers, 0)
@@ -243,7 +280,7 @@ const BerthCommand berth_apply_commands[] = {
      .doc = "create or change objects as documents say",
      .run = run_apply,
      .options = apply_options,
-     .about = "Several documents in a file are divided by ---. All are read before the first is "
+     .about = "Several documents in a file are divided by ---. All are tried before the first is "
               "applied.",
      .example = "berth apply -f web.yaml --wait\nberth get pod web -o yaml | berth apply -f -"},
     {.name = "edit",

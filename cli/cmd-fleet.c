@@ -33,6 +33,9 @@ static gboolean
 put_event(const char *type, const json_t *event, gpointer user_data, GError **error)
 {
     Events *events = user_data;
+    if (strcmp(type, "tick") == 0) {
+        return !berth_fd_is_abandoned(STDOUT_FILENO);
+    }
     if (strcmp(type, "put") != 0 || !is_wanted(events, event)) {
         return TRUE;
     }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/json.h"
 #include "cli/escape.h"
 
@@ -130,7 +131,10 @@ print_record(Printer *printer, const json_t *record, GError **error)
 static gboolean
 on_line(const char *line, gpointer user_data, GError **error)
 {
-    if (line == NULL || *line == '\0') {
+    if (line == NULL) {
+        return !berth_fd_is_abandoned(STDOUT_FILENO); /* logs -f web | grep -m1 ready */
+    }
+    if (*line == '\0') {
         return TRUE;
     }
     g_autoptr(json_t) record = berth_client_parse(line, strlen(line), error);

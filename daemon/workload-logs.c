@@ -110,7 +110,8 @@ berth_workload_logs_open(gpointer data, BerthObject *object, const BerthLogQuery
         return NULL;
     }
     if (query->container == NULL && ((BerthPodSpec *)object->spec_data)->containers->len > 1) {
-        berth_error_set_at(error, BERTH_ERROR_INVALID, "/container", "berth logs -c CONTAINER NAME",
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/container",
+                           "berth logs --container CONTAINER NAME",
                            "pod '%s' has several containers; say which", object->name);
         return NULL;
     }

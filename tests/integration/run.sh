@@ -120,6 +120,13 @@ peak=$(awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$daemon_pid/status")
 [ "$peak" -lt 64 ]
 ok "and berthd never held more than 64 MiB" 'echo "$peak MiB"'
 
+# ---- every command, as a user types them
+"$here/cli-commands" "$build/berth" hello >"$work/commands"
+while read -r line; do
+    [[ $line == ok\ * ]]
+    ok "${line#*ok * }" 'grep -A9 -F "$line" "$work/commands"'
+done < <(grep -E '^(not )?ok ' "$work/commands")
+
 LIMIT=20 berth rm -f more >/dev/null
 ok "rm -f does not wait 30 s for a program that ignores its signal"
 
