@@ -305,6 +305,36 @@ fill_charge(BerthCharge *charge, BerthSnapshot *s, const BerthAsk *ask,
     fill_slots(charge, ask, placement);
 }
 
+/* Counts a charge that is filled in, or was detached. */
+void
+berth_snapshot_attach(BerthSnapshot *s, guint32 index)
+{
+    BerthCharge *charge = berth_charge(s, index);
+    link_host(s, index);
+    link_group(s, index);
+    berth_snapshot_take(s, charge, 1);
+    take_share(s, charge, 1);
+    if (charge->uid != NULL) {
+        g_hash_table_insert(s->by_uid, charge->uid, GUINT_TO_POINTER(index + 1));
+    }
+    berth_snapshot_touch(s, charge->host);
+}
+
+/* Leaves a charge out of account until it is attached again, or released for good. */
+void
+berth_snapshot_detach(BerthSnapshot *s, guint32 index)
+{
+    BerthCharge *charge = berth_charge(s, index);
+    berth_snapshot_take(s, charge, -1);
+    take_share(s, charge, -1);
+    unlink_host(s, charge);
+    unlink_group(s, charge);
+    if (charge->uid != NULL) {
+        g_hash_table_remove(s->by_uid, charge->uid);
+    }
+    berth_snapshot_touch(s, charge->host);
+}
+
 /**
  * berth_snapshot_charge:
  * @placement: from a decision on this state of the snapshot, or from a record of an earlier one
@@ -334,16 +364,8 @@ berth_snapshot_charge_asked(BerthSnapshot *s, const BerthAsk *ask, const BerthPl
         berth_mix_observe(s->mix, ask);
     }
     guint32 index = new_charge(s);
-    BerthCharge *charge = berth_charge(s, index);
-    fill_charge(charge, s, ask, placement);
-    link_host(s, index);
-    link_group(s, index);
-    berth_snapshot_take(s, charge, 1);
-    take_share(s, charge, 1);
-    if (charge->uid != NULL) {
-        g_hash_table_insert(s->by_uid, charge->uid, GUINT_TO_POINTER(index + 1));
-    }
-    berth_snapshot_touch(s, placement->host);
+    fill_charge(berth_charge(s, index), s, ask, placement);
+    berth_snapshot_attach(s, index);
     return index;
 }
 
@@ -424,14 +446,7 @@ berth_snapshot_release_charge(BerthSnapshot *s, guint32 index)
 {
     g_return_if_fail(index < s->charges->len);
     BerthCharge *charge = berth_charge(s, index);
-    berth_snapshot_take(s, charge, -1);
-    take_share(s, charge, -1);
-    unlink_host(s, charge);
-    unlink_group(s, charge);
-    if (charge->uid != NULL) {
-        g_hash_table_remove(s->by_uid, charge->uid);
-    }
-    guint32 host = charge->host;
+    berth_snapshot_detach(s, index);
     g_free(charge->uid);
     g_free(charge->stocks);
     g_free(charge->slots);
@@ -439,7 +454,22 @@ berth_snapshot_release_charge(BerthSnapshot *s, guint32 index)
     memset(charge, 0, sizeof(*charge));
     charge->host = BERTH_HOST_NONE;
     g_array_append_val(s->free_charges, index);
-    berth_snapshot_touch(s, host);
+}
+
+/**
+ * berth_snapshot_set_rank:
+ * @priority, @preemptible: as of now; what is charged stays
+ *
+ * Nothing when @uid is not charged.
+ */
+void
+berth_snapshot_set_rank(BerthSnapshot *s, const char *uid, gint priority, gboolean preemptible)
+{
+    guint32 index = berth_snapshot_find_charge(s, uid);
+    if (index != BERTH_CHARGE_NONE) {
+        berth_charge(s, index)->priority = priority;
+        berth_charge(s, index)->preemptible = preemptible;
+    }
 }
 
 /**
@@ -467,6 +497,14 @@ guint32
 berth_snapshot_find_charge(const BerthSnapshot *s, const char *uid)
 {
     return GPOINTER_TO_UINT(g_hash_table_lookup(s->by_uid, uid)) - 1;
+}
+
+/** Returns: (nullable): uid of the workload that @charge is of; borrowed. */
+const char *
+berth_snapshot_charge_uid(const BerthSnapshot *s, guint32 charge)
+{
+    g_return_val_if_fail(charge < s->charges->len, NULL);
+    return berth_charge(s, charge)->uid;
 }
 
 guint32

@@ -37,10 +37,10 @@ compare_victims(gconstpointer a, gconstpointer b)
     return x->charge < y->charge ? -1 : 1;
 }
 
-static GArray *
-list_lesser(const BerthSnapshot *s, guint32 host, gint priority)
+static void
+list_lesser(const BerthSnapshot *s, guint32 host, gint priority, GArray *victims)
 {
-    GArray *victims = g_array_new(FALSE, TRUE, sizeof(Victim));
+    g_array_set_size(victims, 0);
     for (guint32 c = s->charge_head[host]; c != BERTH_CHARGE_NONE; c = berth_charge(s, c)->next) {
         const BerthCharge *charge = berth_charge(s, c);
         if (charge->preemptible && charge->priority < priority) {
@@ -51,7 +51,21 @@ list_lesser(const BerthSnapshot *s, guint32 host, gint priority)
         }
     }
     g_array_sort(victims, compare_victims);
-    return victims;
+}
+
+/* A look that costs nothing: whether all of @victims together hold what is missing. */
+static gboolean
+hold_enough(const BerthSnapshot *s, const BerthRequest *request, guint32 host,
+            const GArray *victims)
+{
+    gint64 cpu = s->cpu_free[host], memory = s->mem_free[host];
+    for (guint i = 0; i < victims->len; i++) {
+        const BerthCharge *charge = berth_charge(s, g_array_index(victims, Victim, i).charge);
+        cpu += charge->cpu_millis;
+        memory += charge->memory_mib;
+    }
+    gint64 wanted = request->overhead_mib + (request->hugepage_kib == 0 ? request->memory_mib : 0);
+    return victims->len > 0 && cpu >= request->cpu_millis && memory >= wanted;
 }
 
 static gboolean
@@ -79,38 +93,47 @@ harm_of(const GArray *victims, guint32 host)
 }
 
 static gboolean
-fits_without(const BerthSnapshot *s, const BerthRequest *request, const BerthPolicy *policy,
-             guint32 host, const GArray *victims, BerthPlacement *placement)
+fits(BerthSnapshot *s, const BerthRequest *request, const BerthPolicy *policy, guint32 host,
+     BerthPlacement *placement)
 {
-    g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(s);
     g_auto(BerthAsk) ask = {0};
     BerthPlan plan;
-    for (guint i = 0; i < victims->len; i++) {
-        berth_snapshot_release_charge(copy, g_array_index(victims, Victim, i).charge);
-    }
-    berth_ask_init(&ask, copy, request);
+    berth_ask_init(&ask, s, request);
     berth_plan_init(&plan, &ask, policy);
     return berth_evaluate(&ask, &plan, host, placement) > 0;
 }
 
-/* The fewest and least of @victims that must go; empty when even all of them are not enough. */
+static guint32
+charge_of(const GArray *victims, guint i)
+{
+    return g_array_index(victims, Victim, i).charge;
+}
+
+/* The fewest and least of @victims that must go; empty when even all of them are not enough. @s is changed and
+ * comes out as it was. */
 static void
-reduce(const BerthSnapshot *s, const BerthRequest *request, const BerthPolicy *policy, guint32 host,
+reduce(BerthSnapshot *s, const BerthRequest *request, const BerthPolicy *policy, guint32 host,
        GArray *victims, BerthPlacement *placement)
 {
-    if (!fits_without(s, request, policy, host, victims, placement)) {
-        g_array_set_size(victims, 0);
-        return;
+    for (guint i = 0; i < victims->len; i++) {
+        berth_snapshot_detach(s, charge_of(victims, i));
     }
+    gboolean enough = fits(s, request, policy, host, placement);
     for (guint i = victims->len; i > 0; i--) {
-        Victim spared = g_array_index(victims, Victim, i - 1);
         BerthPlacement smaller;
-        g_array_remove_index(victims, i - 1);
-        if (fits_without(s, request, policy, host, victims, &smaller)) {
+        berth_snapshot_attach(s, charge_of(victims, i - 1));
+        if (enough && fits(s, request, policy, host, &smaller)) {
             *placement = smaller;
-        } else {
-            g_array_insert_val(victims, i - 1, spared);
+            g_array_remove_index(victims, i - 1);
+        } else if (enough) {
+            berth_snapshot_detach(s, charge_of(victims, i - 1));
         }
+    }
+    for (guint i = 0; enough && i < victims->len; i++) {
+        berth_snapshot_attach(s, charge_of(victims, i));
+    }
+    if (!enough) {
+        g_array_set_size(victims, 0);
     }
 }
 
@@ -130,7 +153,8 @@ keep(BerthPreemption *preemption, const GArray *victims, const BerthPlacement *p
  * berth_preempt_plan:
  * @preemption: (out): victims and placement when there is a way; cleared by the caller
  *
- * For a request that berth_pick refused. Cost: a copy of the fleet per victim considered.
+ * For a request that berth_pick refused. Cost: one copy of the fleet, when anybody can be stopped at all; then
+ * the workloads of the hosts where that could be enough.
  *
  * Returns: whether stopping lesser workloads of one host makes room
  */
@@ -139,18 +163,23 @@ berth_preempt_plan(const BerthSnapshot *s, const BerthRequest *request, const Be
                    BerthPreemption *preemption)
 {
     Harm best = {.n = G_MAXUINT, .top = G_MAXINT32, .sum = G_MAXINT64};
+    g_autoptr(BerthSnapshot) copy = NULL;
+    g_autoptr(GArray) victims = g_array_new(FALSE, TRUE, sizeof(Victim));
     memset(preemption, 0, sizeof(*preemption));
     policy = policy == NULL ? berth_policy_default() : policy;
     for (guint32 host = 0; host < s->end; host++) {
+        BerthPlacement placement;
         if (s->name[host] == 0) {
             continue;
         }
-        g_autoptr(GArray) victims = list_lesser(s, host, request->priority);
-        BerthPlacement placement;
-        if (victims->len == 0) {
+        list_lesser(s, host, request->priority, victims);
+        if (!hold_enough(s, request, host, victims)) {
             continue;
         }
-        reduce(s, request, policy, host, victims, &placement);
+        if (copy == NULL) {
+            copy = berth_snapshot_copy(s);
+        }
+        reduce(copy, request, policy, host, victims, &placement);
         Harm harm = harm_of(victims, host);
         if (victims->len > 0 && is_worse(&best, &harm)) {
             best = harm;

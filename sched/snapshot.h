@@ -151,6 +151,9 @@ gboolean berth_snapshot_release(BerthSnapshot *snapshot, const char *uid);
 void berth_snapshot_release_charge(BerthSnapshot *snapshot, guint32 charge);
 guint32 berth_snapshot_find_charge(const BerthSnapshot *snapshot, const char *uid);
 guint32 berth_snapshot_charge_host(const BerthSnapshot *snapshot, guint32 charge);
+const char *berth_snapshot_charge_uid(const BerthSnapshot *snapshot, guint32 charge);
+void berth_snapshot_set_rank(BerthSnapshot *snapshot, const char *uid, gint priority,
+                             gboolean preemptible);
 
 void berth_snapshot_observe(BerthSnapshot *snapshot, const BerthRequest *request);
 void berth_snapshot_stop_learning(BerthSnapshot *snapshot);

@@ -1,5 +1,7 @@
 /* Groups are all or none, batches put the largest first, preemption harms least. */
 #include "fixture.h"
+#include "sched/fleet.h"
+#include "sched/forecast.h"
 #include "sched/group.h"
 
 static guint32
@@ -85,6 +87,51 @@ test_preemption_harms_least(void)
     berth_preemption_clear(&p);
 }
 
+/* Random fleets: with the victims gone it fits, with any of them back it doesn't, and nothing else changed. */
+static void
+test_preemption_names_no_one_too_many(void)
+{
+    g_autoptr(GRand) dice = g_rand_new_with_seed(7);
+    guint found = 0;
+    for (guint round = 0; round < 200; round++) {
+        g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+        for (guint h = 0; h < 4; h++) {
+            g_autofree char *name = g_strdup_printf("h%u", h);
+            add_plain(s, name, 8);
+        }
+        for (guint i = 0; i < 40; i++) {
+            g_autofree char *uid = g_strdup_printf("u%u", i);
+            run(s, uid, g_rand_int_range(dice, 1, 4), g_rand_int_range(dice, 0, 5),
+                g_rand_boolean(dice), (guint32)g_rand_int_range(dice, 0, 4));
+        }
+        BerthRequest r = {.cpu_millis = 1000 * g_rand_int_range(dice, 1, 7),
+                          .memory_mib = 1024,
+                          .priority = g_rand_int_range(dice, 0, 5)};
+        BerthPreemption p;
+        if (fits(s, &r) || !berth_preempt_plan(s, &r, NULL, &p)) {
+            continue;
+        }
+        found++;
+        for (guint back = 0; back <= p.n_victims; back++) {
+            g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(s);
+            for (guint v = 0; v < p.n_victims; v++) {
+                const BerthCharge *charge = berth_charge(s, p.victims[v]);
+                g_assert_true(charge->preemptible && charge->priority < r.priority);
+                g_assert_cmpuint(charge->host, ==, p.decision.placement.host);
+                if (v != back) {
+                    berth_snapshot_release(copy, charge->uid);
+                }
+            }
+            r.host = berth_snapshot_host_name(s, p.decision.placement.host);
+            g_assert_cmpint(fits(copy, &r), ==, back == p.n_victims);
+            r.host = NULL;
+        }
+        g_assert_false(fits(s, &r));
+        berth_preemption_clear(&p);
+    }
+    g_assert_cmpuint(found, >, 20);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -93,5 +140,6 @@ main(int argc, char **argv)
     g_test_add_func("/sched/batch/places-the-largest-first",
                     test_batch_places_more_than_one_by_one);
     g_test_add_func("/sched/preempt/harms-least", test_preemption_harms_least);
+    g_test_add_func("/sched/preempt/names-no-one-too-many", test_preemption_names_no_one_too_many);
     return g_test_run();
 }
