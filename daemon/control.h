@@ -82,6 +82,10 @@ void berth_workload_controller_power_cycle(BerthWorkloadController *controller, 
 gboolean berth_workload_controller_is_cycling(BerthWorkloadController *controller, const char *uid);
 void berth_workload_controller_fill_ops(BerthWorkloadController *controller, BerthWorkloadOps *ops);
 gboolean berth_workload_has_group(const BerthObject *object);
+json_t *berth_preemption_find(BerthControl *control, BerthFleetLedger *ledger,
+                              const BerthObject *object, const BerthNeeds *needs,
+                              const char *present, const GPtrArray *planned);
+char *berth_preemption_text(const json_t *preempting);
 gboolean berth_workload_place_group(BerthControl *control, BerthFleetLedger *ledger,
                                     BerthObject *object, const GPtrArray *planned,
                                     GPtrArray **members, json_t **why, GError **error);

@@ -157,6 +157,7 @@ feed_ledger(BerthHostController *controller, const char *name)
     }
     g_hash_table_remove(controller->refused, name);
     charge_recorded(control, name);
+    berth_ledger_charge_holds(control->ledger, name);
     if (host != NULL && host->listed) {
         berth_unmanaged_charge(control, host, controller->foreign);
     }

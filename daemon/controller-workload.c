@@ -237,7 +237,7 @@ look(const char *uid, gpointer user_data)
     run->turn = FALSE;
     if (step.action != BERTH_DO_PLACE) {
         berth_ledger_leave(controller->control->ledger, uid);
-    } else if (!turn) {
+    } else if (!turn && berth_workload_status_of(object)->preempting.host == NULL) {
         /* What waits for room keeps the reason that the placement gave. */
         berth_ledger_join(controller->control->ledger, object);
         return;
@@ -301,7 +301,8 @@ each_workload(BerthWorkloadController *controller,
 static void
 look_when_on(BerthWorkloadController *controller, BerthObject *object, gconstpointer host)
 {
-    if (g_strcmp0(berth_workload_status_of(object)->host, host) == 0) {
+    const BerthWorkloadStatus *status = berth_workload_status_of(object);
+    if (g_strcmp0(status->host, host) == 0 || g_strcmp0(status->preempting.host, host) == 0) {
         BerthWorkloadRun *run = g_hash_table_lookup(controller->runs, object->uid);
         if (run != NULL && run->pod != NULL) {
             berth_pod_run_hurry(run->pod);
@@ -426,6 +427,10 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
         /* What it asks for may be something else now: it joins again. */
         berth_ledger_leave(controller->control->ledger, object->uid);
     }
+    if (after != NULL && before != NULL && before->body_revision != after->body_revision) {
+        berth_ledger_rerank(controller->control->ledger, after);
+    }
+    berth_preemption_follow(controller, before, after);
     berth_queue_add(controller->queue, object->uid);
     BerthWorkloadRun *run = g_hash_table_lookup(controller->runs, object->uid);
     if (run != NULL) {
@@ -437,6 +442,7 @@ static void
 look_at_start(BerthWorkloadController *controller, BerthObject *object, gconstpointer live)
 {
     g_hash_table_add((GHashTable *)live, g_strdup(object->uid));
+    berth_preemption_follow(controller, NULL, object);
     berth_queue_add(controller->queue, object->uid);
 }
 
@@ -449,6 +455,7 @@ berth_workload_controller_new(BerthControl *control)
     controller->queue = berth_queue_new(control->clock, look, controller);
     berth_queue_attach(controller->queue);
     controller->runs = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_run);
+    controller->displaced = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     controller->turns = berth_queue_new(control->clock, give_turn, controller);
     berth_queue_attach(controller->turns);
     berth_ledger_follow_line(control->ledger, follow_line, controller);
@@ -468,5 +475,6 @@ berth_workload_controller_free(BerthWorkloadController *controller)
     berth_queue_free(controller->queue);
     g_hash_table_destroy(controller->runs);
     berth_queue_free(controller->turns);
+    g_hash_table_destroy(controller->displaced);
     g_free(controller);
 }

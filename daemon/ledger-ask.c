@@ -191,6 +191,7 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     request->tolerations = (const BerthToleration *)ask->tolerations->data;
     request->n_tolerations = ask->tolerations->len;
     request->priority = (gint)workload->priority;
+    request->preemptible = workload->preemptible && !ledger_is_held(ledger, object->uid);
     request->image = needs->image;
 }
 

@@ -14,6 +14,7 @@ berth_ledger_copy(const BerthFleetLedger *ledger)
     copy->book = NULL;
     copy->waiting = berth_waiting_copy_rules(ledger->waiting);
     copy->woken = NULL;
+    copy->held = g_hash_table_ref(ledger->held);
     copy->reserved = ledger_reservations_new();
     GHashTableIter iter;
     gpointer uid, why;

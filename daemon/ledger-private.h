@@ -1,6 +1,6 @@
 /* What the files of the ledger share: ledger.c (hosts and charges), ledger-ask.c (objects as requests),
  * ledger-book.c (the fleet file), ledger-forecast.c (copies to try things on), ledger-group.c (all or none),
- * ledger-line.c (who waits). */
+ * ledger-line.c (who waits), ledger-preempt.c (room that is made). */
 #pragma once
 
 #include "daemon/ledger.h"
@@ -19,6 +19,7 @@ struct BerthFleetLedger {
     gint64 pod_overhead_mib, vm_overhead_mib;
     struct LedgerBook *book; /* owned; NULL in copies */
     GHashTable *reserved;    /* uid -> json_t*: charged with its group, reasons of the decision */
+    GHashTable *held;        /* victims whose room is kept; shared by copies, which only read it */
     BerthWaiting *waiting;   /* owned; who has no place */
     BerthClock *clock;       /* borrowed */
     BerthLedgerWoken woken;  /* may be NULL */
@@ -57,6 +58,10 @@ GHashTable *ledger_reservations_new(void);
 gboolean ledger_take_reserved(BerthFleetLedger *ledger, const char *uid, char **host, json_t **why);
 void ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
                           const BerthDecision *decision, json_t *why);
+
+/* ledger-preempt.c */
+GHashTable *ledger_holds_new(void);
+gboolean ledger_is_held(const BerthFleetLedger *ledger, const char *uid);
 
 /* ledger-line.c */
 void ledger_wake(BerthFleetLedger *ledger, guint wakes);

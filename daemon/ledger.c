@@ -33,6 +33,7 @@ berth_ledger_new(BerthClock *clock)
     ledger->snapshot = berth_snapshot_new();
     ledger->book = ledger_book_new();
     ledger->reserved = ledger_reservations_new();
+    ledger->held = ledger_holds_new();
     return ledger;
 }
 
@@ -42,6 +43,7 @@ berth_ledger_free(BerthFleetLedger *ledger)
     berth_snapshot_free(ledger->snapshot);
     ledger_book_free(ledger->book);
     g_hash_table_destroy(ledger->reserved);
+    g_hash_table_unref(ledger->held);
     berth_waiting_free(ledger->waiting);
     g_free(ledger);
 }
@@ -346,11 +348,16 @@ berth_ledger_unplace(BerthFleetLedger *ledger, const char *uid)
     drop_charge(ledger, uid);
 }
 
-/** Returns: whether @uid was charged anywhere; it isn't any more, and who could use that is woken. */
+/**
+ * berth_ledger_release:
+ *
+ * Returns: whether @uid was charged anywhere; it isn't any more, and who could use that is woken. FALSE, and it stays
+ * charged, while its room is kept for another one.
+ */
 gboolean
 berth_ledger_release(BerthFleetLedger *ledger, const char *uid)
 {
-    gboolean charged = drop_charge(ledger, uid);
+    gboolean charged = !ledger_is_held(ledger, uid) && drop_charge(ledger, uid);
     if (charged) {
         ledger_wake(ledger, BERTH_WAKE_CAPACITY | BERTH_WAKE_WORKLOADS | BERTH_WAKE_QUOTA);
     }

@@ -58,6 +58,16 @@ const char *berth_ledger_next(BerthFleetLedger *ledger);
 gint64 berth_ledger_due(const BerthFleetLedger *ledger);
 guint berth_ledger_waiting(const BerthFleetLedger *ledger);
 
+/* ---- room that is made for one by stopping others ---- */
+char *berth_ledger_preempt(BerthFleetLedger *ledger, const BerthObject *workload,
+                           const BerthNeeds *needs, const char *only_host, GPtrArray **victims);
+void berth_ledger_hold(BerthFleetLedger *ledger, const char *asker, const char *host,
+                       const char *uid, gint64 vcpus, gint64 memory_mib);
+void berth_ledger_charge_holds(BerthFleetLedger *ledger, const char *host);
+GPtrArray *berth_ledger_held_for(const BerthFleetLedger *ledger, const char *asker);
+void berth_ledger_unhold(BerthFleetLedger *ledger, const char *uid, gboolean gone);
+void berth_ledger_rerank(BerthFleetLedger *ledger, const BerthObject *workload);
+
 /* ---- what would be, on a copy ---- */
 BerthFleetLedger *berth_ledger_copy(const BerthFleetLedger *ledger);
 gboolean berth_ledger_add_like(BerthFleetLedger *copy, const char *like, const char *name);

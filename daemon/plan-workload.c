@@ -179,6 +179,13 @@ plan_unasked_end(const BerthWorkloadSight *s)
 }
 
 static BerthWorkloadStep
+plan_place(const BerthWorkloadSight *s)
+{
+    return s->preempting ? step(BERTH_DO_NOTHING, BERTH_PHASE_PENDING, "preempting")
+                         : step(BERTH_DO_PLACE, BERTH_PHASE_PENDING, NULL);
+}
+
+static BerthWorkloadStep
 plan_power_on(const BerthWorkloadSight *s)
 {
     if (s->phase == BERTH_PHASE_RUNNING || s->phase == BERTH_PHASE_STARTING ||
@@ -190,7 +197,7 @@ plan_power_on(const BerthWorkloadSight *s)
         }
     }
     if (!s->charged) {
-        return step(BERTH_DO_PLACE, BERTH_PHASE_PENDING, NULL);
+        return plan_place(s);
     }
     if (s->now_us < s->retry_us) {
         return wait_for_retry(s, BERTH_PHASE_PREPARING, "back-off");
@@ -277,6 +284,25 @@ plan_domain_on(const BerthWorkloadSight *s)
     return s->vm ? step(BERTH_DO_NOTHING, BERTH_PHASE_RUNNING, NULL) : plan_running_pod(s);
 }
 
+/* Stopped for another one: it keeps its power, and waits for a place once it is off. */
+static BerthWorkloadStep
+plan_displaced(const BerthWorkloadSight *s)
+{
+    if (is_on(s)) {
+        BerthWorkloadStep stop = plan_stop(s, BERTH_PHASE_STOPPING);
+        stop.reason = "displaced";
+        return stop;
+    }
+    if (s->doubtful) {
+        return step(BERTH_DO_NOTHING, BERTH_PHASE_STOPPING, "host-in-doubt");
+    }
+    if (s->vm) {
+        return step(BERTH_DO_NOTHING, BERTH_PHASE_PENDING, "displaced");
+    }
+    return step(s->defined ? BERTH_DO_UNDEFINE : BERTH_DO_RELEASE, BERTH_PHASE_STOPPING,
+                "displaced");
+}
+
 static BerthWorkloadStep
 plan_unplaced(const BerthWorkloadSight *s)
 {
@@ -290,7 +316,7 @@ plan_unplaced(const BerthWorkloadSight *s)
     case BERTH_IMAGES_READY:
         break;
     }
-    return step(BERTH_DO_PLACE, BERTH_PHASE_PENDING, NULL);
+    return plan_place(s);
 }
 
 /**
@@ -310,7 +336,8 @@ berth_plan_workload(const BerthWorkloadSight *s)
         return plan_off(s);
     }
     if (!s->placed) {
-        return plan_unplaced(s);
+        return s->displaced ? step(BERTH_DO_NOTHING, BERTH_PHASE_PENDING, "displaced")
+                            : plan_unplaced(s);
     }
     if (s->host == BERTH_HOST_SIGHT_GONE) {
         return step(BERTH_DO_NOTHING, BERTH_PHASE_UNKNOWN, "host-removed");
@@ -318,6 +345,9 @@ berth_plan_workload(const BerthWorkloadSight *s)
     if (s->host == BERTH_HOST_SIGHT_BLIND) {
         gboolean was_on = s->phase == BERTH_PHASE_RUNNING || s->phase == BERTH_PHASE_UNKNOWN;
         return step(BERTH_DO_NOTHING, was_on ? BERTH_PHASE_UNKNOWN : s->phase, "host-unreachable");
+    }
+    if (s->displaced) {
+        return plan_displaced(s);
     }
     return is_on(s) ? plan_domain_on(s) : plan_power_on(s);
 }

@@ -41,9 +41,11 @@ typedef struct {
     BerthRestart restart;
     gint64 boot_timeout_us, stop_timeout_us;
 
-    BerthPhase phase; /* as recorded */
-    gboolean placed;  /* a host is recorded */
-    gboolean charged; /* and its capacity is taken: a VM that is off keeps its host only */
+    BerthPhase phase;    /* as recorded */
+    gboolean placed;     /* a host is recorded */
+    gboolean charged;    /* and its capacity is taken: a VM that is off keeps its host only */
+    gboolean displaced;  /* is stopped for one of higher priority, whatever its power */
+    gboolean preempting; /* waits for those who are stopped for it */
 
     BerthImagesSight images;
     BerthHostSight host;

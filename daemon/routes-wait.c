@@ -29,7 +29,7 @@ workload_is_settled(const BerthObject *object)
     case BERTH_PHASE_FAILED:
         return TRUE;
     case BERTH_PHASE_PENDING:
-        return status->reason.code != NULL;
+        return status->reason.code != NULL && status->preempting.host == NULL;
     default:
         return FALSE;
     }

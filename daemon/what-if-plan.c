@@ -35,6 +35,71 @@ add_step(Plan *plan, const BerthObject *object, const char *outcome)
     return step;
 }
 
+/* Only pods and VMs without disks can start elsewhere; the others need the host that has their disks. */
+static const char *
+tied_to(const BerthObject *object)
+{
+    const BerthVmSpec *vm = object->kind == &berth_kind_vm ? object->spec_data : NULL;
+    gboolean has_disks = vm != NULL && vm->disks != NULL && vm->disks->len > 0;
+    return has_disks ? berth_workload_status_of(object)->host : NULL;
+}
+
+static void place(Plan *plan, BerthObject *object, const char *present, json_t *step);
+
+static BerthObject *
+find_uid(const Plan *plan, const char *uid)
+{
+    for (guint i = 0; i < plan->written->len; i++) {
+        BerthObject *object = plan->written->pdata[i];
+        if (strcmp(object->uid, uid) == 0) {
+            return object;
+        }
+    }
+    return berth_catalog_get_uid(plan->what_if->control->catalog, uid);
+}
+
+/* Who was stopped for another one waits again, and may find room elsewhere; whether it does is not what was asked. */
+static void
+place_victim(Plan *plan, const json_t *victim, const char *from)
+{
+    BerthObject *object = find_uid(plan, berth_json_string(victim, "uid"));
+    gboolean fitted = plan->fits;
+    json_t *step = add_step(plan, object, "displaced");
+    json_object_set_new(step, "from", json_string(from));
+    place(plan, object, tied_to(object), step);
+    plan->fits = fitted;
+}
+
+/* Refused: others are stopped for @object if that helps, as the controller does. */
+static gboolean
+make_room(Plan *plan, BerthObject *object, const BerthNeeds *needs, const char *present,
+          json_t *step)
+{
+    BerthFleetLedger *ledger = plan->what_if->ledger;
+    g_autoptr(json_t) preempting = berth_preemption_find(plan->what_if->control, ledger, object,
+                                                         needs, present, plan->written);
+    const json_t *victims = json_object_get(preempting, "victims");
+    const char *made = berth_json_string(preempting, "host");
+    g_autofree char *host = NULL;
+    g_autoptr(json_t) why = NULL;
+    size_t i;
+    json_t *victim;
+    json_array_foreach (victims, i, victim) {
+        berth_ledger_unplace(ledger, berth_json_string(victim, "uid"));
+    }
+    if (preempting == NULL || !berth_ledger_place(ledger, object, needs, made, &host, &why, NULL)) {
+        return FALSE;
+    }
+    json_object_set_new(step, "fits", json_true());
+    json_object_set_new(step, "host", json_string(host));
+    json_object_set(step, "placement", why);
+    json_object_set(step, "preempting", preempting);
+    json_array_foreach (victims, i, victim) {
+        place_victim(plan, victim, made);
+    }
+    return TRUE;
+}
+
 /* Places @object on the copy; @present: (nullable): where its disks are. */
 static void
 place(Plan *plan, BerthObject *object, const char *present, json_t *step)
@@ -47,6 +112,9 @@ place(Plan *plan, BerthObject *object, const char *present, json_t *step)
     berth_workload_needs_init(&needs, control, object);
     gboolean fits =
         berth_ledger_place(plan->what_if->ledger, object, &needs, present, &host, &why, &error);
+    if (!fits && make_room(plan, object, &needs, present, step)) {
+        return;
+    }
     plan->fits = plan->fits && fits;
     json_object_set_new(step, "fits", json_boolean(fits));
     json_object_set(step, "placement", why);
@@ -71,15 +139,6 @@ is_waiting(const BerthObject *object)
     const BerthWorkloadStatus *status = berth_workload_status_of(object);
     return status->host == NULL && object->power == BERTH_POWER_ON && object->deleting == NULL &&
            g_strcmp0(status->reason.code, "no-capacity") == 0;
-}
-
-/* Only pods and VMs without disks can start elsewhere; the others need the host that has their disks. */
-static const char *
-tied_to(const BerthObject *object)
-{
-    const BerthVmSpec *vm = object->kind == &berth_kind_vm ? object->spec_data : NULL;
-    gboolean has_disks = vm != NULL && vm->disks != NULL && vm->disks->len > 0;
-    return has_disks ? berth_workload_status_of(object)->host : NULL;
 }
 
 static void

@@ -180,6 +180,7 @@ park(BerthWorkloadRun *run, BerthObject *object, const char *code, json_t *why,
     berth_status_set_reason(status, object->name, code, refusal->message,
                             berth_error_hint(refusal));
     json_object_set_new(status, "observed_generation", json_integer(object->generation));
+    json_object_del(status, "preempting");
     if (why != NULL) {
         json_object_set(status, "placement", why);
     }
@@ -221,6 +222,7 @@ placed_status(BerthWorkloadRun *run, BerthObject *object, const char *host, json
                         json_pack("{s:s, s:s, s:s, s:I}", "host", host, "uuid", object->uid, "name",
                                   name, "incarnation", incarnation));
     json_object_set(status, "placement", why);
+    json_object_del(status, "preempting");
     json_object_set_new(status, "observed_generation", json_integer(object->generation));
     json_object_set_new(
         status, "used_memory_mib",
@@ -250,7 +252,7 @@ reserve_group(BerthWorkloadRun *run, BerthObject *object, json_t **why, GError *
     return fits;
 }
 
-/* A host, charged. FALSE: parked. */
+/* A host, charged. FALSE: parked, or others are stopped to make room. */
 static gboolean
 find_place(BerthWorkloadRun *run, BerthObject *object, char **host, json_t **why)
 {
@@ -267,13 +269,23 @@ find_place(BerthWorkloadRun *run, BerthObject *object, char **host, json_t **why
         park(run, object, incomplete ? "group-incomplete" : "no-capacity", *why, error);
         return FALSE;
     }
+    const char *made = berth_preemption_take_over(control, object);
     g_auto(BerthNeeds) needs = {0};
     berth_workload_needs_init(&needs, control, object);
-    if (!berth_ledger_place(control->ledger, object, &needs, present, host, why, &error)) {
-        park(run, object, "no-capacity", *why, error);
-        return FALSE;
+    if (berth_ledger_place(control->ledger, object, &needs, made != NULL ? made : present, host,
+                           why, &error)) {
+        return TRUE;
     }
-    return TRUE;
+    g_autoptr(json_t) preempting =
+        made != NULL
+            ? NULL
+            : berth_preemption_find(control, control->ledger, object, &needs, present, NULL);
+    if (preempting != NULL) {
+        berth_preemption_begin(run, object, preempting);
+    } else {
+        park(run, object, "no-capacity", *why, error);
+    }
+    return FALSE;
 }
 
 static void

@@ -22,6 +22,9 @@ answer_why(gpointer data, BerthObject *object, BerthAnswer answer, gpointer user
     } else if (status->placement != NULL) {
         json_object_set(why, "placement", status->placement);
     }
+    if (status->preempting.host != NULL) {
+        json_object_set(why, "preempting", json_object_get(object->status, "preempting"));
+    }
     if (status->reason.code != NULL) {
         json_object_set_new(why, "reason",
                             json_pack("{s:s, s:s*, s:s*}", "code", status->reason.code, "message",

@@ -22,6 +22,8 @@ static const struct {
     {"back-off", "waits before the next start", "berth events"},
     {"paused", "its vCPUs are paused", "berth resume NAME"},
     {"migrating", "it is being migrated", NULL},
+    {"displaced", "was stopped for one of higher priority", "berth events"},
+    {"preempting", NULL, NULL},
 };
 
 static const char *
@@ -52,6 +54,7 @@ write_reason(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep
         return;
     }
     const char *message = NULL, *hint = NULL;
+    g_autofree char *told = NULL;
     for (guint i = 0; i < G_N_ELEMENTS(reasons); i++) {
         if (g_str_equal(reasons[i].code, step->reason)) {
             message = reasons[i].message;
@@ -66,13 +69,24 @@ write_reason(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep
         berth_pod_run_failure(run->pod) != NULL) {
         message = berth_pod_run_failure(run->pod);
     }
-    berth_status_set_reason(status, object->name, step->reason, message, hint);
+    if (g_str_equal(step->reason, "displaced")) {
+        told = berth_preemption_displaced_by(run->controller, object);
+    } else if (g_str_equal(step->reason, "preempting")) {
+        told = berth_preemption_text(json_object_get(status, "preempting"));
+    }
+    berth_status_set_reason(status, object->name, step->reason, told != NULL ? told : message,
+                            hint);
 }
 
 static void
-write_containers(BerthWorkloadRun *run, BerthObject *object, json_t *status)
+write_containers(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep *step,
+                 json_t *status)
 {
     if (run->pod == NULL) {
+        /* Stopped for another one, it did not end: it is as if it had not been started. */
+        if (step->phase == BERTH_PHASE_PENDING && g_strcmp0(step->reason, "displaced") == 0) {
+            json_object_del(status, "containers");
+        }
         return;
     }
     const BerthPodSpec *spec = object->spec_data;
@@ -145,8 +159,11 @@ berth_workload_write_status(BerthWorkloadRun *run, BerthObject *object,
     BerthPhase before = (BerthPhase)berth_workload_status_of(object)->phase;
     berth_status_set_text(status, "phase", berth_phase_name(step->phase));
     write_reason(run, object, step, status);
-    write_containers(run, object, status);
+    write_containers(run, object, step, status);
     json_object_set_new(status, "observed_generation", json_integer(object->generation));
+    if (step->action != BERTH_DO_PLACE && g_strcmp0(step->reason, "preempting") != 0) {
+        json_object_del(status, "preempting");
+    }
     if (step->phase == BERTH_PHASE_RUNNING && before != BERTH_PHASE_RUNNING &&
         before != BERTH_PHASE_UNKNOWN) {
         g_autofree char *now = berth_control_now(control);

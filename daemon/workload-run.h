@@ -33,8 +33,9 @@ typedef struct {
 struct BerthWorkloadController {
     BerthControl *control;
     BerthQueue *queue;
-    GHashTable *runs;  /* uid -> BerthWorkloadRun, owned */
-    BerthQueue *turns; /* of one key: somebody in the ledger's line may be tried */
+    GHashTable *runs;      /* uid -> BerthWorkloadRun, owned */
+    BerthQueue *turns;     /* of one key: somebody in the ledger's line may be tried */
+    GHashTable *displaced; /* uid -> uid of the workload that it makes room for; owned */
     guint subscription;
 };
 
@@ -47,6 +48,16 @@ json_t *berth_workload_write_status(BerthWorkloadRun *run, BerthObject *object,
                                     const BerthWorkloadSight *sight, const BerthWorkloadStep *step);
 void berth_workload_tell_event(BerthControl *control, BerthObject *object,
                                const BerthWorkloadStep *step);
+
+/* Preemption. */
+void berth_preemption_begin(BerthWorkloadRun *run, BerthObject *object, json_t *preempting);
+gboolean berth_preemption_waits(BerthControl *control, const BerthObject *object);
+const char *berth_preemption_take_over(BerthControl *control, const BerthObject *object);
+void berth_preemption_follow(BerthWorkloadController *controller, const BerthObject *before,
+                             const BerthObject *after);
+gboolean berth_preemption_is_displaced(BerthWorkloadController *controller,
+                                       const BerthObject *object);
+char *berth_preemption_displaced_by(BerthWorkloadController *controller, const BerthObject *object);
 
 void berth_workload_act(BerthWorkloadRun *run, BerthObject *object, const BerthWorkloadStep *step);
 void berth_workload_run_done(BerthWorkloadRun *run, const GError *error);

@@ -127,6 +127,8 @@ berth_workload_see(BerthWorkloadRun *run, BerthObject *object, BerthWorkloadSigh
         .phase = (BerthPhase)status->phase,
         .placed = status->host != NULL,
         .charged = berth_ledger_host_of(control->ledger, object->uid) != NULL,
+        .displaced = berth_preemption_is_displaced(run->controller, object),
+        .preempting = berth_preemption_waits(control, object),
         .images = see_images(control, object),
     };
     if (sight->placed) {

@@ -30,8 +30,10 @@ static const BerthField plan_fields[] = {
     PLAN(revision, INT, .doc = "Revision of the fleet that was planned on."),
     PLAN(steps, JSON,
          .doc =
-             "In order: kind, project, name, outcome (created, changed, unchanged; moved, placed), "
-             "host, from, fits, waits (for its group), placement as ':why' has it, changes."),
+             "In order: kind, project, name, outcome (created, changed, unchanged; moved, placed, "
+             "displaced), host, from, fits, waits (for its group), preempting (who is stopped for "
+             "it), "
+             "placement as ':why' has it, changes."),
     PLAN(hosts, JSON, .doc = "Hosts whose load would change: name, added, capacity, used."),
 };
 const BerthSchema berth_plan_schema =

@@ -171,6 +171,27 @@ static const BerthField container_fields[] = {
 static const BerthSchema container_schema = BERTH_SCHEMA(
     "ContainerStatus", BerthContainerStatus, container_fields, "A container of a pod as it is.");
 
+static const BerthField victim_fields[] = {
+    BERTH_FIELD(BerthVictim, kind, STRING, .doc = "Pod or VM."),
+    BERTH_FIELD(BerthVictim, project, STRING, .doc = "Its project."),
+    BERTH_FIELD(BerthVictim, name, STRING, .doc = "Its name."),
+    BERTH_FIELD(BerthVictim, uid, STRING, .doc = "Its uid."),
+    BERTH_FIELD(BerthVictim, vcpus, INT, .doc = "vCPUs that it gives back."),
+    BERTH_FIELD(BerthVictim, memory_mib, INT, .unit = "MiB", .doc = "Memory that it gives back."),
+};
+static const BerthSchema victim_schema =
+    BERTH_SCHEMA("Victim", BerthVictim, victim_fields,
+                 "A preemptible workload of lower priority that is stopped and waits again.");
+
+static const BerthField preempting_fields[] = {
+    BERTH_FIELD(BerthPreempting, host, STRING, .doc = "Host where room is made."),
+    BERTH_FIELD(BerthPreempting, victims, OBJECTS, .schema = &victim_schema,
+                .doc = "Who is stopped there for it."),
+};
+static const BerthSchema preempting_schema =
+    BERTH_SCHEMA("Preempting", BerthPreempting, preempting_fields,
+                 "Room that is being made and kept for the workload.");
+
 #define STATUS(member, kind, ...) BERTH_FIELD(BerthWorkloadStatus, member, kind, __VA_ARGS__)
 
 static const BerthField status_fields[] = {
@@ -178,6 +199,8 @@ static const BerthField status_fields[] = {
     STATUS(host, STRING, .doc = "Host it is placed on."),
     STATUS(domain, OBJECT, .schema = &vessel_schema, .doc = "Its domain in libvirt."),
     STATUS(reason, OBJECT, .schema = &berth_reason_schema, .doc = "Why it is in this phase."),
+    STATUS(preempting, OBJECT, .schema = &preempting_schema,
+           .doc = "Who is stopped so that it gets a place; only until it has it."),
     STATUS(actor, STRING,
            .doc =
                "Who last changed its power: user, guest (from inside) or external (by libvirt)."),

@@ -57,6 +57,7 @@ typedef struct {
     int run;     /* BerthRun */
     int restart; /* BerthRestart */
     gint64 priority;
+    gboolean preemptible; /* may be stopped for one of higher priority */
     gint64 boot_timeout_s, stop_timeout_s;
     BerthPlacementSpec placement;
     GPtrArray *networks; /* of BerthNic; NULL: the Network "default" when there is one */
@@ -106,13 +107,26 @@ typedef struct {
     char *network, *mac, *ip;
 } BerthNicStatus;
 
+/* A workload that is stopped to make room for another one. */
+typedef struct {
+    char *kind, *project, *name, *uid;
+    gint64 vcpus, memory_mib; /* as charged to its host */
+} BerthVictim;
+
+/* What was decided so that a workload gets a place: it is there until the workload has it. */
+typedef struct {
+    char *host;         /* NULL: nothing */
+    GPtrArray *victims; /* of BerthVictim */
+} BerthPreempting;
+
 /* Status of a Pod and of a VM alike; containers only for pods. */
 typedef struct {
     int phase; /* BerthPhase */
     char *host;
     BerthVessel domain;
     BerthReason reason; /* of the phase; code NULL: nothing to say */
-    char *actor;        /* who last changed the power: "user", "guest", "external", … */
+    BerthPreempting preempting;
+    char *actor; /* who last changed the power: "user", "guest", "external", … */
     gint64 restarts;
     gint64 observed_generation;
     char *started;          /* when it last came to Running */
@@ -175,6 +189,10 @@ extern const BerthSchema berth_placement_schema, berth_nic_schema;
          .minimum = -1000,                                                                         \
          .maximum = 1000,                                                                          \
          .doc = "Higher is placed first."},                                                        \
+        {.name = "preemptible",                                                                    \
+         .type = BERTH_FIELD_BOOL,                                                                 \
+         .offset = offsetof(owner, workload.preemptible),                                          \
+         .doc = "Lets it be stopped, to wait again, when one of higher priority has no room."},    \
         {.name = "boot_timeout_s",                                                                 \
          .type = BERTH_FIELD_INT,                                                                  \
          .offset = offsetof(owner, workload.boot_timeout_s),                                       \

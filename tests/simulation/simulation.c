@@ -232,7 +232,7 @@ ask(Subject *subject, const char *verb, const json_t *body)
                 body, on_answered, memo);
 }
 
-/* The same name has the same size in every run; labels change. */
+/* The same name has the same size and rank in every run; labels change. */
 static json_t *
 describe(Subject *subject)
 {
@@ -242,15 +242,17 @@ describe(Subject *subject)
     if (subject->kind == &berth_kind_pod) {
         const char *life = number % 4 == 3 ? "20" : "1000000";
         const char *restart = number % 4 == 3 ? "OnFailure" : "Always";
-        return json_pack("{s:s, s:o, s:{s:i, s:s, s:i, s:[{s:s, s:s, s:[s]}]}}", "kind", "Pod",
-                         "metadata", metadata, "spec", "memory_mib", 256 + 256 * (int)(number % 5),
-                         "restart", restart, "stop_timeout_s", 3, "containers", "name", "main",
-                         "image", "hello", "args", life);
+        return json_pack("{s:s, s:o, s:{s:i, s:i, s:b, s:s, s:i, s:[{s:s, s:s, s:[s]}]}}", "kind",
+                         "Pod", "metadata", metadata, "spec", "memory_mib",
+                         256 + 256 * (int)(number % 5), "priority", (int)(number % 3),
+                         "preemptible", number % 2 == 0, "restart", restart, "stop_timeout_s", 3,
+                         "containers", "name", "main", "image", "hello", "args", life);
     }
-    return json_pack("{s:s, s:o, s:{s:i, s:s, s:i, s:[{s:s, s:i}, {s:s, s:i}]}}", "kind", "VM",
-                     "metadata", metadata, "spec", "memory_mib", 512 + 512 * (int)(number % 3),
-                     "run", "Always", "stop_timeout_s", 3, "disks", "name", "root", "size_mib",
-                     1024, "name", "data", "size_mib", 2048);
+    return json_pack("{s:s, s:o, s:{s:i, s:i, s:b, s:s, s:i, s:[{s:s, s:i}, {s:s, s:i}]}}", "kind",
+                     "VM", "metadata", metadata, "spec", "memory_mib",
+                     512 + 512 * (int)(number % 3), "priority", (int)(number / 2 % 3),
+                     "preemptible", number % 2 == 0, "run", "Always", "stop_timeout_s", 3, "disks",
+                     "name", "root", "size_mib", 1024, "name", "data", "size_mib", 2048);
 }
 
 static void

@@ -183,6 +183,65 @@ test_priority_goes_first(Fixture *f, gconstpointer unused)
     g_assert_false(try(f, low));
 }
 
+static BerthObject *
+make_preemptible(const char *name, int memory_mib)
+{
+    g_autofree char *spec = g_strdup_printf(
+        "{\"memory_mib\": %d, \"preemptible\": true, \"containers\": [{\"name\": \"main\", "
+        "\"image\": \"hello\"}]}",
+        memory_mib);
+    return make(&berth_kind_pod, name, spec, NULL);
+}
+
+static gint64
+used_mib(Fixture *f, const char *host)
+{
+    BerthCapacity capacity, used;
+    g_assert_true(berth_ledger_usage(f->ledger, host, &capacity, &used));
+    return used.memory_mib;
+}
+
+/* Room that is being made stays charged although the one that held it is gone, until it is given free. */
+static void
+test_room_is_kept_for_the_one_that_asked(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) low = make_preemptible("low", 600), other = make_pod("other", 600, 0);
+    g_autoptr(BerthObject) high = make_pod("high", 700, 5);
+    g_autoptr(GPtrArray) victims = NULL, none = NULL;
+    BerthNeeds needs = {0};
+    put_host(f, "h1", 1000, "", TRUE);
+    berth_ledger_join(f->ledger, low);
+    g_assert_true(try(f, low));
+    g_autofree char *host = berth_ledger_preempt(f->ledger, high, &needs, NULL, &victims);
+    g_assert_cmpstr(host, ==, "h1");
+    g_assert_cmpuint(victims->len, ==, 1);
+    g_assert_cmpstr(victims->pdata[0], ==, low->uid);
+    berth_ledger_hold(f->ledger, high->uid, "h1", low->uid, 1, 600);
+    g_assert_null(berth_ledger_preempt(f->ledger, high, &needs, NULL, &none));
+    g_assert_false(berth_ledger_release(f->ledger, low->uid));
+    park(f, other);
+    g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, high->uid);
+    g_assert_cmpuint(held->len, ==, 1);
+    berth_ledger_unhold(f->ledger, low->uid, TRUE);
+    g_assert_cmpint(used_mib(f, "h1"), ==, 0);
+    g_assert_cmpuint(f->woken, ==, 1);
+}
+
+/* What a victim held before the daemon died: no record charges it. */
+static void
+test_room_is_kept_over_a_restart(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) other = make_pod("other", 600, 0);
+    berth_ledger_hold(f->ledger, "asker", "h1", "victim", 1, 600);
+    berth_ledger_charge_holds(f->ledger, "h1");
+    put_host(f, "h1", 1000, "", TRUE);
+    berth_ledger_charge_holds(f->ledger, "h1");
+    g_assert_cmpint(used_mib(f, "h1"), ==, 600);
+    park(f, other);
+    berth_ledger_unhold(f->ledger, "victim", TRUE);
+    g_assert_true(try(f, other));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -194,5 +253,7 @@ main(int argc, char **argv)
     ADD("hosts-wake", test_hosts_wake);
     ADD("a-raised-quota-wakes", test_a_raised_quota_wakes);
     ADD("priority-goes-first", test_priority_goes_first);
+    ADD("room-is-kept-for-the-one-that-asked", test_room_is_kept_for_the_one_that_asked);
+    ADD("room-is-kept-over-a-restart", test_room_is_kept_over_a_restart);
     return g_test_run();
 }

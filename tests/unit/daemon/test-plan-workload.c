@@ -293,6 +293,56 @@ test_container_restarts_back_off_to_a_minute(void)
         BERTH_CONTAINER_DONE);
 }
 
+static void
+test_displaced_pod_is_stopped_and_gives_its_place_back(void)
+{
+    BerthWorkloadSight sight = running_pod();
+    sight.displaced = TRUE;
+    assert_step(&sight, BERTH_DO_ASK_STOP, BERTH_PHASE_STOPPING);
+    g_assert_cmpstr(berth_plan_workload(&sight).reason, ==, "displaced");
+    sight.stop_asked_us = sight.now_us - 36 * G_USEC_PER_SEC;
+    assert_step(&sight, BERTH_DO_CUT_POWER, BERTH_PHASE_STOPPING);
+    sight.state = BERTH_DOMAIN_SHUTOFF;
+    sight.phase = BERTH_PHASE_STOPPING;
+    assert_step(&sight, BERTH_DO_UNDEFINE, BERTH_PHASE_STOPPING);
+    sight.defined = FALSE;
+    sight.doubtful = TRUE;
+    assert_step(&sight, BERTH_DO_NOTHING, BERTH_PHASE_STOPPING);
+    sight.doubtful = FALSE;
+    assert_step(&sight, BERTH_DO_RELEASE, BERTH_PHASE_STOPPING);
+    sight.placed = FALSE;
+    assert_step(&sight, BERTH_DO_NOTHING, BERTH_PHASE_PENDING);
+    sight.displaced = FALSE;
+    assert_step(&sight, BERTH_DO_PLACE, BERTH_PHASE_PENDING);
+}
+
+/* Its disks stay where they are; its end was asked for, so its power stays on. */
+static void
+test_displaced_vm_waits_on_its_host(void)
+{
+    BerthWorkloadSight sight = running_vm();
+    sight.displaced = TRUE;
+    assert_step(&sight, BERTH_DO_ASK_STOP, BERTH_PHASE_STOPPING);
+    sight.state = BERTH_DOMAIN_SHUTOFF;
+    sight.stop_reason = BERTH_STOP_SHUTDOWN;
+    sight.phase = BERTH_PHASE_STOPPING;
+    assert_step(&sight, BERTH_DO_NOTHING, BERTH_PHASE_PENDING);
+    g_assert_null(berth_plan_workload(&sight).power_off_by);
+    sight.phase = BERTH_PHASE_PENDING;
+    sight.displaced = sight.charged = FALSE;
+    assert_step(&sight, BERTH_DO_PLACE, BERTH_PHASE_PENDING);
+}
+
+static void
+test_one_that_asked_waits_for_its_room(void)
+{
+    BerthWorkloadSight sight = {.power = TRUE, .images = BERTH_IMAGES_READY, .preempting = TRUE};
+    assert_step(&sight, BERTH_DO_NOTHING, BERTH_PHASE_PENDING);
+    g_assert_cmpstr(berth_plan_workload(&sight).reason, ==, "preempting");
+    sight.preempting = FALSE;
+    assert_step(&sight, BERTH_DO_PLACE, BERTH_PHASE_PENDING);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -320,6 +370,10 @@ main(int argc, char **argv)
     ADD("migrating-domain-is-never-touched", test_migrating_domain_is_never_touched);
     ADD("stopped-vm-needs-room-again-before-it-starts",
         test_stopped_vm_needs_room_again_before_it_starts);
+    ADD("displaced-pod-is-stopped-and-gives-its-place-back",
+        test_displaced_pod_is_stopped_and_gives_its_place_back);
+    ADD("displaced-vm-waits-on-its-host", test_displaced_vm_waits_on_its_host);
+    ADD("one-that-asked-waits-for-its-room", test_one_that_asked_waits_for_its_room);
     ADD("container-restarts-back-off-to-a-minute", test_container_restarts_back_off_to_a_minute);
     return g_test_run();
 }
