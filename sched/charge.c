@@ -295,6 +295,7 @@ fill_charge(BerthCharge *charge, BerthSnapshot *s, const BerthAsk *ask,
     charge->preemptible = r->preemptible;
     charge->group = ask->group;
     charge->project = ask->project;
+    charge->image = ask->image;
     charge->n_labels = r->n_labels;
     charge->labels = r->n_labels == 0 ? NULL : g_new(BerthFact, r->n_labels);
     for (guint i = 0; i < r->n_labels; i++) {
@@ -339,8 +340,8 @@ berth_snapshot_detach(BerthSnapshot *s, guint32 index)
  * berth_snapshot_charge:
  * @placement: from a decision on this state of the snapshot, or from a record of an earlier one
  *
- * Writes @request to the ledger of the host, whether or not there is room. A uid that is charged
- * already is moved. Cost: the size of the request.
+ * Writes @request to the ledger of the host, whether or not there is room; its image comes there with it. A
+ * uid that is charged already is moved. Cost: the size of the request.
  *
  * Returns: the charge, good until it is released
  */
@@ -366,6 +367,7 @@ berth_snapshot_charge_asked(BerthSnapshot *s, const BerthAsk *ask, const BerthPl
     guint32 index = new_charge(s);
     fill_charge(berth_charge(s, index), s, ask, placement);
     berth_snapshot_attach(s, index);
+    berth_snapshot_note_image(s, placement->host, ask->image, TRUE);
     return index;
 }
 

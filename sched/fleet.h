@@ -97,6 +97,7 @@ typedef struct {
     gint32 priority;
     BerthSymbol group;
     BerthSymbol project;
+    BerthSymbol image; /* 0 = none */
     guint32 n_stocks;
     guint32 n_labels;
     struct BerthStockUse *stocks; /* owned */
@@ -233,6 +234,8 @@ void berth_snapshot_add_host_columns(BerthSnapshot *snapshot, guint32 host, cons
 void berth_snapshot_become_like(BerthSnapshot *snapshot, guint32 twin, guint32 host);
 void berth_snapshot_attach(BerthSnapshot *snapshot, guint32 charge);
 void berth_snapshot_detach(BerthSnapshot *snapshot, guint32 charge);
+void berth_snapshot_note_image(BerthSnapshot *snapshot, guint32 host, BerthSymbol image,
+                               gboolean present);
 void berth_snapshot_take(BerthSnapshot *snapshot, const BerthCharge *charge, int sign);
 
 guint32 berth_runs_add(BerthRuns *runs, guint n);

@@ -184,6 +184,9 @@ account_charges(BerthSnapshot *s, guint32 host, int sign)
 {
     for (guint32 c = s->charge_head[host]; c != BERTH_CHARGE_NONE; c = berth_charge(s, c)->next) {
         berth_snapshot_take(s, berth_charge(s, c), sign);
+        if (sign > 0) {
+            berth_snapshot_note_image(s, host, berth_charge(s, c)->image, TRUE);
+        }
     }
 }
 
@@ -202,7 +205,7 @@ drop_host_columns(BerthSnapshot *s, guint32 host)
  * @host: what the host is now; copied
  * @index: (out) (optional): its index, the same until it is removed
  *
- * Adds the host, or changes it when the name is known: what is charged to it stays charged.
+ * Adds the host, or changes it when the name is known: what is charged to it stays charged, and brings its images.
  * Cost: the size of @host and of its charges.
  *
  * Errors: INVALID when amounts are out of range
@@ -316,6 +319,43 @@ berth_snapshot_set_state(BerthSnapshot *s, guint32 index, BerthHostState state)
     }
 }
 
+static gboolean
+has_image(const BerthSnapshot *s, guint32 host, BerthSymbol image)
+{
+    const BerthSymbol *images = s->images[host];
+    for (guint i = 1; images != NULL && i <= images[0]; i++) {
+        if (images[i] == image) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* As berth_snapshot_set_image(); nothing for symbol 0. */
+void
+berth_snapshot_note_image(BerthSnapshot *s, guint32 host, BerthSymbol image, gboolean present)
+{
+    if (image == 0 || has_image(s, host, image) == present) {
+        return;
+    }
+    BerthSymbol *old = s->images[host];
+    guint n = old == NULL ? 0 : old[0];
+    BerthSymbol *fresh = g_new(BerthSymbol, n + 2);
+    guint kept = 0;
+    for (guint i = 1; i <= n; i++) {
+        if (old[i] != image) {
+            fresh[++kept] = old[i];
+        }
+    }
+    if (present) {
+        fresh[++kept] = image;
+    }
+    fresh[0] = kept;
+    g_free(old);
+    s->images[host] = fresh;
+    berth_snapshot_touch(s, host);
+}
+
 /**
  * berth_snapshot_set_image:
  * @digest: image that came to the host or went
@@ -324,23 +364,7 @@ void
 berth_snapshot_set_image(BerthSnapshot *s, guint32 index, const char *digest, gboolean present)
 {
     g_return_if_fail(berth_snapshot_host_exists(s, index));
-    BerthSymbol symbol = berth_symbols_intern(&s->symbols, digest);
-    BerthSymbol *old = s->images[index];
-    guint n = old == NULL ? 0 : old[0];
-    BerthSymbol *fresh = g_new(BerthSymbol, n + 2);
-    guint kept = 0;
-    for (guint i = 1; i <= n; i++) {
-        if (old[i] != symbol) {
-            fresh[++kept] = old[i];
-        }
-    }
-    if (present) {
-        fresh[++kept] = symbol;
-    }
-    fresh[0] = kept;
-    g_free(old);
-    s->images[index] = fresh;
-    berth_snapshot_touch(s, index);
+    berth_snapshot_note_image(s, index, berth_symbols_intern(&s->symbols, digest), present);
 }
 
 /**
