@@ -150,8 +150,9 @@ feed_ledger(BerthHostController *controller, const char *name)
         return;
     }
     berth_host_controller_touch(controller, name);
+    g_autoptr(GPtrArray) files = berth_stage_list(host);
     if (!berth_ledger_put_host(control->ledger, object,
-                               berth_host_controller_is_ready(control, object), &error)) {
+                               berth_host_controller_is_ready(control, object), files, &error)) {
         g_hash_table_replace(controller->refused, g_strdup(name), g_strdup(error->message));
         return;
     }

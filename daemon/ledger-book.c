@@ -19,6 +19,7 @@ typedef struct {
 
 struct LedgerBook {
     GHashTable *hosts;  /* name -> json_t* */
+    GHashTable *images; /* name -> json_t*: those that it had when it was first schedulable */
     GHashTable *placed; /* uid -> Entry*, owned */
     GQueue gone;        /* of Entry*, owned; oldest first */
 };
@@ -37,6 +38,8 @@ ledger_book_new(void)
     LedgerBook *book = g_new0(LedgerBook, 1);
     book->hosts =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
+    book->images =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
     book->placed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_entry);
     return book;
 }
@@ -46,9 +49,25 @@ ledger_book_free(LedgerBook *book)
 {
     if (book != NULL) {
         g_hash_table_destroy(book->hosts);
+        g_hash_table_destroy(book->images);
         g_hash_table_destroy(book->placed);
         g_queue_clear_full(&book->gone, free_entry);
         g_free(book);
+    }
+}
+
+/* What a host has later came with its workloads, which bring it in a replay, too. */
+static void
+keep_first_images(LedgerBook *book, const BerthHost *host, json_t *json)
+{
+    json_t *first = g_hash_table_lookup(book->images, host->name);
+    if (first == NULL && host->state == BERTH_HOST_READY) {
+        first = json_object_get(json, "images");
+        first = first != NULL ? json_incref(first) : json_array();
+        g_hash_table_insert(book->images, g_strdup(host->name), first);
+    }
+    if (first != NULL) {
+        json_object_set(json, "images", first);
     }
 }
 
@@ -61,6 +80,7 @@ ledger_book_put_host(LedgerBook *book, const BerthHost *host)
     }
     json_t *after = berth_fleet_host_to_json(host);
     const json_t *before = g_hash_table_lookup(book->hosts, host->name);
+    keep_first_images(book, host, after);
     gboolean opens = host->state == BERTH_HOST_READY &&
                      berth_json_integer(before, "state", 0) != BERTH_HOST_READY;
     guint wakes = json_equal((json_t *)before, after)
@@ -76,6 +96,7 @@ ledger_book_remove_host(LedgerBook *book, const char *name)
 {
     if (book != NULL) {
         g_hash_table_remove(book->hosts, name);
+        g_hash_table_remove(book->images, name);
     }
 }
 

@@ -130,6 +130,48 @@ free_pool_mib(const json_t *inventory, const BerthHostSpec *spec, gint64 reserve
     return MAX(0, bounded(json_int(inventory, "pool_mib"), spec->limit.disk_mib) - reserve_mib);
 }
 
+static gint64
+part_of(gint64 whole, gint64 part, gint64 total)
+{
+    return total <= 0 ? 0 : whole * part / total;
+}
+
+/* The NUMA cells as the inventory lists them, each with its part of what may be used of the host; huge pages that
+ * nobody set aside are none. More cells than can be counted are one. @pages: gets what they point to. */
+static GArray *
+read_cells(const json_t *inventory, gint64 vcpus, gint64 memory_mib, GPtrArray *pages)
+{
+    GArray *cells = g_array_new(FALSE, TRUE, sizeof(BerthHostCell));
+    const json_t *list = json_object_get(inventory, "cells");
+    size_t i, k;
+    json_t *cell, *kind;
+    if (json_array_size(list) > BERTH_CELLS_MAX) {
+        return cells;
+    }
+    json_array_foreach (list, i, cell) {
+        GArray *amounts = g_array_new(FALSE, TRUE, sizeof(BerthAmount));
+        json_array_foreach (json_object_get(cell, "huge_pages"), k, kind) {
+            BerthAmount amount = {NULL, json_int(kind, "count")};
+            if (amount.amount > 0) {
+                amount.key = g_strdup_printf("%" G_GINT64_FORMAT, json_int(kind, "size_kib"));
+                g_ptr_array_add(pages, (gpointer)amount.key);
+                g_array_append_val(amounts, amount);
+            }
+        }
+        BerthHostCell read = {
+            .cpu_millis =
+                part_of(vcpus * 1000, json_int(cell, "cpus"), json_int(inventory, "cpus")),
+            .memory_mib = part_of(memory_mib, json_int(cell, "memory_mib"),
+                                  json_int(inventory, "memory_mib")),
+            .n_hugepages = amounts->len,
+        };
+        read.hugepages = (const BerthAmount *)(gpointer)g_array_free(amounts, FALSE);
+        g_ptr_array_add(pages, (gpointer)read.hugepages);
+        g_array_append_val(cells, read);
+    }
+    return cells;
+}
+
 static guint32
 find_host(BerthFleetLedger *ledger, const char *name)
 {
@@ -149,13 +191,14 @@ close_host(BerthFleetLedger *ledger, const char *name)
  * berth_ledger_put_host:
  * @host: a Host whose status has an inventory
  * @ready: whether it may get workloads now
+ * @files: (nullable): sha256 of the files that are there, texts in a fixed order
  *
  * Makes the scheduler see @host as its spec and inventory say; what is charged to it stays. A host that it
  * refuses to count (INVALID) gets nothing new.
  */
 gboolean
 berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gboolean ready,
-                      GError **error)
+                      const GPtrArray *files, GError **error)
 {
     const BerthHostSpec *spec = object->spec_data;
     const BerthHostStatus *status = object->status_data;
@@ -167,6 +210,9 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
     g_autoptr(GArray) taints = read_taints(spec);
     g_autoptr(GPtrArray) networks = read_names(json_object_get(inventory, "networks"));
     g_autoptr(GPtrArray) machines = read_names(json_object_get(inventory, "machine_types"));
+    const char *cpu_model = json_string_value(json_object_get(inventory, "cpu_model"));
+    g_autoptr(GPtrArray) pages = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GArray) cells = read_cells(inventory, vcpus, memory_mib, pages);
     BerthAmount pool = {"berth", free_pool_mib(inventory, spec, reserve.disk_mib)};
     BerthHost host = {
         .name = object->name,
@@ -180,9 +226,15 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
         .memory_overcommit_pct =
             (guint)(spec->overcommit_memory_percent > 0 ? spec->overcommit_memory_percent
                                                         : ledger->overcommit_memory_percent),
+        .cells = (const BerthHostCell *)(gpointer)cells->data,
+        .n_cells = cells->len,
         .pools = &pool,
         .n_pools = 1,
         .arch = json_string_value(json_object_get(inventory, "arch")),
+        .cpu_models = &cpu_model,
+        .n_cpu_models = cpu_model != NULL,
+        .images = files != NULL ? (const char *const *)files->pdata : NULL,
+        .n_images = files != NULL ? files->len : 0,
         .machines = (const char *const *)machines->pdata,
         .n_machines = machines->len,
         .networks = (const char *const *)networks->pdata,

@@ -12,7 +12,7 @@ typedef struct BerthFleetLedger BerthFleetLedger;
 /**
  * BerthNeeds: what a workload needs of its host that other objects say; see berth_workload_needs_init()
  * @disk_mib: what its disks may grow to in Berth's pool
- * @image: (nullable): digest of its image: hosts that have it are preferred; borrowed
+ * @image: (nullable): sha256 of its image's file: hosts that have it are preferred; borrowed
  * @networks: (nullable): names of libvirt networks, borrowed
  */
 typedef struct {
@@ -27,7 +27,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthFleetLedger, berth_ledger_free)
 
 void berth_ledger_set_settings(BerthFleetLedger *ledger, const BerthSettingsSpec *settings);
 gboolean berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *host, gboolean ready,
-                               GError **error);
+                               const GPtrArray *files, GError **error);
 void berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name);
 void berth_ledger_set_project(BerthFleetLedger *ledger, const BerthObject *project);
 

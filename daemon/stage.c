@@ -99,6 +99,32 @@ berth_stage_find(BerthFleetHost *host, const char *sha256)
     return NULL;
 }
 
+static int
+compare_texts(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/** Returns: (transfer full): sha256 of every file that is complete on @host (nullable), sorted. */
+GPtrArray *
+berth_stage_list(BerthFleetHost *host)
+{
+    GPtrArray *files = g_ptr_array_new_with_free_func(g_free);
+    if (host == NULL || host->volumes == NULL) {
+        return files;
+    }
+    GHashTableIter iter;
+    gpointer volume;
+    g_hash_table_iter_init(&iter, host->volumes);
+    while (g_hash_table_iter_next(&iter, &volume, NULL)) {
+        if (berth_stage_is_digest_volume(volume) && is_marked(host, volume)) {
+            g_ptr_array_add(files, g_strndup(volume, DIGEST_LENGTH));
+        }
+    }
+    g_ptr_array_sort(files, compare_texts);
+    return files;
+}
+
 static void
 finish(Upload *upload, const GError *error)
 {

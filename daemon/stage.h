@@ -18,6 +18,7 @@ BerthStage *berth_stage_new(BerthFleet *fleet, BerthRandom *random);
 void berth_stage_free(BerthStage *stage);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthStage, berth_stage_free)
 
+GPtrArray *berth_stage_list(BerthFleetHost *host);
 const char *berth_stage_find(BerthFleetHost *host, const char *sha256);
 void berth_stage_bring(BerthStage *stage, const char *host, const char *sha256, const char *path,
                        guint64 size, BerthStageDone done, gpointer user_data);

@@ -251,9 +251,10 @@ put_host(Plan *plan, const BerthObject *object, GError **error)
 {
     BerthControl *control = plan->what_if->control;
     gboolean lost = g_strv_contains((const char *const *)plan->what_if->lost, object->name);
+    g_autoptr(GPtrArray) files = berth_stage_list(berth_fleet_get(control->fleet, object->name));
     return lost || ((const BerthHostStatus *)object->status_data)->inventory == NULL ||
            berth_ledger_put_host(plan->what_if->ledger, object,
-                                 berth_host_controller_is_ready(control, object), error);
+                                 berth_host_controller_is_ready(control, object), files, error);
 }
 
 static gboolean

@@ -62,7 +62,8 @@ image_digest(BerthControl *control, BerthObject *object)
     g_auto(GStrv) references = berth_workload_images(object);
     const BerthImageStatus *image =
         references[0] != NULL ? berth_workload_image(control, references[0]) : NULL;
-    return image != NULL ? image->digest : NULL;
+    return image != NULL && image->disk_digest != NULL ? berth_digest_hex(image->disk_digest)
+                                                       : NULL;
 }
 
 /** Returns: (nullable): the recorded digest of a VM's seed, borrowed. */

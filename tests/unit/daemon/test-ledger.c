@@ -32,17 +32,19 @@ make(const BerthKind *kind, const char *name, const char *spec, const char *stat
     return whole;
 }
 
+#define HOST "{\"uri\": \"qemu+ssh://%s/system\"%s}"
+
 static void
 put_host(Fixture *f, const char *name, int memory_mib, const char *more, gboolean ready)
 {
-    g_autofree char *spec = g_strdup_printf("{\"uri\": \"qemu+ssh://%s/system\"%s}", name, more);
+    g_autofree char *spec = g_strdup_printf(HOST, name, more);
     g_autofree char *status =
         g_strdup_printf("{\"inventory\": {\"cpus\": 4, \"memory_mib\": %d, \"arch\": \"x86_64\", "
                         "\"machine_types\": [\"q35\", \"microvm\"], \"pool_mib\": 1000}}",
                         memory_mib);
     g_autoptr(BerthObject) host = make(&berth_kind_host, name, spec, status);
     g_autoptr(GError) error = NULL;
-    g_assert_true(berth_ledger_put_host(f->ledger, host, ready, &error));
+    g_assert_true(berth_ledger_put_host(f->ledger, host, ready, NULL, &error));
     g_assert_no_error(error);
 }
 
@@ -242,6 +244,86 @@ test_room_is_kept_over_a_restart(Fixture *f, gconstpointer unused)
     g_assert_true(try(f, other));
 }
 
+/* Two cells of 2 threads and 4,096 MiB, with 512 pages of 2 MiB in the first; @more: of the Host's spec. */
+static json_t *
+put_cells(Fixture *f, const char *more)
+{
+    g_autofree char *spec = g_strdup_printf(HOST, "h1", more);
+    g_autoptr(BerthObject) host = make(
+        &berth_kind_host, "h1", spec,
+        "{\"inventory\": {\"cpus\": 4, \"memory_mib\": 8192, \"cpu_model\": \"EPYC\", \"cells\": ["
+        "{\"id\": 0, \"cpus\": 2, \"memory_mib\": 4096, \"huge_pages\": [{\"size_kib\": 2048, "
+        "\"count\": 512}, {\"size_kib\": 1048576, \"count\": 0}]},"
+        "{\"id\": 1, \"cpus\": 2, \"memory_mib\": 4096, \"huge_pages\": []}]}}");
+    g_autoptr(GError) error = NULL;
+    g_assert_true(berth_ledger_put_host(f->ledger, host, TRUE, NULL, &error));
+    g_autoptr(json_t) file = berth_ledger_export(f->ledger);
+    return json_incref(json_array_get(json_object_get(file, "hosts"), 0));
+}
+
+static void
+test_cells_and_huge_pages_are_counted(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(json_t) whole = put_cells(f, "");
+    const json_t *cells = json_object_get(whole, "cells");
+    BerthCapacity capacity, used;
+    g_assert_cmpuint(json_array_size(cells), ==, 2);
+    const json_t *first = json_array_get(cells, 0);
+    g_assert_cmpint(berth_json_integer(first, "cpu_millis", 0), ==, 2000);
+    g_assert_cmpint(berth_json_integer(first, "memory_mib", 0), ==, 4096);
+    g_autofree char *pages = berth_json_format(json_object_get(first, "hugepages"));
+    g_assert_cmpstr(pages, ==, "[{\"key\":\"2048\",\"amount\":512}]");
+    g_assert_cmpstr(json_string_value(json_array_get(json_object_get(whole, "cpu_models"), 0)), ==,
+                    "EPYC");
+    /* What is set aside for huge pages is no ordinary memory. */
+    g_assert_true(berth_ledger_usage(f->ledger, "h1", &capacity, &used));
+    g_assert_cmpint(capacity.memory_mib, ==, 8192 - 1024);
+    g_autoptr(json_t) half = put_cells(f, ", \"limit\": {\"vcpus\": 2, \"memory_mib\": 4096}");
+    const json_t *last = json_array_get(json_object_get(half, "cells"), 1);
+    g_assert_cmpint(berth_json_integer(last, "cpu_millis", 0), ==, 1000);
+    g_assert_cmpint(berth_json_integer(last, "memory_mib", 0), ==, 2048);
+}
+
+static void
+put_files(Fixture *f, const char *name, const char *file)
+{
+    g_autofree char *spec = g_strdup_printf(HOST, name, "");
+    g_autoptr(BerthObject) host = make(&berth_kind_host, name, spec,
+                                       "{\"inventory\": {\"cpus\": 4, \"memory_mib\": 4096, "
+                                       "\"machine_types\": [\"q35\"]}}");
+    g_autoptr(GPtrArray) files = g_ptr_array_new();
+    if (file != NULL) {
+        g_ptr_array_add(files, (gpointer)file);
+    }
+    g_assert_true(berth_ledger_put_host(f->ledger, host, TRUE, files, NULL));
+}
+
+/* Of equal hosts, the one that has the image; a workload brings its own. */
+static void
+test_images_on_hosts_decide_among_equals(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) pod = make_pod("pod", 128, 0), other = make_pod("other", 128, 0);
+    BerthNeeds needs = {.image = "2222"};
+    put_files(f, "h1", "1111");
+    put_files(f, "h2", "2222");
+    for (guint i = 0; i < 2; i++) {
+        g_autofree char *host = NULL;
+        g_autoptr(json_t) why = NULL;
+        g_assert_true(berth_ledger_place(f->ledger, pod, &needs, NULL, &host, &why, NULL));
+        g_assert_cmpstr(host, ==, needs.image[0] == '1' ? "h1" : "h2");
+        berth_ledger_release(f->ledger, pod->uid);
+        needs.image = "1111";
+    }
+    needs.image = "3333";
+    berth_ledger_charge(f->ledger, other, &needs, "h2");
+    put_files(f, "h2", "2222"); /* told before it is there */
+    berth_ledger_release(f->ledger, other->uid);
+    g_autofree char *host = NULL;
+    g_autoptr(json_t) why = NULL;
+    g_assert_true(berth_ledger_place(f->ledger, pod, &needs, NULL, &host, &why, NULL));
+    g_assert_cmpstr(host, ==, "h2");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -255,5 +337,7 @@ main(int argc, char **argv)
     ADD("priority-goes-first", test_priority_goes_first);
     ADD("room-is-kept-for-the-one-that-asked", test_room_is_kept_for_the_one_that_asked);
     ADD("room-is-kept-over-a-restart", test_room_is_kept_over_a_restart);
+    ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
+    ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);
     return g_test_run();
 }
