@@ -16,10 +16,28 @@ G_BEGIN_DECLS
 /* Entries of the table of log-uniform rank distances. */
 #define BERTH_REASSIGN_STRIDES 1024
 
+/* Candidates drawn ahead of the one being tried. */
+#define BERTH_REASSIGN_AHEAD 16
+
+typedef enum {
+    BERTH_REASSIGN_SHIFT,
+    BERTH_REASSIGN_SWAP,
+    BERTH_REASSIGN_EXCHANGE,
+    BERTH_REASSIGN_EJECT,
+} BerthReassignKind;
+
+typedef struct {
+    BerthReassignKind kind;
+    guint32 process;
+    guint32 other; /* the partner of a swap, else the machine to go to */
+    double limit;  /* the most by which the cost may grow */
+} BerthReassignDraw;
+
 struct BerthReassign {
     const BerthReassignModel *model; /* borrowed, outlives this */
     BerthReassignState *state;       /* owned */
     guint64 dice;
+    BerthReassignDraw draws[BERTH_REASSIGN_AHEAD];
 
     guint32 *order;      /* movable processes, largest first */
     guint32 *rank;       /* [processes] place in @order */
@@ -79,13 +97,25 @@ mark_changed(BerthReassign *x, guint32 process)
     }
 }
 
+/* What the cost grows by when @process goes to @to; something above @most when it is that. */
+static inline double
+shift_delta(const BerthReassignState *s, guint32 process, guint32 to, double most)
+{
+    guint32 from = s->at[process];
+    double delta = cost_without(s, from, process) - s->machine_cost[from] +
+                   cost_with(s, to, process) - s->machine_cost[to] - s->paid[process] +
+                   berth_reassign_state_service_delta(s, process, to);
+    return delta > most ? delta : delta + move_cost(s, process, to);
+}
+
 void berth_reassign_targets_init(BerthReassign *search);
 void berth_reassign_targets_clear(BerthReassign *search);
 
+guint32 berth_reassign_draw_machine(BerthReassign *search, guint32 process);
+void berth_reassign_draw(BerthReassign *search, BerthReassignDraw *draw);
+void berth_reassign_follow(const BerthReassign *search, const BerthReassignDraw *draw);
 gboolean berth_reassign_improve(BerthReassign *search, guint32 process);
-gboolean berth_reassign_try_shift(BerthReassign *search, double limit);
-gboolean berth_reassign_try_swap(BerthReassign *search, double limit);
-gboolean berth_reassign_try_exchange(BerthReassign *search, double limit);
-gboolean berth_reassign_try_eject(BerthReassign *search, double limit);
+gboolean berth_reassign_try(BerthReassign *search, const BerthReassignDraw *draw);
+gboolean berth_reassign_try_eject(BerthReassign *search, const BerthReassignDraw *draw);
 
 G_END_DECLS

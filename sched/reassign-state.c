@@ -235,6 +235,8 @@ static void
 place(BerthReassignState *s, guint32 process, guint32 machine)
 {
     s->at[process] = machine;
+    s->paid[process] = move_cost(s, process, machine);
+    s->cost += s->paid[process];
     join_crew(s, process, machine);
     set_present(s, process, machine, TRUE);
     count_service(s, s->model->service[process], machine, +1);
@@ -244,6 +246,7 @@ place(BerthReassignState *s, guint32 process, guint32 machine)
 static void
 remove_from(BerthReassignState *s, guint32 process, guint32 machine)
 {
+    s->cost -= s->paid[process];
     leave_crew(s, process, machine);
     set_present(s, process, machine, FALSE);
     count_service(s, s->model->service[process], machine, -1);
@@ -281,6 +284,7 @@ berth_reassign_state_new(const BerthReassignModel *model, const guint32 *home)
     s->model = model;
     s->home = g_memdup2(home, model->processes * sizeof *home);
     s->at = g_new0(guint32, model->processes);
+    s->paid = g_new0(double, model->processes);
     s->slot = g_new0(guint32, model->processes);
     s->crew = g_new0(BerthReassignCrew, model->machines);
     s->machine_cost = g_new0(double, model->machines);
@@ -319,6 +323,7 @@ berth_reassign_state_free(BerthReassignState *s)
     g_free(s->machine_cost);
     g_free((gpointer)s->home);
     g_free(s->at);
+    g_free(s->paid);
     g_free(s->slot);
     g_free(s->presence);
     g_free(s->moved);
@@ -352,7 +357,6 @@ void
 berth_reassign_state_relocate(BerthReassignState *s, guint32 process, guint32 to)
 {
     guint32 from = s->at[process];
-    s->cost += move_cost(s, process, to) - move_cost(s, process, from);
     remove_from(s, process, from);
     place(s, process, to);
     note_move(s, process, from, to);
@@ -368,7 +372,6 @@ void
 berth_reassign_state_swap(BerthReassignState *s, guint32 p, guint32 q)
 {
     guint32 a = s->at[p], b = s->at[q];
-    s->cost += move_cost(s, p, b) - move_cost(s, p, a) + move_cost(s, q, a) - move_cost(s, q, b);
     remove_from(s, p, a);
     remove_from(s, q, b);
     place(s, p, b);
@@ -389,9 +392,7 @@ berth_reassign_state_restore(BerthReassignState *s, const guint32 *processes, gu
                              const guint32 *to)
 {
     for (guint32 i = 0; i < count; i++) {
-        guint32 p = processes[i];
-        s->cost += move_cost(s, p, to[p]) - move_cost(s, p, s->at[p]);
-        remove_from(s, p, s->at[p]);
+        remove_from(s, processes[i], s->at[processes[i]]);
     }
     for (guint32 i = 0; i < count; i++) {
         guint32 p = processes[i], from = s->at[p];

@@ -42,6 +42,7 @@ typedef struct {
 
     const guint32 *home;     /* [processes] the assignment given; owned copy */
     guint32 *at;             /* [processes] */
+    double *paid;            /* [processes] move_cost of where it is */
     guint32 *slot;           /* [processes] place in its machine's crew */
     BerthReassignCrew *crew; /* [machines] */
 

@@ -18,7 +18,7 @@
 
 #include <math.h>
 
-/* Steps between two looks at temperature and round. */
+/* Steps between two looks at temperature and round, a multiple of BERTH_REASSIGN_AHEAD. */
 #define BEAT 1024
 /* Steps of the hot rounds, and growth from round to round after these. Instances of up to SMALL
  * processes, whose steps are quicker, get the second number on top; larger ones less of it. Fewer
@@ -180,22 +180,23 @@ sweep_step(BerthReassign *x)
     }
 }
 
-static inline gboolean
-try_move(BerthReassign *x)
+static void
+draw_ahead(BerthReassign *x)
 {
-    guint64 bits = roll(x);
-    double limit = x->temperature * x->minus_log[bits >> 52];
-    guint kind = (bits >> 32) & 65535;
-    if (kind < SHARE_SHIFT) {
-        return berth_reassign_try_shift(x, limit);
+    for (guint i = 0; i < BERTH_REASSIGN_AHEAD; i++) {
+        guint64 bits = roll(x);
+        guint dice = (bits >> 32) & 65535;
+        BerthReassignDraw *draw = &x->draws[i];
+        draw->limit = x->temperature * x->minus_log[bits >> 52];
+        draw->kind = dice < SHARE_SHIFT                                 ? BERTH_REASSIGN_SHIFT
+                     : dice < SHARE_SHIFT + SHARE_SWAP                  ? BERTH_REASSIGN_SWAP
+                     : dice < SHARE_SHIFT + SHARE_SWAP + x->eject_share ? BERTH_REASSIGN_EJECT
+                                                                        : BERTH_REASSIGN_EXCHANGE;
+        berth_reassign_draw(x, draw);
     }
-    if (kind < SHARE_SHIFT + SHARE_SWAP) {
-        return berth_reassign_try_swap(x, limit);
+    for (guint i = 0; i < BERTH_REASSIGN_AHEAD; i++) {
+        berth_reassign_follow(x, &x->draws[i]);
     }
-    if (kind < SHARE_SHIFT + SHARE_SWAP + x->eject_share) {
-        return berth_reassign_try_eject(x, limit);
-    }
-    return berth_reassign_try_exchange(x, limit);
 }
 
 /**
@@ -214,10 +215,14 @@ berth_reassign_run(BerthReassign *x, guint64 steps)
         sweep_step(x);
     }
     for (; steps > 0; steps--) {
-        if (x->step++ % BEAT == 0) {
+        if (x->step % BEAT == 0) {
             cool(x);
         }
-        if (try_move(x)) {
+        guint at = x->step++ % BERTH_REASSIGN_AHEAD;
+        if (at == 0) {
+            draw_ahead(x);
+        }
+        if (berth_reassign_try(x, &x->draws[at])) {
             keep_best(x);
         }
     }
