@@ -311,10 +311,8 @@ run_host_remove(BerthSession *session, const BerthArgs *args, GError **error)
     if (host == NULL) {
         return BERTH_FAILED;
     }
-    g_autofree char *path = berth_json_url(host, "");
     gint64 wait_s = berth_wait_option(args, ADD_WAIT_S, BERTH_WAIT_DEFAULT_S);
-    g_autoptr(BerthReply) reply = berth_client_call(session->client, "DELETE", path, NULL, error);
-    if (reply == NULL || (wait_s > 0 && !berth_wait_gone(session, host, wait_s, error))) {
+    if (!berth_delete(session, host, wait_s, error)) {
         return BERTH_FAILED;
     }
     berth_session_say(session, "Host '%s' removed", berth_json_name(host));

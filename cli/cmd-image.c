@@ -36,6 +36,17 @@ pull_again(BerthSession *session, const json_t *image, gint64 wait_s, GError **e
     return berth_get_object(session, &berth_kind_image, berth_json_name(image), error);
 }
 
+/* The record of an image that can't be had is taken back; one that may still come stays. */
+static void
+give_up(BerthSession *session, const json_t *image)
+{
+    g_autofree char *path = berth_json_url(image, "");
+    g_autoptr(json_t) now = berth_client_get(session->client, path, NULL);
+    if (now != NULL && strcmp(berth_json_phase(now), "Failed") == 0) {
+        berth_delete(session, now, 0, NULL);
+    }
+}
+
 /**
  * berth_pull:
  * @wait_s: 0: return at once
@@ -65,7 +76,11 @@ berth_pull(BerthSession *session, const char *reference, gint64 wait_s, GError *
     if (wait_s <= 0) {
         return g_steal_pointer(&reply->body);
     }
-    return berth_wait_settled(session, reply->body, wait_s, error);
+    json_t *settled = berth_wait_settled(session, reply->body, wait_s, error);
+    if (settled == NULL) {
+        give_up(session, reply->body);
+    }
+    return settled;
 }
 
 /**
@@ -226,7 +241,7 @@ create_and_upload(BerthSession *session, const char *name, const json_t *spec, c
         return NULL;
     }
     if (!upload(session, reply->body, file, error)) {
-        g_autoptr(BerthReply) gone = berth_client_call(session->client, "DELETE", path, NULL, NULL);
+        berth_delete(session, reply->body, 0, NULL);
         return NULL;
     }
     return g_steal_pointer(&reply->body);
@@ -337,10 +352,7 @@ run_image_delete(BerthSession *session, const BerthArgs *args, GError **error)
         if (image == NULL) {
             return BERTH_FAILED;
         }
-        g_autofree char *path = berth_json_url(image, "");
-        g_autoptr(BerthReply) reply =
-            berth_client_call(session->client, "DELETE", path, NULL, error);
-        if (reply == NULL) {
+        if (!berth_delete(session, image, BERTH_WAIT_DEFAULT_S, error)) {
             return BERTH_FAILED;
         }
         berth_session_say(session, "Image '%s' deleted", berth_json_name(image));

@@ -131,9 +131,7 @@ delete_one(BerthSession *session, const BerthKind *kind, const char *name, gint6
     if (object == NULL) {
         return FALSE;
     }
-    g_autofree char *path = berth_json_url(object, "");
-    g_autoptr(BerthReply) reply = berth_client_call(session->client, "DELETE", path, NULL, error);
-    if (reply == NULL || (wait_s > 0 && !berth_wait_gone(session, object, wait_s, error))) {
+    if (!berth_delete(session, object, wait_s, error)) {
         return FALSE;
     }
     berth_session_say(session, "%s '%s' %s", kind->name, berth_json_name(object),

@@ -283,10 +283,8 @@ run_undefine(BerthSession *session, const BerthArgs *args, GError **error)
                            berth_json_name(object));
         return BERTH_FAILED;
     }
-    g_autofree char *path = berth_json_url(object, "");
-    g_autoptr(BerthReply) reply = berth_client_call(session->client, "DELETE", path, NULL, error);
     gint64 wait_s = berth_wait_option(args, VERB_WAIT_S, BERTH_WAIT_DEFAULT_S);
-    if (reply == NULL || (wait_s > 0 && !berth_wait_gone(session, object, wait_s, error))) {
+    if (!berth_delete(session, object, wait_s, error)) {
         return BERTH_FAILED;
     }
     berth_session_say(session, "%s '%s' has been undefined", berth_json_string(object, "kind"),

@@ -328,13 +328,35 @@ berth_wait_settled(BerthSession *session, const json_t *object, gint64 timeout_s
 
 /* ---- gone ---- */
 
+/* What is still needed goes later: that is not worth waiting for, but to be said. */
 static gboolean
 is_gone(const json_t *object, gpointer user_data, GError **error)
 {
+    const json_t *reason = berth_json_at(object, "/status/reason");
+    if (g_strcmp0(berth_json_string(reason, "code"), "in-use") == 0) {
+        berth_error_set_at(error, BERTH_ERROR_CONFLICT, NULL, berth_json_string(reason, "hint"),
+                           "%s '%s' is not gone yet: %s", berth_json_string(object, "kind"),
+                           berth_json_name(object), berth_json_string(reason, "message"));
+        return FALSE;
+    }
     return object == NULL;
 }
 
-/** Waits until @object is deleted. */
+/**
+ * berth_delete:
+ * @wait_s: how long to wait until it is gone; 0: it is only asked for
+ *
+ * Asks for the end of @object. Errors: also CONFLICT when it stays until others don't need it any more.
+ */
+gboolean
+berth_delete(BerthSession *session, const json_t *object, gint64 wait_s, GError **error)
+{
+    g_autofree char *path = berth_json_url(object, "");
+    g_autoptr(BerthReply) reply = berth_client_call(session->client, "DELETE", path, NULL, error);
+    return reply != NULL && (wait_s <= 0 || berth_wait_gone(session, object, wait_s, error));
+}
+
+/** Waits until @object is deleted. Errors: CONFLICT when others still need it. */
 gboolean
 berth_wait_gone(BerthSession *session, const json_t *object, gint64 timeout_s, GError **error)
 {
@@ -358,6 +380,10 @@ berth_wait_gone(BerthSession *session, const json_t *object, gint64 timeout_s, G
             return FALSE;
         }
         g_clear_error(&problem);
+        if (!is_gone(now, NULL, &problem) && problem != NULL) {
+            g_propagate_error(error, g_steal_pointer(&problem));
+            return FALSE;
+        }
         gint64 turn = MIN(left, 5);
         g_autoptr(json_t) last = berth_wait_object(session, object, turn, is_gone, NULL, &problem);
         if (last != NULL) {

@@ -24,6 +24,7 @@ json_t *berth_wait_task(BerthSession *session, const json_t *task, gint64 timeou
 json_t *berth_wait_settled(BerthSession *session, const json_t *object, gint64 timeout_s,
                            GError **error);
 gboolean berth_check_settled(const json_t *object, gpointer user_data, GError **error);
+gboolean berth_delete(BerthSession *session, const json_t *object, gint64 wait_s, GError **error);
 gboolean berth_wait_gone(BerthSession *session, const json_t *object, gint64 timeout_s,
                          GError **error);
 

@@ -336,7 +336,8 @@ judge(BerthTaskController *controller, BerthObject *task, BerthObject *target, c
         finish(controller, task, "Succeeded", NULL, NULL, NULL);
     } else if (verdict == TASK_FAILED) {
         g_autofree char *reason = g_strdup(why);
-        finish(controller, task, "Failed", "refused", reason, "berth why NAME");
+        finish(controller, task, "Failed", "refused", reason,
+               target->kind->workload ? "berth why NAME" : "berth describe image NAME");
     }
 }
 

@@ -232,7 +232,7 @@ take_name(const char *name, BerthReference *reference, GError **error)
     if (!is_registry(reference->registry) || !is_repository(reference->repository)) {
         g_autofree char *shown = g_strescape(name, NULL);
         berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
-                           "use [REGISTRY/]NAME[:TAG][@sha256:…] with a lower-case name",
+                           "use [REGISTRY/]REPOSITORY[:TAG][@sha256:…], all in lower case",
                            "'%s' is not the name of an image", shown);
         return FALSE;
     }
