@@ -181,6 +181,8 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
         needs->networks == NULL ? NULL : (const char *const *)needs->networks->pdata;
     request->n_networks = needs->networks == NULL ? 0 : needs->networks->len;
     request->machine = berth_profile_names[workload->profile];
+    request->numa = (BerthNumaPolicy)workload->numa;
+    request->hugepage_kib = (guint)workload->huge_pages_kib;
     request->host = placement->host;
     request->labels = (const BerthLabel *)ask->labels->data;
     request->n_labels = ask->labels->len;

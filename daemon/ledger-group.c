@@ -12,7 +12,23 @@ ledger_reservations_new(void)
     return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref);
 }
 
-/* Numbers the decision, and writes host, score and number to @why. */
+/* The NUMA cells that it is bound to, by their place in the host's inventory. */
+static void
+note_cells(const BerthPlacement *placement, json_t *why)
+{
+    json_t *cells = json_array();
+    for (guint i = 0; i < G_N_ELEMENTS(placement->cells); i++) {
+        if (placement->cells[i] != BERTH_CELL_NONE) {
+            json_array_append_new(cells, json_integer(placement->cells[i]));
+        }
+    }
+    if (json_array_size(cells) > 0) {
+        json_object_set(why, "cells", cells);
+    }
+    json_decref(cells);
+}
+
+/* Numbers the decision, and writes host, score, cells and number to @why. */
 void
 ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
                      const BerthDecision *decision, json_t *why)
@@ -21,6 +37,7 @@ ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
     ledger_book_add(ledger->book, request, host, ++ledger->decisions);
     json_object_set_new(why, "host", json_string(host));
     json_object_set_new(why, "score", json_integer(decision->score));
+    note_cells(&decision->placement, why);
     json_object_set_new(why, "decision", json_integer(ledger->decisions));
 }
 

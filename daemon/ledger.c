@@ -357,6 +357,23 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const 
     return TRUE;
 }
 
+/* To the cells that were chosen when it was placed, if its record names some. */
+static void
+charge_recorded(BerthFleetLedger *ledger, const BerthRequest *request, guint32 host,
+                const json_t *record)
+{
+    const json_t *cells = json_object_get(record, "cells");
+    BerthPlacement placement = {.host = host, .cells = {BERTH_CELL_NONE, BERTH_CELL_NONE}};
+    for (guint i = 0; i < G_N_ELEMENTS(placement.cells) && i < json_array_size(cells); i++) {
+        placement.cells[i] = (guint8)json_integer_value(json_array_get(cells, i));
+    }
+    if (json_array_size(cells) > 0) {
+        berth_snapshot_charge(ledger->snapshot, request, &placement);
+    } else {
+        berth_snapshot_charge_on(ledger->snapshot, request, host);
+    }
+}
+
 /** Charges @workload to @host, where its record says it is; a charge elsewhere is released. */
 void
 berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, const BerthNeeds *needs,
@@ -367,8 +384,9 @@ berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, const
     ledger_ask_fill(&ask, ledger, workload, needs);
     drop_charge(ledger, workload->uid);
     if (index != BERTH_HOST_NONE) {
-        gint64 decision = json_int(berth_workload_status_of(workload)->placement, "decision");
-        berth_snapshot_charge_on(ledger->snapshot, &ask.request, index);
+        const json_t *record = berth_workload_status_of(workload)->placement;
+        gint64 decision = json_int(record, "decision");
+        charge_recorded(ledger, &ask.request, index, record);
         ledger->decisions = MAX(ledger->decisions, decision);
         ledger_book_add(ledger->book, &ask.request, host, decision);
     }

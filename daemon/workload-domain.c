@@ -5,6 +5,8 @@
 #include "base/json.h"
 #include "daemon/addresses.h"
 
+#include <string.h>
+
 /* ---- define ------------------------------------------------------------------------------------ */
 
 /* A domain plan and the strings that it points to. */
@@ -143,6 +145,37 @@ is_kvm(BerthControl *control, const char *host)
 }
 
 static void
+add_number(GString *list, guint number)
+{
+    g_string_append_printf(list, "%s%u", list->len > 0 ? "," : "", number);
+}
+
+/* CPUs and memory of the cells that the scheduler chose, which the record names by their place. */
+static void
+add_cells(Build *build, BerthFleetHost *host, BerthObject *object)
+{
+    const json_t *chosen = json_object_get(berth_workload_status_of(object)->placement, "cells");
+    const GPtrArray *cells = host->inventory != NULL ? host->inventory->cells : NULL;
+    GString *cpus = g_string_new(NULL), *nodes = g_string_new(NULL);
+    for (size_t i = 0; i < json_array_size(chosen); i++) {
+        json_int_t index = json_integer_value(json_array_get(chosen, i));
+        if (cells == NULL || index < 0 || index >= cells->len) {
+            continue; /* the machine is another one than it was */
+        }
+        const BerthCell *cell = cells->pdata[index];
+        add_number(nodes, cell->id);
+        for (guint k = 0; k < cell->cpu_count; k++) {
+            add_number(cpus, cell->cpus[k]);
+        }
+    }
+    const char *cpuset = keep(build, g_string_free(cpus, FALSE));
+    const char *nodeset = keep(build, g_string_free(nodes, FALSE));
+    build->plan.cpuset = *cpuset != '\0' ? cpuset : NULL;
+    build->plan.nodeset = *nodeset != '\0' ? nodeset : NULL;
+    build->plan.interleave = strchr(nodeset, ',') != NULL;
+}
+
+static void
 fill_build(Build *build, BerthControl *control, BerthFleetHost *host, BerthObject *object)
 {
     const BerthWorkload *workload = berth_workload_of(object);
@@ -159,6 +192,7 @@ fill_build(Build *build, BerthControl *control, BerthFleetHost *host, BerthObjec
         .kvm = is_kvm(control, host->name),
         .vcpus = (guint)workload->vcpus,
         .memory_mib = (guint64)workload->memory_mib,
+        .huge_pages_kib = (guint)workload->huge_pages_kib,
         .agent = !pod && ((BerthVmSpec *)object->spec_data)->guest_agent,
     };
     if (pod) {
@@ -167,6 +201,7 @@ fill_build(Build *build, BerthControl *control, BerthFleetHost *host, BerthObjec
     } else {
         add_vm_disks(build, control, host, object);
     }
+    add_cells(build, host, object);
     add_nics(build, control, object);
     fill_mark(build, control, object);
     build->plan.disks = (const BerthDiskPlan *)build->disks->data;

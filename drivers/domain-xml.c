@@ -133,6 +133,8 @@ check_plan(const BerthDomainPlan *plan, const char *kernel, const char *initrd, 
 {
     if (!check_text("uuid", plan->uuid, TRUE, error) ||
         !check_text("name", plan->name, TRUE, error) ||
+        !check_text("CPU set", plan->cpuset, FALSE, error) ||
+        !check_text("node set", plan->nodeset, FALSE, error) ||
         !check_text("kernel command line", plan->cmdline, FALSE, error) ||
         !check_text("kernel path", kernel, plan->kernel_volume != NULL, error) ||
         !check_text("initrd path", initrd, plan->initrd_volume != NULL, error) ||
@@ -426,6 +428,23 @@ add_mark(const BerthDomainMark *mark, xmlNode *domain)
     add_json(node, "spec", mark->spec);
 }
 
+/* Which of the host's memory it gets, and of what pages. */
+static void
+add_memory_source(const BerthDomainPlan *plan, xmlNode *domain)
+{
+    if (plan->huge_pages_kib > 0) {
+        xmlNode *backing = berth_xml_add(domain, "memoryBacking", NULL);
+        xmlNode *page = berth_xml_add(berth_xml_add(backing, "hugepages", NULL), "page", NULL);
+        berth_xml_set_format(page, "size", "%u", plan->huge_pages_kib);
+        berth_xml_set(page, "unit", "KiB");
+    }
+    if (plan->nodeset != NULL) {
+        xmlNode *memory = berth_xml_add(berth_xml_add(domain, "numatune", NULL), "memory", NULL);
+        berth_xml_set(memory, "mode", plan->interleave ? "interleave" : "strict");
+        berth_xml_set(memory, "nodeset", plan->nodeset);
+    }
+}
+
 static void
 add_size(const BerthDomainPlan *plan, xmlNode *domain)
 {
@@ -436,7 +455,11 @@ add_size(const BerthDomainPlan *plan, xmlNode *domain)
         g_strdup_printf("%u", fixed ? plan->vcpus : MAX(plan->vcpus, BERTH_Q35_VCPUS_MAX));
     xmlNode *vcpu = berth_xml_add(domain, "vcpu", most);
     berth_xml_set(vcpu, "placement", "static");
+    if (plan->cpuset != NULL) {
+        berth_xml_set(vcpu, "cpuset", plan->cpuset);
+    }
     berth_xml_set_format(vcpu, "current", "%u", plan->vcpus);
+    add_memory_source(plan, domain);
 }
 
 static void

@@ -8,6 +8,7 @@
 #include "model/workload-check.h"
 
 const char *const berth_profile_names[] = {"q35", "microvm", NULL};
+const char *const berth_numa_names[] = {"any", "one", "two", "prefer-one", NULL};
 const char *const berth_run_names[] = {"Always", "Manual", "Once", NULL};
 const char *const berth_restart_names[] = {"Always", "OnFailure", "Never", NULL};
 const char *const berth_phase_names[] = {"Pending",  "Preparing", "Starting",  "Running",
@@ -311,6 +312,23 @@ check_host_rules(const BerthPlacementSpec *placement, GError **error)
     return TRUE;
 }
 
+static gboolean
+check_huge_pages(const BerthWorkload *workload, GError **error)
+{
+    gint64 kib = workload->huge_pages_kib;
+    const char *fault = NULL;
+    if (kib != 0 && (kib < 64 || (kib & (kib - 1)) != 0)) {
+        fault = "no processor has pages of this size";
+    } else if (kib != 0 && workload->memory_mib * 1024 % kib != 0) {
+        fault = "memory_mib is not a whole number of these pages";
+    }
+    if (fault != NULL) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/huge_pages_kib",
+                           "usual are 2048 and 1048576", "%s", fault);
+    }
+    return fault == NULL;
+}
+
 /* Rules that hold for Pods and VMs. Errors: INVALID with the pointer. */
 gboolean
 berth_workload_check(const BerthObject *object, GError **error)
@@ -326,7 +344,8 @@ berth_workload_check(const BerthObject *object, GError **error)
                            "set placement.group", "a size needs a group");
         return FALSE;
     }
-    return check_anti_affinity(object, placement, error) && check_relations(placement, error) &&
+    return check_huge_pages(berth_workload_of(object), error) &&
+           check_anti_affinity(object, placement, error) && check_relations(placement, error) &&
            check_host_rules(placement, error);
 }
 

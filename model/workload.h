@@ -53,9 +53,11 @@ typedef struct {
 
 typedef struct {
     gint64 vcpus, memory_mib;
-    int profile; /* BerthProfile's order: q35, microvm */
-    int run;     /* BerthRun */
-    int restart; /* BerthRestart */
+    int profile;           /* BerthProfile's order: q35, microvm */
+    int numa;              /* BerthNumaPolicy's order: any, one, two, prefer-one */
+    gint64 huge_pages_kib; /* 0: ordinary pages */
+    int run;               /* BerthRun */
+    int restart;           /* BerthRestart */
     gint64 priority;
     gboolean preemptible; /* may be stopped for one of higher priority */
     gint64 boot_timeout_s, stop_timeout_s;
@@ -143,7 +145,8 @@ extern const BerthSchema berth_workload_status_schema;
 extern const BerthSchema berth_condition_schema;
 extern const BerthSchema berth_reason_schema;
 extern const char *const berth_profile_names[],
-    *const berth_run_names[], *const berth_restart_names[], *const berth_phase_names[];
+    *const berth_numa_names[], *const berth_run_names[], *const berth_restart_names[],
+                                                             *const berth_phase_names[];
 extern const BerthSchema berth_placement_schema, berth_nic_schema;
 
 /* The fields that every workload's spec table starts with; @owner has a BerthWorkload called
@@ -172,6 +175,23 @@ extern const BerthSchema berth_placement_schema, berth_nic_schema;
          .choices = berth_profile_names,                                                           \
          .mutability = BERTH_MUTABLE_NEVER,                                                        \
          .doc = "Machine profile: q35 can be migrated and hot-plugged, microvm starts fastest."},  \
+        {.name = "numa",                                                                           \
+         .type = BERTH_FIELD_ENUM,                                                                 \
+         .offset = offsetof(owner, workload.numa),                                                 \
+         .choices = berth_numa_names,                                                              \
+         .mutability = BERTH_MUTABLE_NEVER,                                                        \
+         .doc =                                                                                    \
+             "NUMA cells of its host that vCPUs and memory are bound to; prefer-one: one, else "   \
+             "two, else any."},                                                                    \
+        {.name = "huge_pages_kib",                                                                 \
+         .type = BERTH_FIELD_INT,                                                                  \
+         .offset = offsetof(owner, workload.huge_pages_kib),                                       \
+         .minimum = 0,                                                                             \
+         .maximum = 16 * 1024 * 1024,                                                              \
+         .unit = "KiB",                                                                            \
+         .mutability = BERTH_MUTABLE_NEVER,                                                        \
+         .doc = "Size of the huge pages, set aside on its host, that its memory is made of; 0: "   \
+                "ordinary pages."},                                                                \
         {.name = "run",                                                                            \
          .type = BERTH_FIELD_ENUM,                                                                 \
          .offset = offsetof(owner, workload.run),                                                  \

@@ -249,12 +249,13 @@ static json_t *
 put_cells(Fixture *f, const char *more)
 {
     g_autofree char *spec = g_strdup_printf(HOST, "h1", more);
-    g_autoptr(BerthObject) host = make(
-        &berth_kind_host, "h1", spec,
-        "{\"inventory\": {\"cpus\": 4, \"memory_mib\": 8192, \"cpu_model\": \"EPYC\", \"cells\": ["
-        "{\"id\": 0, \"cpus\": 2, \"memory_mib\": 4096, \"huge_pages\": [{\"size_kib\": 2048, "
-        "\"count\": 512}, {\"size_kib\": 1048576, \"count\": 0}]},"
-        "{\"id\": 1, \"cpus\": 2, \"memory_mib\": 4096, \"huge_pages\": []}]}}");
+    g_autoptr(BerthObject) host =
+        make(&berth_kind_host, "h1", spec,
+             "{\"inventory\": {\"cpus\": 4, \"machine_types\": [\"q35\"], \"memory_mib\": 8192, "
+             "\"cpu_model\": \"EPYC\", \"cells\": ["
+             "{\"id\": 0, \"cpus\": 2, \"memory_mib\": 4096, \"huge_pages\": [{\"size_kib\": 2048, "
+             "\"count\": 512}, {\"size_kib\": 1048576, \"count\": 0}]},"
+             "{\"id\": 1, \"cpus\": 2, \"memory_mib\": 4096, \"huge_pages\": []}]}}");
     g_autoptr(GError) error = NULL;
     g_assert_true(berth_ledger_put_host(f->ledger, host, TRUE, NULL, &error));
     g_autoptr(json_t) file = berth_ledger_export(f->ledger);
@@ -282,6 +283,35 @@ test_cells_and_huge_pages_are_counted(Fixture *f, gconstpointer unused)
     const json_t *last = json_array_get(json_object_get(half, "cells"), 1);
     g_assert_cmpint(berth_json_integer(last, "cpu_millis", 0), ==, 1000);
     g_assert_cmpint(berth_json_integer(last, "memory_mib", 0), ==, 2048);
+}
+
+static BerthObject *
+make_bound(const char *name, const char *placement)
+{
+    g_autofree char *status = g_strdup_printf("{\"host\": \"h1\"%s}", placement);
+    return make(
+        &berth_kind_pod, name,
+        "{\"vcpus\": 2, \"memory_mib\": 512, \"numa\": \"one\", \"containers\": [{\"name\": "
+        "\"main\", \"image\": \"hello\"}]}",
+        status);
+}
+
+/* Where a record says which cell it has, that one is taken. */
+static void
+test_recorded_cells_are_charged(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) placed =
+        make_bound("placed", ", \"placement\": {\"cells\": [1], \"decision\": 4}");
+    g_autoptr(BerthObject) next = make_bound("next", ""), last = make_bound("last", "");
+    BerthNeeds needs = {0};
+    g_autoptr(json_t) host = put_cells(f, ", \"limit\": {\"vcpus\": 4}");
+    berth_ledger_charge(f->ledger, placed, &needs, "h1");
+    g_autofree char *name = NULL, *none = NULL;
+    g_autoptr(json_t) why = NULL, refusal = NULL;
+    g_assert_true(berth_ledger_place(f->ledger, next, &needs, NULL, &name, &why, NULL));
+    g_autofree char *cells = berth_json_format(json_object_get(why, "cells"));
+    g_assert_cmpstr(cells, ==, "[0]");
+    g_assert_false(berth_ledger_place(f->ledger, last, &needs, NULL, &none, &refusal, NULL));
 }
 
 static void
@@ -339,5 +369,6 @@ main(int argc, char **argv)
     ADD("room-is-kept-over-a-restart", test_room_is_kept_over_a_restart);
     ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
     ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);
+    ADD("recorded-cells-are-charged", test_recorded_cells_are_charged);
     return g_test_run();
 }

@@ -110,6 +110,29 @@ test_vm_with_everything_boots_its_disk_under_kvm(void)
     golden_check("domain-vm-q35-kvm.xml", xml);
 }
 
+static void
+test_bound_vm_has_its_cells_and_pages(void)
+{
+    const BerthDiskPlan root = {
+        .pool = "berth", .volume = "vm-root", .serial = "root", .format = "qcow2"};
+    BerthDomainPlan plan = make_pod(BERTH_PROFILE_Q35);
+    plan.kernel_volume = plan.initrd_volume = plan.cmdline = NULL;
+    plan.kvm = TRUE;
+    plan.link = FALSE;
+    plan.disks = &root;
+    plan.cpuset = "0,1,4,5";
+    plan.nodeset = "0";
+    plan.huge_pages_kib = 2048;
+    g_autofree char *one = format(&plan);
+    golden_check("domain-vm-one-cell.xml", one);
+    plan.cpuset = "0,1,2,3,4,5,6,7";
+    plan.nodeset = "0,1";
+    plan.interleave = TRUE;
+    plan.huge_pages_kib = 0;
+    g_autofree char *two = format(&plan);
+    golden_check("domain-vm-two-cells.xml", two);
+}
+
 /* Hot-plug and cold start must agree: more disks never move those that are there. */
 static void
 test_more_disks_do_not_move_the_first_ones(void)
@@ -326,6 +349,8 @@ main(int argc, char **argv)
                     test_pod_on_microvm_has_mmio_addresses_everywhere);
     g_test_add_func("/drivers/domain-xml/vm-with-everything-boots-its-disk-under-kvm",
                     test_vm_with_everything_boots_its_disk_under_kvm);
+    g_test_add_func("/drivers/domain-xml/bound-vm-has-its-cells-and-pages",
+                    test_bound_vm_has_its_cells_and_pages);
     g_test_add_func("/drivers/domain-xml/more-disks-do-not-move-the-first-ones",
                     test_more_disks_do_not_move_the_first_ones);
     g_test_add_func("/drivers/domain-xml/wrong-plans-are-refused-by-name",

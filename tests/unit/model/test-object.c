@@ -180,6 +180,14 @@ test_points_at_what_is_wrong(void)
         pod, "web",
         "{'spec':{'placement':{'spread':'rack'},'containers':[{'name':'a','image':'b'}]}}", NULL,
         invalid, "/spec/placement/spread", "group");
+    assert_refused(pod, "web",
+                   "{'spec':{'huge_pages_kib':3000,'containers':[{'name':'a','image':'b'}]}}", NULL,
+                   invalid, "/spec/huge_pages_kib", "no processor");
+    assert_refused(pod, "web",
+                   "{'spec':{'huge_pages_kib':1048576,'containers':[{'name':'a','image':'b'}]}}",
+                   NULL, invalid, "/spec/huge_pages_kib", "whole number");
+    assert_refused(pod, "web", "{'spec':{'numa':'three','containers':[{'name':'a','image':'b'}]}}",
+                   NULL, invalid, "/spec/numa", "prefer-one");
     assert_refused(vm, "db", "{'spec':{'disks':[{'name':'a'}]}}", NULL, invalid, "/spec/disks/0",
                    "needs an image");
     assert_refused(vm, "db", "{'spec':{'profile':'microvm','disks':[{'name':'a','size_mib':1}]}}",
