@@ -1,6 +1,7 @@
 /* What the server's files share: connections, requests, and who calls whom.
  *
- *   server.c          listeners, caps, connections and their deadlines
+ *   server.c          connections, caps and deadlines
+ *   server-listen.c   sockets that clients come from
  *   server-peer.c     what clients take from each other: connections, memory, turns
  *   server-gate.c     the unix socket's heads, read by peeking, before libmicrohttpd has the connection
  *   server-request.c  libmicrohttpd's callbacks; the request
@@ -131,6 +132,8 @@ struct BerthServer {
 
 gint64 server_now(BerthServer *server);
 void server_run_soon(BerthServer *server);
+void server_accept(BerthServer *server, int accepted, gboolean tls);
+void listener_free(gpointer listener);
 void connection_set_phase(Connection *connection, Phase phase);
 void connection_close(Connection *connection);  /* not handed over yet: closes and frees */
 void connection_abort(Connection *connection);  /* handed over: makes libmicrohttpd end it */
