@@ -8,6 +8,9 @@
 
 extern const BerthRule berth_rule_vcpu, berth_rule_memory;
 
+/* Ranks are 1 to one more than this; 0 is refused. */
+#define RANK_STEPS 65534
+
 static void
 add_filters(BerthPlan *plan, const BerthAsk *ask)
 {
@@ -40,6 +43,33 @@ berth_plan_init(BerthPlan *plan, const BerthAsk *ask, const BerthPolicy *policy)
             plan->weights[plan->n_scores++] = policy->weights[i].weight;
         }
     }
+}
+
+/**
+ * berth_plan_set_floor:
+ * @rank: ranks below it needn't be exact, but are never too low; 0 = all are to be exact
+ */
+void
+berth_plan_set_floor(BerthPlan *plan, guint16 rank)
+{
+    plan->floor = rank == 0 ? 0 : (rank - 1) * MAX(1, plan->full) / RANK_STEPS;
+}
+
+/* A total that no way of placing on @host exceeds; 0 when there is no way. */
+static gint64
+most_of(const BerthAsk *ask, const BerthPlan *plan, guint32 host)
+{
+    gint64 total = 1 + plan->full;
+    for (guint i = 0; i < plan->n_scores; i++) {
+        if (plan->scores[i]->most != NULL) {
+            gint64 most = plan->scores[i]->most(ask, host);
+            if (most < 0) {
+                return 0;
+            }
+            total -= plan->weights[i] * (BERTH_SCORE_MAX - most);
+        }
+    }
+    return total;
 }
 
 /**
@@ -186,6 +216,12 @@ choose_way(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPlacem
     if (!has_amounts(ask, plan, host)) {
         return 0;
     }
+    if (plan->floor > 0) {
+        gint64 most = most_of(ask, plan, host);
+        if (most < plan->floor) {
+            return most;
+        }
+    }
     guint n_pairs = berth_place_cells(ask, host, pairs);
     guint n_sets = n_pairs == 0 ? 0 : berth_place_devices(ask, host, sets);
     if (n_sets == 0 || !admits(ask, plan, host)) {
@@ -252,5 +288,5 @@ berth_evaluate_rank(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
 {
     BerthPlacement way;
     gint64 score = berth_evaluate(ask, plan, host, placement != NULL ? placement : &way);
-    return score == 0 ? 0 : 1 + CLAMP(score * 65534 / MAX(1, plan->full), 0, 65534);
+    return score == 0 ? 0 : 1 + CLAMP(score * RANK_STEPS / MAX(1, plan->full), 0, RANK_STEPS);
 }

@@ -54,8 +54,10 @@ typedef struct {
 
 /* What the free state of a host is worth to the mix: to kinds bound to cells, and to the others. */
 typedef struct {
-    double bound; /* NaN = neither is worked out */
+    double bound; /* NaN = nothing is worked out */
     double unbound;
+    double plain;  /* of unbound: to those without devices */
+    double slices; /* of unbound: what is left of devices */
 } BerthWorth;
 
 /* The most families told apart; the last one stands for all that came later. */

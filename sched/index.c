@@ -3,10 +3,14 @@
  * the hosts noted since it was asked last, each once, and then reads the best from the maxima. Nothing
  * is sampled: the answer is that of a scan, and a test holds it to that.
  *
+ * Ranks below the best of a class may be too high: a host is ranked only as far as it takes to see that
+ * it is not better (see BerthPlan.floor). The host that is chosen is ranked exactly, which is asked for
+ * anyway; when it was taken for better than it is, the next best is tried.
+ *
  * Rules about other workloads (affinity, spread, quota, N+1) are not in the ranks; the best host is
  * tried against them, and the next best when they refuse.
  *
- * Invariant: ranks of a class equal berth_evaluate_rank on the snapshot as of its position in the
+ * Invariant: no rank of a class is below berth_evaluate_rank on the snapshot as of its position in the
  * ring. Thread: the snapshot's. Start at berth_index_pick. */
 #include "sched/index.h"
 
@@ -185,13 +189,16 @@ set_rank(Class *class, guint32 host, guint16 rank)
 }
 
 static void
-rank_all(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *plan)
+rank_all(BerthIndex *index, Class *class, const BerthAsk *ask, BerthPlan *plan)
 {
     guint32 blocks = block_count(index);
+    guint16 best = 0;
     memset(class->ranks, 0, sizeof(guint16) * index->room);
     memset(class->blocks, 0, sizeof(guint16) * blocks);
     for (guint32 host = 0; host < ask->snapshot->end; host++) {
+        berth_plan_set_floor(plan, best);
         class->ranks[host] = berth_evaluate_rank(ask, plan, host, NULL);
+        best = MAX(best, class->ranks[host]);
     }
     for (guint32 block = 0; block < index->room / BLOCK; block++) {
         class->blocks[block] = maximum(class->ranks + block * BLOCK, BLOCK);
@@ -231,12 +238,13 @@ prefetch(const BerthIndex *index, const Class *class, const BerthSnapshot *s, gu
 
 /* Looks at each host that was noted since the class was asked last, once. */
 static void
-catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *plan)
+catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, BerthPlan *plan)
 {
     if (class->epoch != index->epoch || index->noted - class->seen > index->ring_mask) {
         rank_all(index, class, ask, plan);
         return;
     }
+    berth_plan_set_floor(plan, maximum(class->tops, block_count(index) / BLOCK));
     for (guint64 at = class->seen; at < index->noted;) {
         guint32 hosts[PORTION];
         guint16 ranks[PORTION];
@@ -566,13 +574,18 @@ berth_index_pick(BerthSnapshot *s, const BerthAsk *ask, const BerthPolicy *polic
     Class *class = get_class(index, ask);
     class->used = ++index->tick;
     catch_up(index, class, ask, &ranked);
+    berth_plan_set_floor(&ranked, 0);
     guint16 rank;
-    guint32 host = search(index, class, ask, &fleet_rules, &rank);
-    if (host == BERTH_HOST_NONE) {
-        return BERTH_INDEX_REFUSED;
+    for (guint32 host;
+         (host = search(index, class, ask, &fleet_rules, &rank)) != BERTH_HOST_NONE;) {
+        guint16 exact = berth_evaluate_rank(ask, &ranked, host, &decision->placement);
+        if (exact == rank) {
+            decision->placed = TRUE;
+            decision->score = rank;
+            return BERTH_INDEX_PLACED;
+        }
+        set_rank(class, host, exact);
     }
-    decision->placed = TRUE;
-    decision->score = rank;
-    berth_evaluate_rank(ask, &ranked, host, &decision->placement);
-    return BERTH_INDEX_PLACED;
+    decision->placement = (BerthPlacement){0};
+    return BERTH_INDEX_REFUSED;
 }

@@ -215,8 +215,17 @@ count_in_cells(const BerthMix *mix, const BerthRoom *room, guint t, guint n_cell
     return in_pairs ? lesser(sum - most, whole(sum / 2)) : sum;
 }
 
-/* How near the free amounts are to one of the kinds at @t, which take halves of two cells: 1 when it
- * fits, else the eighth power of the share of a half that the second freest cell has. */
+/* How near a kind is to fitting whose half fits @halves times in the second freest cell: 1 when it
+ * fits, else the eighth power. */
+INLINE Lanes
+nearness(Lanes halves)
+{
+    Lanes near = lesser(halves, (Lanes){1, 1, 1, 1});
+    Lanes fourth = near * near * near * near;
+    return fourth * fourth;
+}
+
+/* The same with any number of cells. */
 INLINE Lanes
 nearness_in_pairs(const BerthMix *mix, const BerthRoom *room, guint t, guint n_cells)
 {
@@ -227,9 +236,7 @@ nearness_in_pairs(const BerthMix *mix, const BerthRoom *room, guint t, guint n_c
         second = greater(second, lesser(n, most));
         most = greater(most, n);
     }
-    Lanes near = lesser(second, (Lanes){1, 1, 1, 1});
-    Lanes fourth = near * near * near * near;
-    return fourth * fourth;
+    return nearness(second);
 }
 
 /* How many of the kinds with devices fit: by devices, CPU and memory together; less than one is none. */
@@ -279,7 +286,7 @@ count_bound(const BerthMix *mix, const BerthRoom *room, guint n_cells, double *c
     }
 }
 
-/* Of the kinds that look at the host as a whole. */
+/* Of the kinds without devices that look at the host as a whole. */
 INLINE void
 count_unbound(const BerthMix *mix, const BerthRoom *room, double *counts, Lanes *worth)
 {
@@ -287,6 +294,13 @@ count_unbound(const BerthMix *mix, const BerthRoom *room, double *counts, Lanes 
     for (guint t = 0; t < mix->first_one; t += BERTH_MIX_LANES) {
         take_counts(mix, t, count_amounts(mix, t, cpu, mem), counts, worth);
     }
+}
+
+/* Of the kinds with devices. */
+INLINE void
+count_with_devices(const BerthMix *mix, const BerthRoom *room, double *counts, Lanes *worth)
+{
+    double cpu = not_below_zero(room->cpu), mem = not_below_zero(room->mem);
     if (room->n_slots == 0 && counts == NULL) {
         return;
     }
@@ -304,6 +318,7 @@ berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts)
 {
     count_bound(mix, room, room->n_cells, counts, NULL);
     count_unbound(mix, room, counts, NULL);
+    count_with_devices(mix, room, counts, NULL);
 }
 
 /* V between two steps. */
@@ -315,27 +330,45 @@ slice_worth(const float *worth, double steps)
     return worth[at] + (steps - at) * (worth[at + 1] - worth[at]);
 }
 
-/* What is left of the devices, with the CPU and memory beside it. Each device has its share of those;
- * in a host of many free devices it can have as much again, for one's surplus serves the other. */
+/* What is beside devices: steps of CPU and memory in all, and one by all free thousandths. */
+typedef struct {
+    double cpu, mem, share;
+} Beside;
+
+INLINE Beside
+set_beside(const BerthMix *mix, double cpu, double mem, double all)
+{
+    return (Beside){not_below_zero(cpu) * mix->beside_steps[0],
+                    not_below_zero(mem) * mix->beside_steps[1], 1 / MAX(1, all)};
+}
+
+/* What a device with @left thousandths is worth, but for its price. It has its share of what is
+ * beside; in a host of many free devices as much again, for one's surplus serves the other. */
+INLINE double
+value_slice(const BerthMix *mix, const Beside *beside, double left)
+{
+    guint slice = (guint)left / BERTH_MIX_SLICE_STEP;
+    double part = MIN(1, left * beside->share);
+    double many = part * (2 - part);
+    double by_cpu = slice_worth(mix->slice_worth[0][slice], beside->cpu * many);
+    double by_mem = slice_worth(mix->slice_worth[1][slice], beside->mem * many);
+    return MIN(by_cpu, by_mem);
+}
+
+/* What is left of the devices, with the CPU and memory beside it. */
 INLINE double
 value_slices(const BerthMix *mix, const BerthRoom *room)
 {
     double sum = 0, all = 0;
-    double cpu = not_below_zero(room->cpu) * mix->beside_steps[0];
-    double mem = not_below_zero(room->mem) * mix->beside_steps[1];
 #pragma GCC unroll 1
     for (guint k = 0; k < room->n_slots; k++) {
         all += room->free[k] * room->same[k];
     }
-    double share = 1 / MAX(1, all);
+    Beside beside = set_beside(mix, room->cpu, room->mem, all);
 #pragma GCC unroll 1
     for (guint k = 0; k < room->n_slots; k++) {
-        guint slice = (guint)room->free[k] / BERTH_MIX_SLICE_STEP;
-        double part = MIN(1, room->free[k] * share);
-        double beside = part * (2 - part);
-        double by_cpu = slice_worth(mix->slice_worth[0][slice], cpu * beside);
-        double by_mem = slice_worth(mix->slice_worth[1][slice], mem * beside);
-        sum += mix->price[berth_room_family(room, k)] * room->same[k] * MIN(by_cpu, by_mem);
+        double price = mix->price[berth_room_family(room, k)];
+        sum += price * room->same[k] * value_slice(mix, &beside, room->free[k]);
     }
     return sum;
 }
@@ -346,15 +379,54 @@ sum_lanes(Lanes worth)
     return (worth[0] + worth[1]) + (worth[2] + worth[3]);
 }
 
+typedef struct {
+    double cpu, mem;
+} Amounts;
+
+INLINE Amounts
+amounts_left(double cpu, double mem)
+{
+    return (Amounts){not_below_zero(cpu), not_below_zero(mem)};
+}
+
+/* What the cells of a host of two, as most have, are worth to kinds bound to cells. Of halves the
+ * lesser amounts alone say how many fit. */
+INLINE double
+worth_in_two(const BerthMix *mix, Amounts a, Amounts b)
+{
+    Lanes worth = {0};
+    for (guint t = mix->first_one; t < mix->first_two; t += BERTH_MIX_LANES) {
+        Lanes n = whole(count_amounts(mix, t, a.cpu, a.mem) + 1e-6);
+        n += whole(count_amounts(mix, t, b.cpu, b.mem) + 1e-6);
+        worth += n * *(const Lanes *)&mix->value[t];
+    }
+    Amounts least = {MIN(a.cpu, b.cpu), MIN(a.mem, b.mem)};
+    for (guint t = mix->first_two; t < mix->n_plain; t += BERTH_MIX_LANES) {
+        Lanes halves = count_amounts(mix, t, least.cpu, least.mem);
+        Lanes n = whole(halves + 1e-6) + nearness(halves);
+        worth += n * *(const Lanes *)&mix->value[t];
+    }
+    return sum_lanes(worth);
+}
+
 INLINE double
 worth_bound(const BerthMix *mix, const BerthRoom *room)
 {
-    Lanes worth = {0};
-    if (room->n_cells == 2) { /* the usual number, unrolled */
-        count_bound(mix, room, 2, NULL, &worth);
-    } else {
-        count_bound(mix, room, room->n_cells, NULL, &worth);
+    if (room->n_cells == 2) {
+        return worth_in_two(mix, amounts_left(room->cell_cpu[0], room->cell_mem[0]),
+                            amounts_left(room->cell_cpu[1], room->cell_mem[1]));
     }
+    Lanes worth = {0};
+    count_bound(mix, room, room->n_cells, NULL, &worth);
+    return sum_lanes(worth);
+}
+
+/* To those without devices. */
+INLINE double
+worth_plain(const BerthMix *mix, const BerthRoom *room)
+{
+    Lanes worth = {0};
+    count_unbound(mix, room, NULL, &worth);
     return sum_lanes(worth);
 }
 
@@ -363,6 +435,7 @@ worth_unbound(const BerthMix *mix, const BerthRoom *room)
 {
     Lanes worth = {0};
     count_unbound(mix, room, NULL, &worth);
+    count_with_devices(mix, room, NULL, &worth);
     return sum_lanes(worth) + (room->n_slots > 0 ? value_slices(mix, room) : 0);
 }
 
@@ -400,6 +473,28 @@ worth_without_devices(const BerthMix *mix, const BerthRoom *room, const BerthAsk
     return worth_unbound(mix, &after);
 }
 
+/* Works out what the free state of @host is worth. */
+BERTH_WIDE static void
+set_worth(const BerthSnapshot *s, guint32 host)
+{
+    BerthRoom room;
+    keep_groups(s, host);
+    read_kept(&room, s, host);
+    s->worth[host] = (BerthWorth){.bound = worth_bound(s->mix, &room),
+                                  .unbound = worth_unbound(s->mix, &room),
+                                  .plain = worth_plain(s->mix, &room),
+                                  .slices = value_slices(s->mix, &room)};
+}
+
+INLINE const BerthWorth *
+get_worth(const BerthSnapshot *s, guint32 host)
+{
+    if (isnan(s->worth[host].bound)) {
+        set_worth(s, host);
+    }
+    return &s->worth[host];
+}
+
 /**
  * berth_room_costs:
  * @ways: ways to place the request on @host, at least one
@@ -412,16 +507,9 @@ berth_room_costs(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, 
                  double *costs)
 {
     const BerthMix *mix = ask->snapshot->mix;
-    BerthWorth *now = &ask->snapshot->worth[host];
     BerthRoom room;
-    gboolean known = !isnan(now->bound);
-    if (!known) {
-        keep_groups(ask->snapshot, host);
-    }
+    const BerthWorth *now = get_worth(ask->snapshot, host);
     read_kept(&room, ask->snapshot, host);
-    if (!known) {
-        *now = (BerthWorth){worth_bound(mix, &room), worth_unbound(mix, &room)};
-    }
     double cpu = berth_ask_cpu_on(ask, host), mem = ask->memory_mib;
     room.cpu -= cpu;
     room.mem -= mem;
@@ -436,6 +524,121 @@ berth_room_costs(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, 
         }
         costs[i] = (now->bound - bound) + (now->unbound - unbound);
     }
+}
+
+/* The most that kinds bound to cells can be left with, -INFINITY when no cell has room. Only hosts of
+ * two cells are looked at; the others lose nothing. */
+INLINE double
+most_bound_left(const BerthAsk *ask, guint32 host, double now, double cpu, double mem)
+{
+    const BerthMix *mix = ask->snapshot->mix;
+    const BerthCell *a = berth_cells(ask->snapshot, host), *b = a + 1;
+    if (ask->snapshot->n_cells[host] != 2) {
+        return now;
+    }
+    if (ask->request->numa == BERTH_NUMA_TWO) {
+        return worth_in_two(mix, amounts_left(a->cpu_free - cpu / 2, a->mem_free - mem / 2),
+                            amounts_left(b->cpu_free - cpu / 2, b->mem_free - mem / 2));
+    }
+    if (ask->request->numa != BERTH_NUMA_ONE) {
+        return now;
+    }
+    double most = -INFINITY;
+    for (guint c = 0; c < 2; c++) {
+        if (a->cpu_free >= cpu && a->mem_free >= mem) {
+            double left = worth_in_two(mix, amounts_left(a->cpu_free - cpu, a->mem_free - mem),
+                                       amounts_left(b->cpu_free, b->mem_free));
+            most = MAX(most, left);
+        }
+        const BerthCell *next = b;
+        b = a;
+        a = next;
+    }
+    return most;
+}
+
+/* The groups of free devices of @host, with @cpu and @mem beside them. */
+INLINE void
+read_groups(BerthRoom *room, const BerthSnapshot *s, guint32 host, double cpu, double mem)
+{
+    const BerthSlot *slots = berth_slots(s, host);
+    room->cpu = cpu;
+    room->mem = mem;
+    room->n_slots = 0;
+    for (guint k = 0; k < s->n_slots[host] && slots[k].group.same > 0; k++) {
+        add_group(room, slots[k].group);
+    }
+}
+
+/* The most that devices and the kinds that want them can be left with when one device gives @millis,
+ * of whatever group; -INFINITY when none can. */
+INLINE double
+most_devices_left(const BerthMix *mix, BerthRoom *room, double millis)
+{
+    double worth[BERTH_DEVICES_MAX], all = -millis, sum = 0, most = -INFINITY;
+    guint n = room->n_slots;
+#pragma GCC unroll 1
+    for (guint k = 0; k < n; k++) {
+        all += room->free[k] * room->same[k];
+    }
+    Beside beside = set_beside(mix, room->cpu, room->mem, all);
+#pragma GCC unroll 1
+    for (guint k = 0; k < n; k++) {
+        worth[k] =
+            mix->price[berth_room_family(room, k)] * value_slice(mix, &beside, room->free[k]);
+        sum += room->same[k] * worth[k];
+    }
+#pragma GCC unroll 1
+    for (guint k = 0; k < n; k++) {
+        double left = room->free[k] - millis;
+        if (left < 0) {
+            continue;
+        }
+        Lanes kinds = {0};
+        double rest = mix->price[berth_room_family(room, k)] * value_slice(mix, &beside, left);
+        take_slot(room, room->free[k], room->family[k], millis);
+        count_with_devices(mix, room, NULL, &kinds);
+        most = MAX(most, sum_lanes(kinds) + sum - worth[k] + rest);
+        room->same[k] += 1;
+        room->n_slots = n;
+    }
+    return most;
+}
+
+/* A sum of parts may differ from the same sum in another order by less than this share of it. */
+#define ROUNDING 1e-9
+
+/**
+ * berth_room_least_cost:
+ *
+ * Works from the host's amounts, without filters and ways. For a request without devices it leaves
+ * out the kinds with devices, which take most of the time: with less room none is worth more.
+ *
+ * Returns: what no way of placing the request on @host costs less than; INFINITY when there is no
+ * way, -INFINITY when that can't be told
+ */
+BERTH_WIDE double
+berth_room_least_cost(const BerthAsk *ask, guint32 host)
+{
+    const BerthSnapshot *s = ask->snapshot;
+    const BerthRequest *r = ask->request;
+    const BerthWorth *now = get_worth(s, host);
+    double cpu = berth_ask_cpu_on(ask, host), mem = ask->memory_mib;
+    if (r->n_devices > 1 || (r->n_devices == 1 && r->devices[0].count != 1)) {
+        return -INFINITY;
+    }
+    BerthRoom room;
+    read_groups(&room, s, host, s->cpu_free[host] - cpu, s->mem_free[host] - mem);
+    if (room.n_slots == BERTH_DEVICES_MAX) { /* there may be more groups than are kept */
+        return -INFINITY;
+    }
+    double cost = now->bound - most_bound_left(ask, host, now->bound, cpu, mem) + now->plain -
+                  worth_plain(s->mix, &room) - ROUNDING * (now->bound + now->unbound);
+    if (r->n_devices == 0) {
+        return cost + now->slices - (room.n_slots > 0 ? value_slices(s->mix, &room) : 0);
+    }
+    return cost + now->unbound - now->plain -
+           most_devices_left(s->mix, &room, r->devices[0].millis);
 }
 
 /* Families that any typical kind uses: other devices are not what the measure is about. */

@@ -1,4 +1,6 @@
 /* Prefers the placing that costs the least room for the requests that usually come; see mix.c. */
+#include <math.h>
+
 #include "sched/mix.h"
 #include "sched/rules.h"
 
@@ -8,13 +10,19 @@ asked(const BerthAsk *ask)
     return berth_mix_is_known(ask->snapshot->mix);
 }
 
+static inline gint64
+score_of(double cost, double scale)
+{
+    return (gint64)(BERTH_SCORE_MAX * (scale / (scale + MAX(0, cost))));
+}
+
 static void
 score_ways(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, guint n, gint64 *scores)
 {
-    double costs[BERTH_WAYS_MAX], scale = ask->scale;
+    double costs[BERTH_WAYS_MAX];
     berth_room_costs(ask, host, ways, n, costs);
     for (guint i = 0; i < n; i++) {
-        scores[i] = (gint64)(BERTH_SCORE_MAX * (scale / (scale + MAX(0, costs[i]))));
+        scores[i] = score_of(costs[i], ask->scale);
     }
 }
 
@@ -26,6 +34,13 @@ score(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
     return one;
 }
 
+static gint64
+most(const BerthAsk *ask, guint32 host)
+{
+    double cost = berth_room_least_cost(ask, host);
+    return cost == INFINITY ? -1 : score_of(cost, ask->scale);
+}
+
 const BerthRule berth_rule_room = {
     .code = "room",
     .doc = "The placing that costs least room for the requests that usually come.",
@@ -33,4 +48,5 @@ const BerthRule berth_rule_room = {
     .asked = asked,
     .score = score,
     .score_ways = score_ways,
+    .most = most,
 };
