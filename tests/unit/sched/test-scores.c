@@ -1,4 +1,6 @@
 /* Each score prefers what it says it prefers. */
+#include <math.h>
+
 #include "fixture.h"
 #include "sched/fleet.h"
 #include "sched/forecast.h"
@@ -119,6 +121,64 @@ test_room_spares_devices_that_are_asked_for_by_name(void)
         berth_snapshot_observe(s, i % 8 == 0 ? &bound : i % 2 == 0 ? &little : &much);
     }
     g_assert_cmpuint(pick_with(s, &little, "default"), >=, 4);
+}
+
+static guint32
+add_with_cells(BerthSnapshot *s, const char *name, gint64 first_vcpus, gint64 second_vcpus)
+{
+    BerthHostCell cells[2] = {{.cpu_millis = first_vcpus * 1000, .memory_mib = 64 * 1024},
+                              {.cpu_millis = second_vcpus * 1000, .memory_mib = 64 * 1024}};
+    BerthHost host = {.name = name,
+                      .cpu_millis = (first_vcpus + second_vcpus) * 1000,
+                      .memory_mib = 128 * 1024,
+                      .cells = cells,
+                      .n_cells = 2,
+                      .state = BERTH_HOST_READY};
+    guint32 index = BERTH_HOST_NONE;
+    g_assert_true(berth_snapshot_put_host(s, &host, &index, NULL));
+    return index;
+}
+
+/* What a request of 4 vCPUs in one cell costs there at least, and what it does in the first cell. */
+static double
+cost_in_first_cell(BerthSnapshot *s, guint32 host, double *least)
+{
+    BerthRequest four = {.cpu_millis = 4000, .memory_mib = 1024, .numa = BERTH_NUMA_ONE};
+    BerthPlacement way = {.host = host, .cells = {0, BERTH_CELL_NONE}};
+    double cost;
+    g_auto(BerthAsk) ask = {0};
+    berth_ask_init(&ask, s, &four);
+    berth_room_costs(&ask, host, &way, 1, &cost);
+    *least = berth_room_least_cost(&ask, host);
+    return cost;
+}
+
+/* No host has room for the large kind, which takes 16 vCPUs of each of two cells; the nearer one comes to
+ * it, the more room lost there costs, by the eighth power of the second cell's share. */
+static void
+test_room_of_a_host_that_nearly_fits_two_cells_costs_more(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 near = add_with_cells(s, "near", 15, 30), far = add_with_cells(s, "far", 10, 30);
+    guint32 none = add_with_cells(s, "none", 6, 30);
+    BerthRequest large = {.cpu_millis = 32000, .memory_mib = 4096, .numa = BERTH_NUMA_TWO};
+    for (guint i = 0; i < 20; i++) {
+        berth_snapshot_observe(s, &large);
+    }
+    g_assert_true(berth_mix_refresh(s->mix, s));
+    double least[3], of_near = cost_in_first_cell(s, near, &least[0]);
+    double of_far = cost_in_first_cell(s, far, &least[1]);
+    double of_none = cost_in_first_cell(s, none, &least[2]);
+    double near_share = pow(15 / 16.0, 8) - pow(11 / 16.0, 8);
+    double far_share = pow(10 / 16.0, 8) - pow(6 / 16.0, 8);
+    g_assert_cmpfloat(of_near, >, of_far);
+    g_assert_cmpfloat(of_far, >, of_none);
+    g_assert_cmpfloat_with_epsilon(of_near * far_share, of_far * near_share, 1e-6 * of_near);
+    /* what is said without looking at the ways is never more: here the second cell costs nothing */
+    for (guint i = 0; i < 3; i++) {
+        g_assert_cmpfloat(least[i], <=, 0);
+        g_assert_cmpfloat(least[i], >, -1e-3);
+    }
 }
 
 static void
@@ -271,6 +331,8 @@ main(int argc, char **argv)
     ADD("room/is-worth-what-can-be-used-of-it", test_room_is_worth_what_can_be_used_of_it);
     ADD("room/spares-devices-that-are-asked-for-by-name",
         test_room_spares_devices_that_are_asked_for_by_name);
+    ADD("room/of-a-host-that-nearly-fits-two-cells-costs-more",
+        test_room_of_a_host_that_nearly_fits_two_cells_costs_more);
     ADD("room/fills-a-device-before-it-breaks-a-whole-one",
         test_room_fills_devices_before_it_breaks_a_whole_one);
     ADD("image/prefers-hosts-that-have-it", test_image_prefers_hosts_that_have_it);
