@@ -11,6 +11,8 @@
 #define ACK_DELAY_US 20000
 #define ACK_LOG_COST (LOG_WINDOW / 8)
 #define ACK_OUTPUT_BYTES (BERTH_OUTPUT_WINDOW / 4)
+/* An exec that the guest has not begun after this long is given up: a guest may answer everything but that. */
+#define EXEC_START_US 30000000
 
 /* Refills steadily up to a burst; may go below zero. */
 typedef struct {
@@ -56,6 +58,7 @@ typedef struct {
     guint64 received[2], acked[2], told[2];
     guint64 ends[2]; /* when ended: where its output ends */
     gint64 ack_at;
+    gint64 start_by; /* when nobody waits for its start any longer */
     int exit_code;
     gboolean failed;
     char text[161];
@@ -87,6 +90,7 @@ struct BerthLink {
     /* time: monotonic; G_MAXINT64: not running */
     gint64 retry_at, backoff_us, hello_again_at, give_up_at, partial_at, ready_since;
     gint64 heard_us, ping_at, ack_at, bye_at;
+    gint64 exec_at; /* the first start_by; may be that of an exec which has begun since */
 
     GQueue pending; /* of Message* */
     Container containers[BERTH_LINK_CONTAINERS_MAX];
@@ -118,3 +122,4 @@ void link_message_free(gpointer data);
 /* guest-link-receive.c */
 void link_take_frame(BerthLink *link, const BerthFrame *frame);
 void link_fail_execs(BerthLink *link, const char *why);
+void link_fail_late_execs(BerthLink *link);

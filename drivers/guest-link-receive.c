@@ -3,6 +3,7 @@
  * is counted and dropped. Frames are read only here. Start reading at link_take_frame(). */
 #include "drivers/guest-link-private.h"
 
+#include <signal.h>
 #include <string.h>
 
 static void violate(BerthLink *link, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -44,6 +45,40 @@ link_fail_execs(BerthLink *link, const char *why)
     for (GList *each = ids; each != NULL && !link->freed; each = each->next) {
         if (g_hash_table_remove(link->execs, each->data) && link->watch.exec_exited != NULL) {
             link->watch.exec_exited(GPOINTER_TO_UINT(each->data), 137, error, link->user_data);
+        }
+    }
+}
+
+/* Ends it here, and in the guest, should it begin there after all. */
+static void
+fail_late_exec(BerthLink *link, BerthProcessId id)
+{
+    g_autoptr(GError) error =
+        g_error_new(BERTH_ERROR, BERTH_ERROR_TIMEOUT, "the guest did not start the command in %d s",
+                    EXEC_START_US / (int)G_USEC_PER_SEC);
+    g_hash_table_remove(link->execs, GUINT_TO_POINTER(id));
+    berth_link_signal(link, id, SIGKILL);
+    if (link->watch.exec_exited != NULL) {
+        link->watch.exec_exited(id, 137, error, link->user_data);
+    }
+}
+
+/** Ends the execs that a guest has not started in time, and looks when the next one is due. */
+void
+link_fail_late_execs(BerthLink *link)
+{
+    gint64 now = link_now(link);
+    g_autoptr(GList) ids = g_hash_table_get_keys(link->execs);
+    link->exec_at = G_MAXINT64;
+    for (GList *each = ids; each != NULL && !link->freed; each = each->next) {
+        const Exec *exec = g_hash_table_lookup(link->execs, each->data);
+        if (exec == NULL || exec->started || exec->ended) {
+            continue;
+        }
+        if (exec->start_by <= now) {
+            fail_late_exec(link, exec->id);
+        } else {
+            link->exec_at = MIN(link->exec_at, exec->start_by);
         }
     }
 }

@@ -503,8 +503,8 @@ berth_link_log_ack(BerthLink *link, guint container, guint64 sequence)
 /**
  * berth_link_exec:
  *
- * Returns: the new exec's id; watch->exec_started or exec_exited follows. 0 with INVALID, EXHAUSTED
- * (16 run already) or UNAVAILABLE.
+ * Returns: the new exec's id; watch->exec_started or exec_exited follows within 30 s. 0 with INVALID,
+ * EXHAUSTED (16 run already) or UNAVAILABLE.
  */
 BerthProcessId
 berth_link_exec(BerthLink *link, const BerthLinkExec *wish, GError **error)
@@ -528,6 +528,8 @@ berth_link_exec(BerthLink *link, const BerthLinkExec *wish, GError **error)
     Exec *exec = g_new0(Exec, 1);
     exec->id = link->next_exec++;
     exec->ack_at = G_MAXINT64;
+    exec->start_by = link_now(link) + EXEC_START_US;
+    link->exec_at = MIN(link->exec_at, exec->start_by);
     g_hash_table_insert(link->execs, GUINT_TO_POINTER(exec->id), exec);
     berth_writer_init(&writer, payload, sizeof payload);
     berth_write_u64(&writer, BERTH_TAG_CONTAINER, wish->container);

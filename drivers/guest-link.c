@@ -50,7 +50,7 @@ berth_link_deadline_us(const BerthLink *link)
 {
     const gint64 times[] = {link->retry_at,   link->hello_again_at, link->give_up_at,
                             link->partial_at, link->ping_at,        link->ack_at,
-                            link->bye_at};
+                            link->bye_at,     link->exec_at};
     gint64 deadline = G_MAXINT64;
     if (link->state == BERTH_LINK_ENDED) {
         return deadline;
@@ -362,9 +362,13 @@ tick_now(BerthLink *link, gint64 now)
 void
 berth_link_tick(BerthLink *link)
 {
+    gint64 now = link_now(link);
     enter(link);
-    if (link->state != BERTH_LINK_ENDED) {
-        tick_now(link, link_now(link));
+    if (link->exec_at <= now) {
+        link_fail_late_execs(link);
+    }
+    if (link->state != BERTH_LINK_ENDED && !link->freed) {
+        tick_now(link, now);
     }
     leave(link);
 }
@@ -412,7 +416,7 @@ start_clocks(BerthLink *link, const BerthLinkOptions *options)
 {
     gint64 now = link_now(link);
     link->hello_again_at = link->partial_at = link->ping_at = G_MAXINT64;
-    link->ack_at = link->bye_at = G_MAXINT64;
+    link->ack_at = link->bye_at = link->exec_at = G_MAXINT64;
     link->backoff_us = BACKOFF_MIN_US;
     link->retry_at = now;
     link->give_up_at =

@@ -998,6 +998,39 @@ test_answers_to_nothing_are_counted_and_dropped(void)
     wire_free(wire);
 }
 
+/* It acknowledges whatever it is told, and that is all it does. */
+static void
+test_gives_up_an_exec_that_the_guest_never_starts(void)
+{
+    Wire *wire = hostile_wire(31);
+    g_autoptr(GError) error = NULL;
+    BerthLinkExec wish = {.process = "{}", .user = ""};
+    BerthWriter nothing = {0};
+    BerthFrame frame;
+    g_autofree BerthDecoder *decoder = g_new0(BerthDecoder, 1);
+    guint32 last = 0;
+    gboolean killed = FALSE;
+    g_assert_cmpuint(berth_link_exec(wire->link, &wish, &error), !=, 0);
+    g_assert_no_error(error);
+    g_assert_null(wire->error);
+    int second = 0;
+    for (; second < 100 && !killed; second++) {
+        g_assert_null(wire->error);
+        pass_time(wire, G_USEC_PER_SEC);
+        berth_decoder_feed(decoder, wire->to_guest->data, wire->to_guest->len);
+        g_byte_array_set_size(wire->to_guest, 0);
+        while (berth_decoder_next(decoder, &frame)) {
+            last = frame.sequence;
+            killed = killed || frame.type == BERTH_FRAME_SIGNAL;
+        }
+        feed_frame(wire, BERTH_FRAME_ACK, 0, 0, last, &nothing);
+    }
+    g_assert_cmpint(second, ==, 30); /* as soon as it is given up */
+    g_assert_nonnull(strstr(wire->error, "did not start the command in 30 s"));
+    g_assert_cmpint(berth_link_state(wire->link), ==, BERTH_LINK_READY);
+    wire_free(wire);
+}
+
 static void
 test_cuts_an_acknowledgement_of_what_was_never_sent(void)
 {
@@ -1190,6 +1223,8 @@ main(int argc, char **argv)
         test_greeting_of_another_session_is_not_believed);
     ADD("answers-to-nothing-are-counted-and-dropped",
         test_answers_to_nothing_are_counted_and_dropped);
+    ADD("gives-up-an-exec-that-the-guest-never-starts",
+        test_gives_up_an_exec_that_the_guest_never_starts);
     ADD("cuts-an-acknowledgement-of-what-was-never-sent",
         test_cuts_an_acknowledgement_of_what_was_never_sent);
     ADD("cuts-a-flood-of-free-frames", test_cuts_a_flood_of_free_frames);
