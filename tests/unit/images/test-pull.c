@@ -22,7 +22,13 @@ typedef struct {
     Stub *stub;
 } Fixture;
 
-/* Small limits, so that no test waits for the real ones. */
+/* What is to end by itself has the time that a busy machine needs. */
+static const BerthImageOptions patient = {.registry = {.low_speed_bytes = 1024,
+                                                       .low_speed_s = 30,
+                                                       .small_deadline_s = 60,
+                                                       .connect_timeout_ms = 30000,
+                                                       .attempts = 2}};
+/* Small limits, for those that end by nothing else. */
 static const BerthImageOptions quick = {.registry = {.low_speed_bytes = 4096,
                                                      .low_speed_s = 1,
                                                      .small_deadline_s = 3,
@@ -113,7 +119,7 @@ test_pull(Fixture *fixture, gconstpointer data)
         return;
     }
     Seen seen = {.thread = g_thread_self()};
-    BerthImageOptions options = quick;
+    BerthImageOptions options = patient;
     options.progress = note_progress;
     options.progress_data = &seen;
     g_autoptr(GError) error = NULL;
@@ -131,7 +137,7 @@ test_pull(Fixture *fixture, gconstpointer data)
     /* Again: the manifest is asked for, nothing else. */
     guint blobs = stub_count(fixture->stub, "/blobs/");
     g_autoptr(BerthImageResult) again = NULL;
-    berth_image_pull(fixture->blobs, fixture->reference, &quick, NULL, &again, &error);
+    berth_image_pull(fixture->blobs, fixture->reference, &patient, NULL, &again, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(stub_count(fixture->stub, "/blobs/"), ==, blobs);
     g_assert_true(berth_digest_equal(&result->squashfs, &again->squashfs));
@@ -150,7 +156,7 @@ pull_one(gpointer data)
     Puller *puller = data;
     g_autoptr(GError) error = NULL;
     g_autoptr(BerthImageResult) result = NULL;
-    berth_image_pull(puller->fixture->blobs, puller->fixture->reference, &quick, NULL, &result,
+    berth_image_pull(puller->fixture->blobs, puller->fixture->reference, &patient, NULL, &result,
                      &error);
     g_assert_no_error(error);
     puller->squashfs = berth_image_result_squashfs_digest(result);
@@ -190,7 +196,7 @@ test_resume(Fixture *fixture, gconstpointer data)
     fixture->registry.cuts = 4;
     g_autoptr(GError) error = NULL;
     g_autoptr(BerthImageResult) result = NULL;
-    BerthImageOptions options = quick;
+    BerthImageOptions options = patient;
     options.registry.attempts = 6;
     berth_image_pull(fixture->blobs, fixture->reference, &options, NULL, &result, &error);
     g_assert_no_error(error);
@@ -213,7 +219,7 @@ test_wrong_start(Fixture *fixture, gconstpointer data)
     }
     g_autoptr(GError) error = NULL;
     g_autoptr(BerthImageResult) result = NULL;
-    berth_image_pull(fixture->blobs, fixture->reference, &quick, NULL, &result, &error);
+    berth_image_pull(fixture->blobs, fixture->reference, &patient, NULL, &result, &error);
     g_assert_no_error(error);
 }
 
@@ -238,8 +244,8 @@ test_cancel(Fixture *fixture, gconstpointer data)
     g_autoptr(GError) error = NULL;
     g_autoptr(BerthImageResult) result = NULL;
     gint64 start = g_get_monotonic_time();
-    g_assert_false(
-        berth_image_pull(fixture->blobs, fixture->reference, &quick, cancellable, &result, &error));
+    g_assert_false(berth_image_pull(fixture->blobs, fixture->reference, &patient, cancellable,
+                                    &result, &error));
     g_thread_join(thread);
     scratch_assert_error(error, BERTH_ERROR_CANCELLED, "cancelled");
     g_assert_cmpint(g_get_monotonic_time() - start, <, 5 * G_USEC_PER_SEC);
@@ -283,7 +289,7 @@ test_kill(Fixture *fixture, gconstpointer data)
     open_cache(fixture);
     g_autoptr(GError) error = NULL;
     g_autoptr(BerthImageResult) result = NULL;
-    berth_image_pull(fixture->blobs, fixture->reference, &quick, NULL, &result, &error);
+    berth_image_pull(fixture->blobs, fixture->reference, &patient, NULL, &result, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(count_files(fixture, "partial"), ==, 0);
 }
@@ -295,8 +301,8 @@ pull_as_child(const char *cache, const char *reference)
     g_autoptr(GError) error = NULL;
     g_autoptr(BerthImageResult) result = NULL;
     BerthBlobs *blobs = berth_blobs_open(cache, NULL, &error);
-    return blobs != NULL && berth_image_pull(blobs, reference, &quick, NULL, &result, &error) ? 0
-                                                                                              : 1;
+    return blobs != NULL && berth_image_pull(blobs, reference, &patient, NULL, &result, &error) ? 0
+                                                                                                : 1;
 }
 
 static gpointer
@@ -324,7 +330,7 @@ test_gc_during_pull(Fixture *fixture, gconstpointer data)
     for (guint i = 0; i < 5; i++) {
         g_autoptr(GError) error = NULL;
         g_autoptr(BerthImageResult) result = NULL;
-        berth_image_pull(fixture->blobs, fixture->reference, &quick, NULL, &result, &error);
+        berth_image_pull(fixture->blobs, fixture->reference, &patient, NULL, &result, &error);
         g_assert_no_error(error);
         g_assert_true(g_file_test(result->squashfs_path, G_FILE_TEST_IS_REGULAR));
     }
@@ -346,7 +352,7 @@ test_delete_keeps_what_others_need(Fixture *fixture, gconstpointer data)
     }
     g_autoptr(GError) error = NULL;
     BerthImageResult *result = NULL;
-    berth_image_pull(fixture->blobs, fixture->reference, &quick, NULL, &result, &error);
+    berth_image_pull(fixture->blobs, fixture->reference, &patient, NULL, &result, &error);
     g_assert_no_error(error);
     g_autofree char *digest = berth_image_result_digest(result);
     const char *roots[] = {digest, NULL};
@@ -387,14 +393,14 @@ test_quota(Fixture *fixture, gconstpointer data)
         berth_blobs_open(fixture->cache, &(BerthBlobsOptions){.quota_bytes = 100000}, &error);
     g_assert_no_error(error);
     g_assert_false(
-        berth_image_pull(fixture->blobs, fixture->reference, &quick, NULL, &result, &error));
+        berth_image_pull(fixture->blobs, fixture->reference, &patient, NULL, &result, &error));
     scratch_assert_error(error, BERTH_ERROR_EXHAUSTED, "don't fit");
     berth_blobs_unref(fixture->blobs);
     g_clear_error(&error);
     fixture->blobs = berth_blobs_open(
         fixture->cache, &(BerthBlobsOptions){.reserve_bytes = G_GUINT64_CONSTANT(1) << 60}, &error);
     g_assert_false(
-        berth_image_pull(fixture->blobs, fixture->reference, &quick, NULL, &result, &error));
+        berth_image_pull(fixture->blobs, fixture->reference, &patient, NULL, &result, &error));
     scratch_assert_error(error, BERTH_ERROR_EXHAUSTED, "of reserve");
 }
 
@@ -465,7 +471,7 @@ test_redirects(void)
         g_autoptr(GError) error = NULL;
         BerthImageResult *result = NULL;
         g_assert_false(
-            berth_image_pull(fixture.blobs, fixture.reference, &quick, NULL, &result, &error));
+            berth_image_pull(fixture.blobs, fixture.reference, &patient, NULL, &result, &error));
         g_test_message("%s: %s", redirects[i].name, error->message);
         scratch_assert_error(error, redirects[i].code, redirects[i].says);
         tear_down(&fixture, NULL);
@@ -659,15 +665,16 @@ test_lies(void)
                 g_assert_true(g_file_set_contents(path, "start", -1, NULL));
             }
         }
+        const BerthImageOptions *options = lies[i].code == BERTH_ERROR_TIMEOUT ? &quick : &patient;
         g_assert_false(
-            berth_image_pull(fixture.blobs, fixture.reference, &quick, NULL, &result, &error));
+            berth_image_pull(fixture.blobs, fixture.reference, options, NULL, &result, &error));
         gint64 took = g_get_monotonic_time() - start;
         g_test_message("lie %u: %.1f s: %s", lies[i].lie, (double)took / G_USEC_PER_SEC,
                        error->message);
         if (lies[i].code >= 0) {
             scratch_assert_error(error, lies[i].code, lies[i].says);
         }
-        g_assert_cmpint(took, <, 10 * G_USEC_PER_SEC);
+        g_assert_cmpint(took, <, 25 * G_USEC_PER_SEC); /* less than slowness alone would take */
         g_assert_cmpuint(count_files(&fixture, "rootfs/sha256"), ==, 0);
         tear_down(&fixture, NULL);
     }
@@ -729,7 +736,7 @@ test_token(void)
     g_autofree char *config = write_docker_config(&fixture, host, 0600);
     guarded.realm = realm;
     guarded.other = stub_port(other);
-    BerthImageOptions options = quick;
+    BerthImageOptions options = patient;
     options.registry.docker_config = config;
     g_autoptr(GError) error = NULL;
     g_autoptr(BerthImageResult) result = NULL;
@@ -763,7 +770,7 @@ test_foreign_realm(void)
     g_autofree char *host = g_strdup_printf("127.0.0.1:%u", stub_port(fixture.stub));
     g_autofree char *config = write_docker_config(&fixture, host, 0600);
     guarded.realm = realm;
-    BerthImageOptions options = quick;
+    BerthImageOptions options = patient;
     options.registry.docker_config = config;
     g_autoptr(GError) error = NULL;
     BerthImageResult *result = NULL;
