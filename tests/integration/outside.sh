@@ -103,21 +103,6 @@ wait_for 90 phase_is pod cut Running
 is "$(domains 1 | grep -c '^default\.cut-')" 1 "as one domain"
 can_speak() { [ "$(LIMIT=10 berth exec "$1" echo inside 2>&1)" = inside ]; }
 
-# ---- how long the API takes to answer, by one client that asks 18 times a second. Client and daemon go
-# before what else the machine does: it is Berth that is measured here, not a crowd of emulated guests.
-probe() { # SECONDS FILE
-    nice -n -10 curl -s -o /dev/null --unix-socket "$BERTH_SOCKET" --max-time 10 --rate 18/s -w '%{time_total} %{http_code}\n' \
-        "http://berth/v1/hosts?limit=[1-$(($1 * 18))]" >"$2"
-}
-p99_ms() { awk '{ print int($1 * 1000 + 0.999) }' "$1" | sort -n | awk '{ ms[NR] = $1 } END { print ms[int(NR * 0.99 + 0.999)] }'; }
-answers_quickly() { # FILE NAME COUNT: none failed, and 99 of 100 took less than 100 ms
-    local p99 count
-    p99=$(p99_ms "$1")
-    count=$(grep -c ' 200$' "$1")
-    [ "$count" -eq "$3" ] && [ "$p99" -lt 100 ]
-    ok "$2: p99 $p99 ms of $count requests" "sort -n $1 | tail -n 5"
-}
-
 # ---- libvirtd dies, again and again
 pid=$(qemu_pid 1 "$(domain_of pod cut)")
 kill -9 "$("$fleet" pid 1 libvirtd)"

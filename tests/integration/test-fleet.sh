@@ -27,9 +27,9 @@ check() { # WHAT COMMAND…
 [ "$(id -u)" = 0 ] || skip "needs root: namespaces and libvirtd"
 command -v libvirtd >/dev/null || skip "libvirtd is not installed"
 command -v ping >/dev/null || skip "ping is not installed"
-scratch=$(mktemp -d /var/tmp/berth-fleet-test.XXXXXX)
+scratch=$(mktemp -d "${TMPDIR:-/var/tmp}/berth-fleet-test.XXXXXX")
 one=$scratch/one two=$scratch/two
-trap 'BERTH_FLEET_DIR=$one "$fleet" down; BERTH_FLEET_DIR=$two "$fleet" down; rm -rf "$scratch"' EXIT
+trap 'trap : INT TERM; BERTH_FLEET_DIR=$one "$fleet" down; BERTH_FLEET_DIR=$two "$fleet" down; rm -rf "$scratch"' EXIT
 trap 'exit 1' INT TERM
 
 up() { BERTH_FLEET_DIR=$1 "$fleet" up "$2" --sizes 2:1024,4:4096; }

@@ -14,10 +14,10 @@ skip() {
 for program in libvirtd virtlogd qemu-system-x86_64 dnsmasq; do
     command -v "$program" >/dev/null || skip "$program is not installed"
 done
-BERTH_FLEET_DIR=$(mktemp -d /var/tmp/berth-fleet.XXXXXX)
+BERTH_FLEET_DIR=$(mktemp -d "${TMPDIR:-/var/tmp}/berth-fleet.XXXXXX")
 FLEET=$src/tests/hosts/fleet
 export BERTH_FLEET_DIR FLEET
-trap '"$FLEET" down; rm -rf "$BERTH_FLEET_DIR"' EXIT
+trap 'trap : INT TERM; "$FLEET" down; rm -rf "$BERTH_FLEET_DIR"' EXIT
 trap 'exit 1' INT TERM
 "$FLEET" up 2 >/dev/null
 timeout -k 5 300 "$build/host-faults" --tap
