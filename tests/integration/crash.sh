@@ -18,7 +18,7 @@ wait_for 60 phase_is pod writer Running || bail "no pod: $(field pod writer .sta
 pid=$(qemu_pid 1 "$(domain_of pod writer)")
 [ -n "$pid" ]
 ok "a pod writes lines, its QEMU is found"
-highest() { berth logs --tail 1 writer 2>/dev/null | awk '{ print $2 + 0 }'; }
+highest() { berth logs --tail 1 writer 2>/dev/null | awk '{ last = $2 } END { print last + 0 }'; }
 grows_beyond() { [ "$(highest)" -gt "$1" ]; }
 for round in 1 2 3; do
     wait_for 30 grows_beyond "$(highest)"
