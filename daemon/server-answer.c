@@ -269,7 +269,10 @@ refuse_stream(BerthRequest *request)
     g_hash_table_iter_init(&iter, server->connections);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
         const Connection *other = key;
-        gboolean open = other->phase == PHASE_STREAM || other->phase == PHASE_UPGRADED;
+        const BerthRequest *its = other->request;
+        /* One that was answered in this turn is in libmicrohttpd's hands only with the next. */
+        gboolean open = other->phase == PHASE_STREAM || other->phase == PHASE_UPGRADED ||
+                        (its != NULL && (its->source != NULL || its->upgraded != NULL));
         all += open;
         count += open && other->peer == request->connection->peer;
     }
