@@ -4,15 +4,17 @@
  *
  * First a few sweeps take each process to the best of some machines: on large instances that is most
  * of the way. Then come rounds, each of which cools from a start temperature to its floor over a
- * number of steps. The first few start hot and from home, later ones mostly warm and from the best
- * assignment, each longer than the one before. Nothing depends on time, so the moves are the same for
- * a seed and whoever stops earlier has just seen fewer of them.
+ * number of steps: a hot one from home, and before and after it a short warm one from the best
+ * assignment. A hot round three times as long does better than three of them, so their length grows
+ * quickly; the first has its end within ten seconds. Nothing depends on time, so the moves are the
+ * same for a seed and whoever stops earlier has just seen fewer of them.
  *
  * While it is hot only large processes are drawn, and the others are best at home: a process that is
  * away takes up transient resources twice, and what the small ones take so the large ones lack. Where
- * the large ones end is much a matter of luck, so a hot round that is worse than an earlier one when
+ * the large ones end is much a matter of luck, so a hot round that is worse than the one before when
  * they have settled is given up. Temperatures are multiples of the mean cost of a resource of a
- * process, so no instance needs numbers of its own.
+ * process, so no instance needs numbers of its own. Where the large ones settle decides most of the
+ * cost, so most steps are spent above BEND.
  */
 #include "sched/reassign-search.h"
 
@@ -20,21 +22,18 @@
 
 /* Steps between two looks at temperature and round, a multiple of BERTH_REASSIGN_AHEAD. */
 #define BEAT 1024
-/* Steps of the hot rounds, and growth from round to round after these. Instances of up to SMALL
- * processes, whose steps are quicker, get the second number on top; larger ones less of it. Fewer
- * than FEW processes need fewer steps. */
-#define ROUND_STEPS 25000000.0
-#define ROUND_STEPS_SMALL 10000000.0
+/* Steps of the first hot round. Instances of up to SMALL processes, whose steps are quicker, get the
+ * second number on top; larger ones less of it. Fewer than FEW processes need fewer steps. */
+#define ROUND_STEPS 26000000.0
+#define ROUND_STEPS_SMALL 42000000.0
 #define SMALL 2000.0
 #define FEW 500.0
-#define ROUND_GROWTH 1.5
-/* Rounds that start hot before warm ones follow, and processes up to which hot ones start from home:
- * of more, the sweeps have already won more than a round from home does within ten seconds. */
-#define HOT_ROUNDS 4
+/* Processes up to which hot rounds start from home: of more, the sweeps have already won more than a
+ * round from home does within ten seconds. */
 #define HOMING_MOST 25000
-/* Start of the first round with more processes, so that it undoes little of what the sweeps did. */
-#define COOL 0.05
-/* The temperature at which a hot round is compared with earlier ones, and what one look adds to the
+/* Start of the hot rounds with more processes, which begin with the best assignment. */
+#define COOL 0.5
+/* The temperature at which a hot round is compared with the one before, and what one look adds to the
  * mean cost by which it is. */
 #define RACE 0.25
 #define PACE_SHARE 0.02
@@ -46,12 +45,12 @@
 /* The most sweeps before the first round, and what each but the last must gain. */
 #define SWEEPS 30
 #define SWEEP_GAIN 0.002
-/* Temperatures in units of the scale. Below BEND only moving costs are still decided, faster. */
+/* Temperatures in units of the scale. Below BEND only small things are still decided, faster. */
 #define HOT 10.0
 #define HOT_LEAST 1.0
-#define BEND 0.015
+#define BEND 0.15
 #define FLOOR 1e-5
-#define BEND_HASTE 4.0
+#define BEND_HASTE 10.0
 /* A process takes part once its size is this many times the temperature. */
 #define PART 3.0
 /* Shares of the kinds of moves, in 65536ths. Ejections look at all of a machine, so they are made less
@@ -60,9 +59,13 @@
 #define SHARE_SHIFT 31200
 #define SHARE_SWAP 15600
 
-/* Start temperatures of the rounds after the hot ones, in units of the first one's, by the number of the
- * round. The coolest keeps most places of large processes. */
-static const double reheats[] = {1, 0.03, 0.1};
+/* Rounds come in this order, over and over. */
+static const struct {
+    double heat; /* start in units of the hot start; below 1 from the best assignment */
+    double span; /* steps in units of the present length of a hot round */
+} rounds[] = {{0.1, 0.2}, {1, 1}, {0.03, 0.2}};
+/* Growth of that length from one of these orders to the next. */
+#define ROUND_GROWTH 2.5
 
 /* Lets those take part whose size has become large for the temperature. */
 static void
@@ -74,13 +77,12 @@ admit(BerthReassign *x)
 }
 
 static void
-start_round(BerthReassign *x, double start)
+start_round(BerthReassign *x, double start, double steps)
 {
-    /* Every start is above the bend, the coolest reheat of HOT_LEAST too. */
-    double decades = log(start / BEND) + log(BEND / FLOOR) / BEND_HASTE;
+    double slow = MAX(0, log(start / BEND)), fast = log(MIN(start, BEND) / FLOOR) / BEND_HASTE;
     x->temperature = start * x->scale;
     x->floor = FLOOR * x->scale;
-    x->cooling = decades / x->round_steps * BEAT;
+    x->cooling = (slow + fast) / steps * BEAT;
     x->step = 0;
     x->pace = x->state->cost;
     x->active = MIN(x->movable, 20);
@@ -107,28 +109,33 @@ restore(BerthReassign *x, const guint32 *to)
     x->n_changed = kept;
 }
 
-/* Starts the next round: hot from home, or warm from the best assignment. */
+/* Starts the present round: hot from home, or warm from the best assignment. */
+static void
+begin_round(BerthReassign *x)
+{
+    double heat = rounds[x->round].heat;
+    x->racing = x->homing && heat == 1;
+    restore(x, x->racing ? x->state->home : x->best);
+    start_round(x, x->hot * heat, x->round_steps * rounds[x->round].span);
+}
+
 static void
 next_round(BerthReassign *x)
 {
-    double heat = reheats[++x->round % G_N_ELEMENTS(reheats)];
-    if (x->homing && x->round < HOT_ROUNDS) {
-        heat = 1;
-    } else {
+    if (++x->round == G_N_ELEMENTS(rounds)) {
+        x->round = 0;
         x->round_steps *= ROUND_GROWTH;
     }
-    x->racing = x->homing && heat == 1;
-    restore(x, x->racing ? x->state->home : x->best);
-    start_round(x, x->hot * heat);
+    begin_round(x);
 }
 
 /* The places of large processes are settled when a hot round has cooled to RACE. Whether this one is
- * as good there as the best so far, so that the rest of it is worth its time. */
+ * as good there as the one before, so that the rest of it is worth its time. */
 static gboolean
 leads(BerthReassign *x)
 {
     gboolean leads = x->pace <= x->record;
-    x->record = MIN(x->record, x->pace);
+    x->record = x->pace;
     x->racing = FALSE;
     return leads;
 }
@@ -138,12 +145,14 @@ static void
 cool(BerthReassign *x)
 {
     admit(x);
-    double share = 0.1 + (double)x->active / x->movable;
+    double share = 0.5 + 0.5 * x->active / x->movable;
     double haste = x->temperature < BEND * x->scale ? BEND_HASTE : 1;
     x->temperature *= exp(-x->cooling * haste / share);
     x->pace += (x->state->cost - x->pace) * PACE_SHARE;
-    if (x->temperature < x->floor || (x->racing && x->temperature < RACE * x->scale && !leads(x))) {
+    if (x->temperature < x->floor) {
         next_round(x);
+    } else if (x->racing && x->temperature < RACE * x->scale && !leads(x)) {
+        begin_round(x);
     }
 }
 
@@ -174,9 +183,6 @@ sweep_step(BerthReassign *x)
         x->sweeps = pays ? x->sweeps - 1 : 0;
         x->sweep_cost = x->best_cost;
         x->swept = 0;
-        if (x->sweeps == 0 && x->homing) {
-            restore(x, x->state->home);
-        }
     }
 }
 
@@ -258,15 +264,15 @@ berth_reassign_new(const BerthReassignModel *model, const guint32 *home, guint64
     double sparse = MIN(1, SPARSE_CREW / MAX(1, crew));
     double few = pow(MIN(1, MANY / MAX(1, model->processes)), 1.5);
     x->homing = model->processes <= HOMING_MOST;
-    x->hot = MAX(HOT_LEAST, HOT * sparse * few);
+    x->hot = x->homing ? MAX(HOT_LEAST, HOT * sparse * few) : COOL;
     x->eject_share = (guint)(SHARE_EJECT * sparse);
     x->sweeps = SWEEPS;
     x->sweep_cost = x->best_cost;
     x->round_steps = (ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / MAX(1, model->processes))) *
                      MIN(1, model->processes / FEW);
-    x->racing = x->homing;
+    x->round = x->homing ? 0 : 1;
     x->record = G_MAXDOUBLE;
-    start_round(x, x->homing ? x->hot : COOL);
+    begin_round(x);
     return x;
 }
 
