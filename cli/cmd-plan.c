@@ -46,7 +46,9 @@ put_why(BerthSession *session, const json_t *why)
                       berth_json_string(why, "name"), berth_json_string(why, "phase"),
                       host != NULL ? " on host " : "", host != NULL ? host : "");
     gboolean refused = host == NULL && json_is_false(json_object_get(placement, "fits"));
-    if (message != NULL && !refused) {
+    /* For want of room the table says it with all numbers. */
+    gboolean told = refused && g_strcmp0(berth_json_string(reason, "code"), "no-capacity") == 0;
+    if (message != NULL && !told) {
         berth_session_say(session, "%s%s%s%s", message, hint != NULL ? " (" : "",
                           hint != NULL ? hint : "", hint != NULL ? ")" : "");
     }
