@@ -124,9 +124,12 @@ offer_twin(Best *best, BerthSnapshot *s, const BerthAsk *ask, const BerthPlan *p
             continue;
         }
         BerthPlacement placement;
+        guint64 version = s->version;
         guint32 twin = berth_forecast_add_like(s, host, NULL);
         gboolean fits = berth_evaluate(ask, plan, twin, &placement) > 0;
         berth_snapshot_remove_host(s, twin, NULL);
+        /* Nothing changed: or the mix would look anew earlier than in a replay, which explains nothing. */
+        s->version = version;
         if (fits) {
             BerthFix fix = {.kind = BERTH_FIX_ADD_HOST, .host = host, .code = ""};
             offer(best, &fix, COST_NOTHING / 2);
