@@ -343,12 +343,11 @@ give_turn(const char *key, gpointer user_data)
         g_autofree char *uid = g_strdup(next);
         BerthWorkloadRun *run = berth_workload_run_get(controller, uid);
         if (run->busy) {
-            /* Its own look, which is due after that, joins again. */
-            berth_ledger_leave(ledger, uid);
-        } else {
-            run->turn = TRUE;
-            look(uid, controller);
+            /* Its refusal is being stored. Nobody overtakes it: the look after that goes on here. */
+            return;
         }
+        run->turn = TRUE;
+        look(uid, controller);
     }
     follow_line(controller);
 }

@@ -49,7 +49,9 @@ berth_ledger_join(BerthFleetLedger *ledger, const BerthObject *workload)
 void
 berth_ledger_leave(BerthFleetLedger *ledger, const char *uid)
 {
-    berth_waiting_remove(ledger->waiting, uid);
+    if (berth_waiting_remove(ledger->waiting, uid)) {
+        tell(ledger);
+    }
 }
 
 /**

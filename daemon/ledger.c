@@ -247,12 +247,18 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
         .n_taints = taints->len,
         .state = (ready ? BERTH_HOST_READY : 0) | (spec->cordoned ? BERTH_HOST_CORDONED : 0),
     };
-    guint32 index;
-    if (!berth_snapshot_put_host(ledger->snapshot, &host, &index, error)) {
+    /* The same again must not count as a change: values behind scores follow the number of changes, and a plan
+     * or a replay sees none. */
+    guint wakes = ledger_book_put_host(ledger->book, &host);
+    if (ledger->book != NULL && wakes == 0) {
+        return TRUE;
+    }
+    if (!berth_snapshot_put_host(ledger->snapshot, &host, NULL, error)) {
+        ledger_book_remove_host(ledger->book, object->name);
         close_host(ledger, object->name);
         return FALSE;
     }
-    ledger_wake(ledger, ledger_book_put_host(ledger->book, &host));
+    ledger_wake(ledger, wakes);
     return TRUE;
 }
 
