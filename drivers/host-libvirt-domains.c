@@ -189,18 +189,18 @@ add_domains(virConnectPtr connection, virDomainStatsRecordPtr *records, GPtrArra
 }
 
 gboolean
-berth_virt_domain_list(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_domain_list(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                        GError **error)
 {
     virDomainStatsRecordPtr *records = NULL;
-    if (virConnectGetAllDomainStats(session->control, STATS, &records,
+    if (virConnectGetAllDomainStats(line->connection, STATS, &records,
                                     VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT) < 0) {
         berth_virt_error(error, "can't list domains");
         return FALSE;
     }
     g_autoptr(GPtrArray) domains =
         g_ptr_array_new_with_free_func((GDestroyNotify)berth_domain_free);
-    gboolean done = add_domains(session->control, records, domains, error);
+    gboolean done = add_domains(line->connection, records, domains, error);
     virDomainStatsRecordListFree(records);
     if (done) {
         reply->domains = g_steal_pointer(&domains);
@@ -209,10 +209,10 @@ berth_virt_domain_list(BerthVirtSession *session, const BerthHostCall *call, Ber
 }
 
 gboolean
-berth_virt_domain_get(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_domain_get(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                       GError **error)
 {
-    g_autoptr(BerthVirDomain) found = find_domain(session->control, call->uuid, error);
+    g_autoptr(BerthVirDomain) found = find_domain(line->connection, call->uuid, error);
     if (found == NULL) {
         return FALSE;
     }
@@ -242,10 +242,10 @@ berth_virt_domain_get(BerthVirtSession *session, const BerthHostCall *call, Bert
 }
 
 gboolean
-berth_virt_domain_xml(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_domain_xml(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                       GError **error)
 {
-    g_autoptr(BerthVirDomain) domain = find_domain(session->control, call->uuid, error);
+    g_autoptr(BerthVirDomain) domain = find_domain(line->connection, call->uuid, error);
     char *xml = domain != NULL ? virDomainGetXMLDesc(domain, 0) : NULL;
     if (domain != NULL && xml == NULL) {
         berth_virt_error(error, "can't read domain '%s'", call->uuid);
@@ -258,19 +258,19 @@ berth_virt_domain_xml(BerthVirtSession *session, const BerthHostCall *call, Bert
 /* ---- define, undefine ------------------------------------------------------------------------ */
 
 static gboolean
-find_boot_files(BerthVirtSession *session, const BerthDomainPlan *plan, char **kernel,
-                char **initrd, GError **error)
+find_boot_files(BerthVirtLine *line, const BerthDomainPlan *plan, char **kernel, char **initrd,
+                GError **error)
 {
     if (plan->kernel_volume != NULL) {
         *kernel =
-            berth_virt_volume_path(session->control, plan->kernel_pool, plan->kernel_volume, error);
+            berth_virt_volume_path(line->connection, plan->kernel_pool, plan->kernel_volume, error);
         if (*kernel == NULL) {
             return FALSE;
         }
     }
     if (plan->initrd_volume != NULL) {
         *initrd =
-            berth_virt_volume_path(session->control, plan->kernel_pool, plan->initrd_volume, error);
+            berth_virt_volume_path(line->connection, plan->kernel_pool, plan->initrd_volume, error);
         if (*initrd == NULL) {
             return FALSE;
         }
@@ -280,11 +280,11 @@ find_boot_files(BerthVirtSession *session, const BerthDomainPlan *plan, char **k
 
 /* libvirt would redefine a domain of the same UUID and name without a word. */
 static gboolean
-check_uuid_is_free_or_own(BerthVirtSession *session, const char *uuid, GError **error)
+check_uuid_is_free_or_own(BerthVirtLine *line, const char *uuid, GError **error)
 {
     g_autoptr(GError) problem = NULL;
     g_autoptr(BerthVirDomain) domain =
-        berth_virt_own_domain(session->control, session->fleet, uuid, &problem);
+        berth_virt_own_domain(line->connection, line->fleet, uuid, &problem);
     if (domain != NULL || g_error_matches(problem, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
         return TRUE;
     }
@@ -297,11 +297,11 @@ check_uuid_is_free_or_own(BerthVirtSession *session, const char *uuid, GError **
 
 /* libvirt has no code for "the name is taken by another UUID": look. */
 static void
-set_define_error(BerthVirtSession *session, const BerthDomainPlan *plan, GError **error)
+set_define_error(BerthVirtLine *line, const BerthDomainPlan *plan, GError **error)
 {
     g_autoptr(GError) problem = NULL;
     berth_virt_error(&problem, "can't define domain '%s'", plan->name);
-    g_autoptr(BerthVirDomain) other = virDomainLookupByName(session->control, plan->name);
+    g_autoptr(BerthVirDomain) other = virDomainLookupByName(line->connection, plan->name);
     char uuid[VIR_UUID_STRING_BUFLEN] = "";
     if (other != NULL && virDomainGetUUIDString(other, uuid) == 0 &&
         strcmp(uuid, plan->uuid) != 0) {
@@ -311,22 +311,22 @@ set_define_error(BerthVirtSession *session, const BerthDomainPlan *plan, GError 
 }
 
 gboolean
-berth_virt_define(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_define(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                   GError **error)
 {
     const BerthDomainPlan *plan = call->plan;
     g_autofree char *kernel = NULL, *initrd = NULL;
-    if (plan->uuid == NULL || !check_uuid_is_free_or_own(session, plan->uuid, error) ||
-        !find_boot_files(session, plan, &kernel, &initrd, error)) {
+    if (plan->uuid == NULL || !check_uuid_is_free_or_own(line, plan->uuid, error) ||
+        !find_boot_files(line, plan, &kernel, &initrd, error)) {
         return FALSE;
     }
     g_autofree char *xml = berth_domain_xml_format(plan, kernel, initrd, error);
     if (xml == NULL) {
         return FALSE;
     }
-    g_autoptr(BerthVirDomain) domain = virDomainDefineXMLFlags(session->control, xml, 0);
+    g_autoptr(BerthVirDomain) domain = virDomainDefineXMLFlags(line->connection, xml, 0);
     if (domain == NULL) {
-        set_define_error(session, plan, error);
+        set_define_error(line, plan, error);
         return FALSE;
     }
     int autostart = 0;
@@ -351,12 +351,12 @@ forgive_absence(GError **problem, GError **error)
 }
 
 gboolean
-berth_virt_undefine(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_undefine(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                     GError **error)
 {
     g_autoptr(GError) problem = NULL;
     g_autoptr(BerthVirDomain) domain =
-        berth_virt_own_domain(session->control, session->fleet, call->uuid, &problem);
+        berth_virt_own_domain(line->connection, line->fleet, call->uuid, &problem);
     if (domain == NULL) {
         return forgive_absence(&problem, error);
     }
@@ -381,11 +381,11 @@ berth_virt_undefine(BerthVirtSession *session, const BerthHostCall *call, BerthH
 /* Does one thing to an own domain. When libvirt refuses because of the domain's state and the domain
  * is @wanted_active already, the thing was done before. @wanted_active -1: no such state. */
 static gboolean
-change_power(BerthVirtSession *session, const BerthHostCall *call, int (*change)(virDomainPtr),
+change_power(BerthVirtLine *line, const BerthHostCall *call, int (*change)(virDomainPtr),
              int wanted_active, GError **error)
 {
     g_autoptr(BerthVirDomain) domain =
-        berth_virt_own_domain(session->control, session->fleet, call->uuid, error);
+        berth_virt_own_domain(line->connection, line->fleet, call->uuid, error);
     if (domain == NULL) {
         return FALSE;
     }
@@ -409,10 +409,10 @@ change_power(BerthVirtSession *session, const BerthHostCall *call, int (*change)
 }
 
 gboolean
-berth_virt_start(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_start(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                  GError **error)
 {
-    return change_power(session, call, virDomainCreate, 1, error);
+    return change_power(line, call, virDomainCreate, 1, error);
 }
 
 /* By ACPI: asking the guest's agent could wait for an answer that never comes. */
@@ -423,10 +423,10 @@ press_power_button(virDomainPtr domain)
 }
 
 gboolean
-berth_virt_shutdown(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_shutdown(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                     GError **error)
 {
-    return change_power(session, call, press_power_button, 0, error);
+    return change_power(line, call, press_power_button, 0, error);
 }
 
 static int
@@ -436,10 +436,10 @@ reboot_by_button(virDomainPtr domain)
 }
 
 gboolean
-berth_virt_reboot(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_reboot(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                   GError **error)
 {
-    return change_power(session, call, reboot_by_button, -1, error);
+    return change_power(line, call, reboot_by_button, -1, error);
 }
 
 static int
@@ -449,27 +449,26 @@ press_reset(virDomainPtr domain)
 }
 
 gboolean
-berth_virt_reset(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_reset(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                  GError **error)
 {
-    return change_power(session, call, press_reset, -1, error);
+    return change_power(line, call, press_reset, -1, error);
 }
 
 gboolean
-berth_virt_destroy(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_destroy(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                    GError **error)
 {
     g_autoptr(GError) problem = NULL;
-    return change_power(session, call, virDomainDestroy, 0, &problem) ||
+    return change_power(line, call, virDomainDestroy, 0, &problem) ||
            forgive_absence(&problem, error);
 }
 
 static gboolean
-read_state(BerthVirtSession *session, const BerthHostCall *call, BerthDomainState *state,
-           GError **error)
+read_state(BerthVirtLine *line, const BerthHostCall *call, BerthDomainState *state, GError **error)
 {
     g_autoptr(BerthVirDomain) domain =
-        berth_virt_own_domain(session->control, session->fleet, call->uuid, error);
+        berth_virt_own_domain(line->connection, line->fleet, call->uuid, error);
     int found = 0, reason = 0;
     if (domain == NULL) {
         return FALSE;
@@ -491,11 +490,11 @@ refuse_state(const BerthHostCall *call, const char *why, GError **error)
 }
 
 gboolean
-berth_virt_suspend(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_suspend(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                    GError **error)
 {
     BerthDomainState state;
-    if (!read_state(session, call, &state, error)) {
+    if (!read_state(line, call, &state, error)) {
         return FALSE;
     }
     if (state == BERTH_DOMAIN_PAUSED) {
@@ -504,16 +503,16 @@ berth_virt_suspend(BerthVirtSession *session, const BerthHostCall *call, BerthHo
     if (state != BERTH_DOMAIN_RUNNING) {
         return refuse_state(call, "it does not run", error);
     }
-    return change_power(session, call, virDomainSuspend, -1, error);
+    return change_power(line, call, virDomainSuspend, -1, error);
 }
 
 /* A domain that a migration paused may run elsewhere already: only who knows the other side decides. */
 gboolean
-berth_virt_resume(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_resume(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                   GError **error)
 {
     BerthDomainState state;
-    if (!read_state(session, call, &state, error)) {
+    if (!read_state(line, call, &state, error)) {
         return FALSE;
     }
     if (state == BERTH_DOMAIN_RUNNING) {
@@ -525,5 +524,5 @@ berth_virt_resume(BerthVirtSession *session, const BerthHostCall *call, BerthHos
     if (state != BERTH_DOMAIN_PAUSED) {
         return refuse_state(call, "it is not paused", error);
     }
-    return change_power(session, call, virDomainResume, -1, error);
+    return change_power(line, call, virDomainResume, -1, error);
 }

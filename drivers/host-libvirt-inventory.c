@@ -164,18 +164,18 @@ read_pools(BerthInventory *inventory, virConnectPtr connection)
 }
 
 gboolean
-berth_virt_inventory(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_inventory(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                      GError **error)
 {
     g_autoptr(BerthInventory) inventory = berth_inventory_new();
-    if (!read_documents(inventory, session->control, error) ||
-        !read_node(inventory, session->control, error)) {
+    if (!read_documents(inventory, line->connection, error) ||
+        !read_node(inventory, line->connection, error)) {
         return FALSE;
     }
-    correct_memory(inventory, session->control);
-    read_devices(inventory, session->control);
-    read_networks(inventory, session->control);
-    read_pools(inventory, session->control);
+    correct_memory(inventory, line->connection);
+    read_devices(inventory, line->connection);
+    read_networks(inventory, line->connection);
+    read_pools(inventory, line->connection);
     reply->inventory = g_steal_pointer(&inventory);
     return TRUE;
 }

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 
 static virNetworkPtr
-find_network(BerthVirtSession *session, const char *name, GError **error)
+find_network(BerthVirtLine *line, const char *name, GError **error)
 {
-    virNetworkPtr network = virNetworkLookupByName(session->control, name != NULL ? name : "");
+    virNetworkPtr network = virNetworkLookupByName(line->connection, name != NULL ? name : "");
     if (network == NULL) {
         if (berth_virt_last_code() == VIR_ERR_NO_NETWORK) {
             berth_error_set(error, BERTH_ERROR_NOT_FOUND, "there is no network '%s' on the host",
@@ -23,10 +23,10 @@ find_network(BerthVirtSession *session, const char *name, GError **error)
 }
 
 gboolean
-berth_virt_network_ensure(BerthVirtSession *session, const BerthHostCall *call,
-                          BerthHostReply *reply, GError **error)
+berth_virt_network_ensure(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
+                          GError **error)
 {
-    g_autoptr(BerthVirNetwork) network = find_network(session, call->network, error);
+    g_autoptr(BerthVirNetwork) network = find_network(line, call->network, error);
     if (network == NULL) {
         return FALSE;
     }
@@ -112,12 +112,12 @@ check_addresses(const BerthHostCall *call, GError **error)
 }
 
 gboolean
-berth_virt_dhcp_reserve(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_dhcp_reserve(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                         GError **error)
 {
     Reservation found;
     g_autoptr(BerthVirNetwork) network =
-        check_addresses(call, error) ? find_network(session, call->network, error) : NULL;
+        check_addresses(call, error) ? find_network(line, call->network, error) : NULL;
     if (network == NULL || !find_reservation(network, call, &found, error)) {
         return FALSE;
     }
@@ -132,13 +132,13 @@ berth_virt_dhcp_reserve(BerthVirtSession *session, const BerthHostCall *call, Be
 }
 
 gboolean
-berth_virt_dhcp_release(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_dhcp_release(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                         GError **error)
 {
     Reservation found;
     g_autoptr(GError) problem = NULL;
     g_autoptr(BerthVirNetwork) network =
-        check_addresses(call, error) ? find_network(session, call->network, &problem) : NULL;
+        check_addresses(call, error) ? find_network(line, call->network, &problem) : NULL;
     if (network == NULL) {
         if (g_error_matches(problem, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
             return TRUE;

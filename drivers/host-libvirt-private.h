@@ -20,17 +20,25 @@ typedef struct {
 
 #define BERTH_VIRT_NO_CALLBACKS ((BerthVirtCallbacks){.domains = -1, .networks = -1})
 
+/* A connection that one call has for itself: libvirt's client library before 10.3 may crash when two threads call
+ * on one connection (CVE-2024-4418). */
+typedef struct {
+    virConnectPtr connection; /* owned unless it is the session's control */
+    const char *fleet;        /* borrowed from the session */
+    gint64 used_us;
+} BerthVirtLine;
+
 /* The connections of one successful connect(). Counted: a call keeps the session it began with, so that
  * abandoning it frees nothing under a call that is stuck. Any thread. */
 typedef struct {
     gint refs;
-    guint64 epoch; /* which connect() this is, so that late callbacks are told apart */
-    char *uri;     /* owned */
-    char *fleet;   /* owned */
-    virConnectPtr control;
+    guint64 epoch;         /* which connect() this is, so that late callbacks are told apart */
+    char *uri;             /* owned */
+    char *fleet;           /* owned */
+    virConnectPtr control; /* events come here; also a line */
     BerthVirtCallbacks callbacks; /* on control */
-    GMutex bulk_lock;
-    virConnectPtr bulk; /* opened by the first upload; guarded by bulk_lock */
+    GMutex lines_lock;
+    GQueue lines; /* of BerthVirtLine, owned: idle, the last used first; guarded by lines_lock */
     gboolean is_closed; /* guarded by the host's lock */
 } BerthVirtSession;
 
@@ -53,7 +61,6 @@ BerthVirtHost *berth_virt_host_ref(BerthVirtHost *host);
 void berth_virt_host_unref(BerthVirtHost *host);
 BerthVirtSession *berth_virt_session_ref(BerthVirtSession *session);
 void berth_virt_session_unref(BerthVirtSession *session);
-virConnectPtr berth_virt_session_bulk(BerthVirtSession *session, GError **error);
 
 virConnectPtr berth_virt_open(const char *uri, GError **error);
 void berth_virt_close(virConnectPtr connection, BerthVirtCallbacks callbacks);
@@ -69,56 +76,51 @@ void berth_virt_error_take(virErrorPtr reason, GError **error, const char *forma
     G_STMT_END
 int berth_virt_last_code(void);
 
-typedef gboolean (*BerthVirtVerb)(BerthVirtSession *session, const BerthHostCall *call,
+typedef gboolean (*BerthVirtVerb)(BerthVirtLine *line, const BerthHostCall *call,
                                   BerthHostReply *reply, GError **error);
 
 /* Domains */
 virDomainPtr berth_virt_own_domain(virConnectPtr connection, const char *fleet, const char *uuid,
                                    GError **error);
 BerthStopReason berth_virt_stop_reason(int state_reason);
-gboolean berth_virt_domain_list(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+gboolean berth_virt_domain_list(BerthVirtLine *, const BerthHostCall *, BerthHostReply *,
                                 GError **);
-gboolean berth_virt_domain_get(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
-                               GError **);
-gboolean berth_virt_domain_xml(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
-                               GError **);
-gboolean berth_virt_define(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
-gboolean berth_virt_undefine(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
-                             GError **);
-gboolean berth_virt_start(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
-gboolean berth_virt_shutdown(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
-                             GError **);
-gboolean berth_virt_reboot(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
-gboolean berth_virt_reset(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
-gboolean berth_virt_destroy(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
-gboolean berth_virt_suspend(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
-gboolean berth_virt_resume(BerthVirtSession *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_domain_get(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_domain_xml(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_define(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_undefine(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_start(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_shutdown(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_reboot(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_reset(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_destroy(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_suspend(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
+gboolean berth_virt_resume(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
 
 /* Pools and volumes */
 char *berth_virt_volume_path(virConnectPtr connection, const char *pool, const char *volume,
                              GError **error);
-gboolean berth_virt_pool_ensure(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+gboolean berth_virt_pool_ensure(BerthVirtLine *, const BerthHostCall *, BerthHostReply *,
                                 GError **);
-gboolean berth_virt_volume_list(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+gboolean berth_virt_volume_list(BerthVirtLine *, const BerthHostCall *, BerthHostReply *,
                                 GError **);
-gboolean berth_virt_volume_create(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+gboolean berth_virt_volume_create(BerthVirtLine *, const BerthHostCall *, BerthHostReply *,
                                   GError **);
-gboolean berth_virt_volume_upload(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+gboolean berth_virt_volume_upload(BerthVirtLine *, const BerthHostCall *, BerthHostReply *,
                                   GError **);
-gboolean berth_virt_volume_delete(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+gboolean berth_virt_volume_delete(BerthVirtLine *, const BerthHostCall *, BerthHostReply *,
                                   GError **);
 
 /* Networks */
-gboolean berth_virt_network_ensure(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+gboolean berth_virt_network_ensure(BerthVirtLine *, const BerthHostCall *, BerthHostReply *,
                                    GError **);
-gboolean berth_virt_dhcp_reserve(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+gboolean berth_virt_dhcp_reserve(BerthVirtLine *, const BerthHostCall *, BerthHostReply *,
                                  GError **);
-gboolean berth_virt_dhcp_release(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
+gboolean berth_virt_dhcp_release(BerthVirtLine *, const BerthHostCall *, BerthHostReply *,
                                  GError **);
 
 /* Inventory */
-gboolean berth_virt_inventory(BerthVirtSession *, const BerthHostCall *, BerthHostReply *,
-                              GError **);
+gboolean berth_virt_inventory(BerthVirtLine *, const BerthHostCall *, BerthHostReply *, GError **);
 
 /* Streams; main loop */
 BerthChannel *berth_virt_channel_open(BerthHost *host, const char *uuid, const char *port,

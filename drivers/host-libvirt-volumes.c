@@ -73,14 +73,14 @@ check_pool_path(virStoragePoolPtr pool, const char *path, GError **error)
 }
 
 gboolean
-berth_virt_pool_ensure(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_pool_ensure(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                        GError **error)
 {
     g_autoptr(GError) problem = NULL;
-    g_autoptr(BerthVirPool) pool = find_pool(session->control, call->pool, &problem);
+    g_autoptr(BerthVirPool) pool = find_pool(line->connection, call->pool, &problem);
     if (g_error_matches(problem, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
         g_clear_error(&problem);
-        pool = define_pool(session->control, call->pool, call->path, &problem);
+        pool = define_pool(line->connection, call->pool, call->path, &problem);
     } else if (pool != NULL && !check_pool_path(pool, call->path, error)) {
         return FALSE;
     }
@@ -138,10 +138,10 @@ berth_virt_volume_path(virConnectPtr connection, const char *pool_name, const ch
 }
 
 gboolean
-berth_virt_volume_list(BerthVirtSession *session, const BerthHostCall *call, BerthHostReply *reply,
+berth_virt_volume_list(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
                        GError **error)
 {
-    g_autoptr(BerthVirPool) pool = find_pool(session->control, call->pool, error);
+    g_autoptr(BerthVirPool) pool = find_pool(line->connection, call->pool, error);
     if (pool == NULL) {
         return FALSE;
     }
@@ -237,8 +237,8 @@ create_volume(virStoragePoolPtr pool, const VolumePlan *plan, GError **error)
 }
 
 gboolean
-berth_virt_volume_create(BerthVirtSession *session, const BerthHostCall *call,
-                         BerthHostReply *reply, GError **error)
+berth_virt_volume_create(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
+                         GError **error)
 {
     if (!is_disk_format(call->format) ||
         (call->backing != NULL && !is_disk_format(call->backing_format))) {
@@ -247,7 +247,7 @@ berth_virt_volume_create(BerthVirtSession *session, const BerthHostCall *call,
                         call->volume);
         return FALSE;
     }
-    g_autoptr(BerthVirPool) pool = find_pool(session->control, call->pool, error);
+    g_autoptr(BerthVirPool) pool = find_pool(line->connection, call->pool, error);
     if (pool == NULL) {
         return FALSE;
     }
@@ -257,7 +257,7 @@ berth_virt_volume_create(BerthVirtSession *session, const BerthHostCall *call,
     }
     g_autofree char *backing = NULL;
     if (call->backing != NULL) {
-        backing = berth_virt_volume_path(session->control, call->pool, call->backing, error);
+        backing = berth_virt_volume_path(line->connection, call->pool, call->backing, error);
         if (backing == NULL) {
             return FALSE;
         }
@@ -268,10 +268,10 @@ berth_virt_volume_create(BerthVirtSession *session, const BerthHostCall *call,
 }
 
 gboolean
-berth_virt_volume_delete(BerthVirtSession *session, const BerthHostCall *call,
-                         BerthHostReply *reply, GError **error)
+berth_virt_volume_delete(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
+                         GError **error)
 {
-    g_autoptr(BerthVirPool) pool = find_pool(session->control, call->pool, error);
+    g_autoptr(BerthVirPool) pool = find_pool(line->connection, call->pool, error);
     if (pool == NULL) {
         return FALSE;
     }
@@ -349,10 +349,10 @@ send_file(virStreamPtr stream, int fd, const BerthHostCall *call, GError **error
 }
 
 static gboolean
-upload_into(virConnectPtr bulk, virStorageVolPtr volume, int fd, const BerthHostCall *call,
+upload_into(virConnectPtr connection, virStorageVolPtr volume, int fd, const BerthHostCall *call,
             GError **error)
 {
-    virStreamPtr stream = virStreamNew(bulk, 0);
+    virStreamPtr stream = virStreamNew(connection, 0);
     if (stream == NULL || virStorageVolUpload(volume, stream, 0, call->size, 0) < 0) {
         berth_virt_error(error, "can't upload to volume '%s'", call->volume);
         if (stream != NULL) {
@@ -409,15 +409,14 @@ open_source(const BerthHostCall *call, BerthFd *fd, GError **error)
 /* An upload that breaks leaves nothing: what it made is deleted again. A volume that was there is
  * written once more, since nobody can tell how far an earlier attempt came. */
 gboolean
-berth_virt_volume_upload(BerthVirtSession *session, const BerthHostCall *call,
-                         BerthHostReply *reply, GError **error)
+berth_virt_volume_upload(BerthVirtLine *line, const BerthHostCall *call, BerthHostReply *reply,
+                         GError **error)
 {
     g_auto(BerthFd) fd = -1;
     if (!open_source(call, &fd, error)) {
         return FALSE;
     }
-    virConnectPtr bulk = berth_virt_session_bulk(session, error);
-    g_autoptr(BerthVirPool) pool = bulk != NULL ? find_pool(bulk, call->pool, error) : NULL;
+    g_autoptr(BerthVirPool) pool = find_pool(line->connection, call->pool, error);
     if (pool == NULL) {
         return FALSE;
     }
@@ -429,7 +428,8 @@ berth_virt_volume_upload(BerthVirtSession *session, const BerthHostCall *call,
             return FALSE;
         }
     }
-    if (upload_into(bulk, volume, fd, call, error) && check_uploaded(volume, call, error)) {
+    if (upload_into(line->connection, volume, fd, call, error) &&
+        check_uploaded(volume, call, error)) {
         return TRUE;
     }
     virStorageVolDelete(volume, 0);

@@ -11,6 +11,7 @@
 
 #define KEEPALIVE_SECONDS 5
 #define KEEPALIVE_COUNT 5
+#define LINE_IDLE_US (60 * G_USEC_PER_SEC)
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
@@ -77,6 +78,15 @@ berth_virt_open(const char *uri, GError **error)
     return connection;
 }
 
+static void
+free_line(const BerthVirtSession *session, BerthVirtLine *line)
+{
+    if (line->connection != session->control) {
+        berth_virt_close(line->connection, BERTH_VIRT_NO_CALLBACKS);
+    }
+    g_free(line);
+}
+
 BerthVirtSession *
 berth_virt_session_ref(BerthVirtSession *session)
 {
@@ -90,26 +100,76 @@ berth_virt_session_unref(BerthVirtSession *session)
     if (session == NULL || !g_atomic_int_dec_and_test(&session->refs)) {
         return;
     }
+    for (BerthVirtLine *line; (line = g_queue_pop_head(&session->lines)) != NULL;) {
+        free_line(session, line);
+    }
     berth_virt_close(session->control, session->callbacks);
-    berth_virt_close(session->bulk, BERTH_VIRT_NO_CALLBACKS);
-    g_mutex_clear(&session->bulk_lock);
+    g_mutex_clear(&session->lines_lock);
     g_free(session->uri);
     g_free(session->fleet);
     g_free(session);
 }
 
-/* Uploads have their own connection, so that they do not delay calls. Returns: borrowed from @session. */
-virConnectPtr
-berth_virt_session_bulk(BerthVirtSession *session, GError **error)
+/* ---- lines: one call each -------------------------------------------------------------------- */
+
+static BerthVirtLine *
+add_line(BerthVirtSession *session, virConnectPtr connection)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&session->bulk_lock);
-    if (session->bulk != NULL && virConnectIsAlive(session->bulk) != 1) {
-        berth_virt_close(g_steal_pointer(&session->bulk), BERTH_VIRT_NO_CALLBACKS);
+    BerthVirtLine *line = g_new0(BerthVirtLine, 1);
+    line->connection = connection;
+    line->fleet = session->fleet;
+    return line;
+}
+
+/* Takes the last used idle line that serves. Uploads leave control alone: events come there. */
+static BerthVirtLine *
+take_idle(BerthVirtSession *session, gboolean is_upload)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&session->lines_lock);
+    for (GList *item = session->lines.head; item != NULL;) {
+        GList *next = item->next;
+        BerthVirtLine *line = item->data;
+        gboolean is_control = line->connection == session->control;
+        if (is_control ? !is_upload : virConnectIsAlive(line->connection) == 1) {
+            g_queue_delete_link(&session->lines, item);
+            return line;
+        }
+        if (!is_control) {
+            g_queue_delete_link(&session->lines, item);
+            free_line(session, line);
+        }
+        item = next;
     }
-    if (session->bulk == NULL) {
-        session->bulk = berth_virt_open(session->uri, error);
+    return NULL;
+}
+
+static BerthVirtLine *
+take_line(BerthVirtSession *session, gboolean is_upload, GError **error)
+{
+    BerthVirtLine *line = take_idle(session, is_upload);
+    if (line == NULL) {
+        virConnectPtr connection = berth_virt_open(session->uri, error);
+        line = connection != NULL ? add_line(session, connection) : NULL;
     }
-    return session->bulk;
+    return line;
+}
+
+/* Those that a rush of calls left are closed a while after it. */
+static void
+give_back(BerthVirtSession *session, BerthVirtLine *line)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&session->lines_lock);
+    line->used_us = g_get_monotonic_time();
+    g_queue_push_head(&session->lines, line);
+    for (GList *item = session->lines.tail; item != NULL;) {
+        GList *previous = item->prev;
+        BerthVirtLine *idle = item->data;
+        if (line->used_us - idle->used_us > LINE_IDLE_US && idle->connection != session->control) {
+            g_queue_delete_link(&session->lines, item);
+            free_line(session, idle);
+        }
+        item = previous;
+    }
 }
 
 /* ---- the host -------------------------------------------------------------------------------- */
@@ -334,9 +394,13 @@ open_session(BerthVirtHost *host, guint64 epoch, GError **error)
     session->epoch = epoch;
     session->uri = g_strdup(host->uri);
     session->fleet = g_strdup(host->fleet);
-    g_mutex_init(&session->bulk_lock);
+    g_mutex_init(&session->lines_lock);
     session->control = berth_virt_open(host->uri, error);
-    return session->control != NULL ? g_steal_pointer(&session) : NULL;
+    if (session->control == NULL) {
+        return NULL;
+    }
+    g_queue_push_head(&session->lines, add_line(session, session->control));
+    return g_steal_pointer(&session);
 }
 
 /* Installs @session, unless something newer happened meanwhile. */
@@ -413,9 +477,12 @@ perform(BerthHost *base, const BerthHostCall *call, BerthHostReply *reply, GErro
     BerthVirtHost *host = berth_virt_host_ref((BerthVirtHost *)base);
     gboolean done = FALSE;
     g_autoptr(BerthVirtSession) session = take_session(host, error);
-    if (session != NULL && (guint)call->verb < BERTH_HOST_VERBS) {
+    BerthVirtLine *line =
+        session != NULL ? take_line(session, call->verb == BERTH_HOST_VOLUME_UPLOAD, error) : NULL;
+    if (line != NULL) {
         virResetLastError();
-        done = verbs[call->verb](session, call, reply, error);
+        done = verbs[call->verb](line, call, reply, error);
+        give_back(session, line);
     }
     berth_virt_host_unref(host);
     return done;
