@@ -371,18 +371,22 @@ upload_into(virConnectPtr connection, virStorageVolPtr volume, int fd, const Ber
     return done;
 }
 
+/* By the size of the file: the capacity of a qcow2 file is that of the disk in it, as soon as libvirt has
+ * looked into the file, which it does when the pool is refreshed. */
 static gboolean
 check_uploaded(virStorageVolPtr volume, const BerthHostCall *call, GError **error)
 {
     virStorageVolInfo info;
-    if (virStorageVolGetInfo(volume, &info) < 0) {
+    if (virStorageVolGetInfoFlags(volume, &info, VIR_STORAGE_VOL_GET_PHYSICAL) < 0) {
         berth_virt_error(error, "can't check volume '%s'", call->volume);
         return FALSE;
     }
-    if (info.capacity != call->size) {
+    guint64 size = info.allocation;
+    if (size != call->size) {
         berth_error_set(error, BERTH_ERROR_CORRUPT,
-                        "volume '%s' has %llu bytes after the upload, not %" G_GUINT64_FORMAT,
-                        call->volume, info.capacity, call->size);
+                        "volume '%s' has %" G_GUINT64_FORMAT
+                        " bytes after the upload, not %" G_GUINT64_FORMAT,
+                        call->volume, size, call->size);
         return FALSE;
     }
     return TRUE;

@@ -370,6 +370,41 @@ test_upload_arrives_whole_or_not_at_all(void)
     g_remove(path);
 }
 
+/* libvirt looks into files: it says of a qcow2 file how large the disk in it is, not the file. */
+static void
+test_a_disk_image_is_uploaded_by_its_bytes(void)
+{
+    ensure_pool();
+    static const guint8 header[104] = {'Q',
+                                       'F',
+                                       'I',
+                                       0xfb,
+                                       0,
+                                       0,
+                                       0,
+                                       3,
+                                       [23] = 16,
+                                       /* the disk's size: 48 MiB */[28] = 3,
+                                       [103] = 104};
+    gsize size = 65536;
+    g_autofree char *content = g_malloc0(size);
+    memcpy(content, header, sizeof header);
+    g_autofree char *path = NULL;
+    int fd = g_file_open_tmp("berth-upload-XXXXXX", &path, NULL);
+    g_assert_true(g_close(fd, NULL));
+    g_assert_true(g_file_set_contents(path, content, (gssize)size, NULL));
+    for (guint i = 0; i < 2; i++) { /* the second time, the list has made libvirt look */
+        ASSERT_OK(.verb = BERTH_HOST_VOLUME_UPLOAD, .pool = POOL, .volume = "disk", .path = path,
+                  .size = size);
+        assert_content("disk", content, size);
+        g_auto(BerthHostReply) reply = {0};
+        list_volumes(&reply);
+        g_assert_nonnull(find_volume(&reply, "disk"));
+    }
+    ASSERT_OK(.verb = BERTH_HOST_VOLUME_DELETE, .pool = POOL, .volume = "disk");
+    g_remove(path);
+}
+
 /* ---- domains ----------------------------------------------------------------------------------- */
 
 static void
@@ -911,6 +946,7 @@ main(int argc, char **argv)
     ADD("pool-is-made-once-and-only-there", test_pool_is_made_once_and_only_there);
     ADD("volume-is-created-once-and-deleted-twice", test_volume_is_created_once_and_deleted_twice);
     ADD("upload-arrives-whole-or-not-at-all", test_upload_arrives_whole_or_not_at_all);
+    ADD("a-disk-image-is-uploaded-by-its-bytes", test_a_disk_image_is_uploaded_by_its_bytes);
     ADD("define-is-repeatable-and-keeps-the-mark", test_define_is_repeatable_and_keeps_the_mark);
     ADD("autostart-follows-the-plan", test_autostart_follows_the_plan);
     ADD("absent-domains-are-not-found", test_absent_domains_are_not_found);
