@@ -1,7 +1,7 @@
 #!/bin/sh
 # Boots the guest OS under plain QEMU, once for each machine profile, and uses all of it.
 #
-#   tests/integration/guest-boot [--bench N]
+#   tests/integration/guest-boot.sh [--bench N]
 #
 # Needs 'make guest-os guest-boot' in TOP_BUILDDIR (default: build). TAP; exit code 77 with a reason when
 # something is missing on this machine.
