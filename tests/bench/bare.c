@@ -12,10 +12,10 @@
 #include "drivers/guest-link.h"
 #include "drivers/host.h"
 #include "drivers/pod-config.h"
+#include "tests/integration/socket-channel.h"
 
 #include <errno.h>
 #include <gio/gio.h>
-#include <glib-unix.h>
 #include <glib/gstdio.h>
 #include <poll.h>
 #include <signal.h>
@@ -236,81 +236,10 @@ typedef struct {
     GError *error;
 } Boot;
 
-typedef struct {
-    BerthChannel base;
-    int fd;
-    GSource *reader;
-    const BerthChannelWatch *watch;
-    gpointer watch_data;
-} SocketChannel;
-
-static void
-channel_send(BerthChannel *channel, GBytes *bytes)
-{
-    gsize size;
-    const char *data = g_bytes_get_data(bytes, &size);
-    while (size > 0) {
-        gssize written = send(((SocketChannel *)channel)->fd, data, size, MSG_NOSIGNAL);
-        if (written <= 0) {
-            return;
-        }
-        data += written;
-        size -= (gsize)written;
-    }
-}
-
-static void
-channel_close(BerthChannel *channel)
-{
-    SocketChannel *self = (SocketChannel *)channel;
-    g_source_destroy(self->reader);
-    g_source_unref(self->reader);
-    close(self->fd);
-    g_free(self);
-}
-
-static const BerthChannelOps channel_ops = {channel_send, channel_close};
-
-static gboolean
-channel_readable(int fd, GIOCondition condition, gpointer user_data)
-{
-    SocketChannel *self = user_data;
-    guint8 data[65536];
-    gssize got = recv(fd, data, sizeof data, MSG_DONTWAIT);
-    if (got > 0) {
-        self->watch->received(data, (gsize)got, self->watch_data);
-    } else if (got == 0 || errno != EAGAIN) {
-        self->watch->closed(NULL, self->watch_data);
-    }
-    return G_SOURCE_CONTINUE;
-}
-
-static int
-socket_at(const char *path, struct sockaddr_un *address)
-{
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    g_strlcpy(address->sun_path, path, sizeof address->sun_path);
-    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-}
-
 static BerthChannel *
 channel_open(gboolean force, const BerthChannelWatch *watch, gpointer watch_data, gpointer data)
 {
-    struct sockaddr_un address;
-    int fd = socket_at(((Boot *)data)->bare->socket_path, &address);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
-        close(fd);
-        return NULL;
-    }
-    SocketChannel *self = g_new0(SocketChannel, 1);
-    self->base.ops = &channel_ops;
-    self->fd = fd;
-    self->watch = watch;
-    self->watch_data = watch_data;
-    self->reader = g_unix_fd_source_new(fd, G_IO_IN | G_IO_HUP);
-    g_source_set_callback(self->reader, (GSourceFunc)(void (*)(void))channel_readable, self, NULL);
-    g_source_attach(self->reader, NULL);
-    return &self->base;
+    return socket_channel_open(((Boot *)data)->bare->socket_path, watch, watch_data, NULL);
 }
 
 static void
@@ -442,8 +371,9 @@ power_on(Boot *boot, int monitor)
 static gboolean
 start_qemu(BenchBare *bare, GPid *pid, int *monitor, GError **error)
 {
-    struct sockaddr_un address;
-    int pair[2], fd = socket_at(bare->socket_path, &address);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int pair[2], fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_strlcpy(address.sun_path, bare->socket_path, sizeof address.sun_path);
     g_unlink(bare->socket_path);
     if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0) {
         berth_error_set_errno(error, errno, "can't listen at '%s'", bare->socket_path);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Boots the guest OS under plain QEMU, once for each machine profile, and uses all of it.
 #
-#   tests/integration/guest-boot.sh [--bench N]
+#   tests/integration/guest-boot.sh
 #
 # Needs 'make guest-os guest-boot' in TOP_BUILDDIR (default: build). TAP; exit code 77 with a reason when
 # something is missing on this machine.
@@ -56,6 +56,6 @@ failed=0
 for machine in q35 microvm; do
     echo "# machine $machine"
     timeout 600 "$build/guest-boot" --machine "$machine" --kernel "$build/guest-os/vmlinuz" \
-        --initrd "$build/guest-os/initramfs" --image "$work/image.sqfs" "$@" || failed=1
+        --initrd "$build/guest-os/initramfs" --image "$work/image.sqfs" || failed=1
 done
 exit $failed
