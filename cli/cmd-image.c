@@ -344,20 +344,21 @@ run_image_import(BerthSession *session, const BerthArgs *args, GError **error)
     return load(session, args, name, spec, error);
 }
 
+static gboolean
+delete_name(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
+{
+    g_autoptr(json_t) image = berth_resolve_image(session, name, error);
+    if (image == NULL || !berth_delete(session, image, BERTH_WAIT_DEFAULT_S, error)) {
+        return FALSE;
+    }
+    berth_session_say(session, "Image '%s' deleted", berth_json_name(image));
+    return TRUE;
+}
+
 static int
 run_image_delete(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    for (char *const *name = berth_args_list(args, "image"); *name != NULL; name++) {
-        g_autoptr(json_t) image = berth_resolve_image(session, *name, error);
-        if (image == NULL) {
-            return BERTH_FAILED;
-        }
-        if (!berth_delete(session, image, BERTH_WAIT_DEFAULT_S, error)) {
-            return BERTH_FAILED;
-        }
-        berth_session_say(session, "Image '%s' deleted", berth_json_name(image));
-    }
-    return BERTH_EXIT_OK;
+    return berth_each_name(session, args, "image", delete_name, error);
 }
 
 /* ---- the table ---- */

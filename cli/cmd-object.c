@@ -139,26 +139,19 @@ delete_one(BerthSession *session, const BerthKind *kind, const char *name, gint6
     return TRUE;
 }
 
+static gboolean
+delete_name(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
+{
+    return delete_one(session, berth_resolve_kind(berth_args_get(args, "kind"), NULL), name,
+                      berth_wait_option(args, BERTH_WAIT_DEFAULT_S, BERTH_WAIT_DEFAULT_S), error);
+}
+
 static int
 run_delete(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    const BerthKind *kind = berth_resolve_kind(berth_args_get(args, "kind"), error);
-    if (kind == NULL) {
-        return BERTH_FAILED;
-    }
-    gint64 wait_s = berth_wait_option(args, BERTH_WAIT_DEFAULT_S, BERTH_WAIT_DEFAULT_S);
-    for (char *const *name = berth_args_list(args, "name"); *name != NULL; name++) {
-        g_autoptr(GError) problem = NULL;
-        if (delete_one(session, kind, *name, wait_s, &problem)) {
-            continue;
-        }
-        if (*error == NULL) {
-            g_propagate_error(error, g_steal_pointer(&problem));
-        } else {
-            berth_print_error(problem);
-        }
-    }
-    return *error == NULL ? BERTH_EXIT_OK : BERTH_FAILED;
+    return berth_resolve_kind(berth_args_get(args, "kind"), error) != NULL
+               ? berth_each_name(session, args, "name", delete_name, error)
+               : BERTH_FAILED;
 }
 
 /* ---- rm: docker's word for pods and VMs ---- */
@@ -182,27 +175,28 @@ remove_one(BerthSession *session, const json_t *object, gboolean is_active, GErr
     return FALSE;
 }
 
+static gboolean
+rm_name(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
+{
+    static const char *const active[] = {"Preparing", "Starting", "Running", "Stopping", NULL};
+    g_autoptr(json_t) object = berth_resolve_workload(session, NULL, name, error);
+    if (object == NULL) {
+        return FALSE;
+    }
+    gboolean is_active = g_strv_contains(active, berth_json_phase(object));
+    if (is_active && !berth_args_has(args, "force")) {
+        berth_error_set_at(error, BERTH_ERROR_CONFLICT, NULL, "stop it, or use rm -f",
+                           "%s '%s' is running", berth_json_kind(object)->name,
+                           berth_json_name(object));
+        return FALSE;
+    }
+    return remove_one(session, object, is_active, error);
+}
+
 static int
 run_rm(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    for (char *const *name = berth_args_list(args, "domain"); *name != NULL; name++) {
-        g_autoptr(json_t) object = berth_resolve_workload(session, NULL, *name, error);
-        const BerthKind *kind = object != NULL ? berth_json_kind(object) : NULL;
-        static const char *const active[] = {"Preparing", "Starting", "Running", "Stopping", NULL};
-        if (kind == NULL) {
-            return BERTH_FAILED;
-        }
-        gboolean is_active = g_strv_contains(active, berth_json_phase(object));
-        if (is_active && !berth_args_has(args, "force")) {
-            berth_error_set_at(error, BERTH_ERROR_CONFLICT, NULL, "stop it, or use rm -f",
-                               "%s '%s' is running", kind->name, berth_json_name(object));
-            return BERTH_FAILED;
-        }
-        if (!remove_one(session, object, is_active, error)) {
-            return BERTH_FAILED;
-        }
-    }
-    return BERTH_EXIT_OK;
+    return berth_each_name(session, args, "domain", rm_name, error);
 }
 
 /* ---- explain ---- */

@@ -219,9 +219,10 @@ find_verb(const BerthArgs *args)
 }
 
 static gboolean
-run_verb_on(BerthSession *session, const Verb *verb, const char *name, gint64 wait_s,
-            GError **error)
+run_verb_on(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
 {
+    const Verb *verb = find_verb(args);
+    gint64 wait_s = berth_wait_option(args, verb->wait_s, BERTH_WAIT_DEFAULT_S);
     g_autoptr(json_t) object = berth_resolve_workload(session, NULL, name, error);
     g_autoptr(GError) problem = NULL;
     g_autoptr(json_t) task =
@@ -248,24 +249,10 @@ run_verb_on(BerthSession *session, const Verb *verb, const char *name, gint64 wa
     return TRUE;
 }
 
-/* Several names: all are tried, the first failure is the command's. */
 static int
 run_verb(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    const Verb *verb = find_verb(args);
-    gint64 wait_s = berth_wait_option(args, verb->wait_s, BERTH_WAIT_DEFAULT_S);
-    for (char *const *name = berth_args_list(args, "domain"); *name != NULL; name++) {
-        g_autoptr(GError) problem = NULL;
-        if (run_verb_on(session, verb, *name, wait_s, &problem)) {
-            continue;
-        }
-        if (*error == NULL) {
-            g_propagate_error(error, g_steal_pointer(&problem));
-        } else {
-            berth_print_error(problem);
-        }
-    }
-    return *error == NULL ? BERTH_EXIT_OK : BERTH_FAILED;
+    return berth_each_name(session, args, "domain", run_verb_on, error);
 }
 
 static int

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "cli/escape.h"
 #include "cli/help.h"
+#include "cli/interrupt.h"
 #include "model/schema.h"
 
 /* An option of the command line wins where it stands: behind the command over before it. */
@@ -176,6 +177,33 @@ fail(const GError *error)
 }
 
 /* ---- running ---- */
+
+/**
+ * berth_each_name:
+ * @argument: of the command, which takes several names
+ *
+ * All names are tried, until ^C: the first failure is the command's, others are printed at once.
+ *
+ * Returns: the exit code so far, BERTH_FAILED with @error.
+ */
+int
+berth_each_name(BerthSession *session, const BerthArgs *args, const char *argument,
+                BerthNameFunc one, GError **error)
+{
+    char *const *name = berth_args_list(args, argument);
+    for (; *name != NULL && !berth_interrupted(); name++) {
+        g_autoptr(GError) problem = NULL;
+        if (one(session, args, *name, &problem)) {
+            continue;
+        }
+        if (*error == NULL) {
+            g_propagate_error(error, g_steal_pointer(&problem));
+        } else {
+            berth_print_error(problem);
+        }
+    }
+    return *error == NULL ? BERTH_EXIT_OK : BERTH_FAILED;
+}
 
 static int
 unknown_command(const char *word)

@@ -35,6 +35,12 @@ void berth_session_put_objects(BerthSession *session, const json_t *objects,
 void berth_print_error(const GError *error);
 void berth_print_warning(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
+/* What a command does to one of its names. */
+typedef gboolean (*BerthNameFunc)(BerthSession *session, const BerthArgs *args, const char *name,
+                                  GError **error);
+int berth_each_name(BerthSession *session, const BerthArgs *args, const char *argument,
+                    BerthNameFunc one, GError **error);
+
 int berth_run_words(const BerthArgs *globals, char **words, gboolean in_shell);
 
 G_END_DECLS
