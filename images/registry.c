@@ -5,45 +5,23 @@
  * A hop (redirect, token server) may not lead further inside our networks than the registry itself
  * lies, nor from https to http. What is asked for is built from parsed names alone.
  *
- * One thread per object. Source: OCI distribution-spec; Docker's token authentication.
+ * One thread per object. Source: OCI distribution-spec.
  * Start at berth_registry_get_manifest(). */
-#include "images/registry.h"
+#include "images/registry-private.h"
 
 #include "base/error.h"
-#include "base/json.h"
 #include "images/credentials.h"
-#include "images/http.h"
 
 #include <string.h>
 
-#define TOKEN_ANSWER_MAX 65536
-#define TOKEN_MAX 16384
 #define ACCEPTED                                                                                   \
     BERTH_MEDIA_OCI_INDEX ", " BERTH_MEDIA_OCI_MANIFEST ", " BERTH_MEDIA_DOCKER_INDEX              \
                           ", " BERTH_MEDIA_DOCKER_MANIFEST
 
-/* A place to ask: a mirror or the registry itself. */
-typedef struct {
-    char *name;            /* owned; whose credentials: "docker.io", "mirror.example:5000" */
-    char *base;            /* owned; "https://registry-1.docker.io" */
-    char *basic;           /* owned; NULL: anonymous */
-    char *authorization;   /* owned; what worked last; NULL: nothing yet */
-    gboolean plain;        /* it may speak http */
-    BerthAddressClass met; /* how far inside it lies, once it was met */
-} Endpoint;
-
-struct BerthRegistry {
-    BerthRegistryOptions options; /* all set; strings borrowed */
-    char *repository;             /* owned */
-    GPtrArray *endpoints;         /* owned, of Endpoint; mirrors first */
-    guint current;                /* the one that answered last */
-    CURL *curl;                   /* owned */
-};
-
 static void
 endpoint_free(gpointer data)
 {
-    Endpoint *endpoint = data;
+    BerthEndpoint *endpoint = data;
     g_free(endpoint->name);
     g_free(endpoint->base);
     g_free(endpoint->basic);
@@ -91,7 +69,7 @@ add_endpoint(BerthRegistry *registry, const char *name, const char *base, gboole
     if (!berth_credentials_find(registry->options.docker_config, name, &basic, error)) {
         return FALSE;
     }
-    Endpoint *endpoint = g_new0(Endpoint, 1);
+    BerthEndpoint *endpoint = g_new0(BerthEndpoint, 1);
     endpoint->name = g_strdup(name);
     endpoint->base = g_strdup(base);
     endpoint->basic = g_steal_pointer(&basic);
@@ -174,8 +152,8 @@ berth_registry_copy(const BerthRegistry *registry)
     copy->endpoints = g_ptr_array_new_with_free_func(endpoint_free);
     copy->curl = berth_http_new();
     for (guint i = 0; i < registry->endpoints->len; i++) {
-        const Endpoint *from = registry->endpoints->pdata[i];
-        Endpoint *to = g_memdup2(from, sizeof *from);
+        const BerthEndpoint *from = registry->endpoints->pdata[i];
+        BerthEndpoint *to = g_memdup2(from, sizeof *from);
         to->name = g_strdup(from->name);
         to->base = g_strdup(from->base);
         to->basic = g_strdup(from->basic);
@@ -197,8 +175,14 @@ berth_registry_free(BerthRegistry *registry)
     g_free(registry);
 }
 
-static BerthHttpRequest
-new_request(BerthRegistry *registry, const char *url, GCancellable *cancellable)
+/**
+ * berth_registry_request:
+ * @url: borrowed by the request
+ *
+ * Returns: a request with what the options say of all; who is asked and what is taken is the caller's.
+ */
+BerthHttpRequest
+berth_registry_request(BerthRegistry *registry, const char *url, GCancellable *cancellable)
 {
     const BerthRegistryOptions *options = &registry->options;
     BerthHttpRequest request = {
@@ -214,44 +198,24 @@ new_request(BerthRegistry *registry, const char *url, GCancellable *cancellable)
     return request;
 }
 
-/* ---- tokens ---- */
-
-static gboolean
-collect(const void *data, gsize size, gpointer user_data, GError **error)
+/** A sink: appends to a GByteArray. */
+gboolean
+berth_registry_collect(const void *data, gsize size, gpointer user_data, GError **error)
 {
     g_byte_array_append(user_data, data, (guint)size);
     return TRUE;
 }
 
-/* The value of @name in `Bearer realm="…",service="…"`. */
-static char *
-read_parameter(const char *challenge, const char *name)
-{
-    const char *at = challenge;
-    gsize length = strlen(name);
-    while ((at = strstr(at, name)) != NULL) {
-        gboolean starts = at > challenge && (at[-1] == ' ' || at[-1] == ',');
-        if (starts && at[length] == '=' && at[length + 1] == '"') {
-            const char *value = at + length + 2;
-            const char *end = strchr(value, '"');
-            return end == NULL ? NULL : g_strndup(value, (gsize)(end - value));
-        }
-        at += length;
-    }
-    return NULL;
-}
-
-static gboolean
-set_query(CURLU *url, const char *name, const char *value)
-{
-    g_autofree char *pair = g_strconcat(name, "=", value, NULL);
-    return curl_url_set(url, CURLUPART_QUERY, pair, CURLU_APPENDQUERY | CURLU_URLENCODE) ==
-           CURLUE_OK;
-}
-
-/* A URL that somebody else named: http(s) with a host and without a user. */
-static CURLU *
-parse_url(const char *text, char **scheme, char **host, GError **error)
+/**
+ * berth_registry_parse_url:
+ * @text: an address that somebody else named
+ * @scheme: (out): "http" or "https"; for curl_free(), also when NULL is returned
+ * @host: (out): for curl_free()
+ *
+ * Returns: (transfer full): the address, which has a host and no user; NULL with DENIED otherwise
+ */
+CURLU *
+berth_registry_parse_url(const char *text, char **scheme, char **host, GError **error)
 {
     CURLU *url = curl_url();
     char *user = NULL;
@@ -271,126 +235,12 @@ parse_url(const char *text, char **scheme, char **host, GError **error)
     return url;
 }
 
-/* Puts a value into a header, so nothing but a token's own characters may be in it. */
-static gboolean
-is_token(const char *text)
-{
-    gsize length = text == NULL ? 0 : strlen(text);
-    return length > 0 && length <= TOKEN_MAX &&
-           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") ==
-               length;
-}
-
-static gboolean
-fetch_token(BerthRegistry *registry, Endpoint *endpoint, const char *url, gboolean with_basic,
-            gboolean plain, GCancellable *cancellable, GError **error)
-{
-    g_autoptr(GByteArray) body = g_byte_array_new();
-    g_auto(BerthHttpAnswer) answer = {0};
-    g_autofree char *basic = with_basic ? g_strconcat("Basic ", endpoint->basic, NULL) : NULL;
-    BerthHttpRequest request = new_request(registry, url, cancellable);
-    request.authorization = basic;
-    request.plain = plain;
-    request.deepest = endpoint->met;
-    request.deadline_s = registry->options.small_deadline_s;
-    request.body_max = TOKEN_ANSWER_MAX;
-    request.sink = collect;
-    request.sink_data = body;
-    if (!berth_http_get(registry->curl, &request, &answer, error)) {
-        return FALSE;
-    }
-    g_autoptr(json_t) json = berth_json_parse((const char *)body->data, body->len, NULL);
-    const char *token = berth_json_string(json, "token");
-    token = token == NULL ? berth_json_string(json, "access_token") : token;
-    if (answer.status != 200 || !is_token(token)) {
-        berth_error_set_at(
-            error, BERTH_ERROR_DENIED, NULL, "check the name of the image, and the credentials",
-            "the token server of '%s' gave no token (status %ld)", endpoint->name, answer.status);
-        return FALSE;
-    }
-    g_free(endpoint->authorization);
-    endpoint->authorization = g_strconcat("Bearer ", token, NULL);
-    return TRUE;
-}
-
-/* May these credentials be shown to this token server? Without credentials anybody may be asked. */
-static gboolean
-check_realm(const BerthRegistry *registry, const Endpoint *endpoint, const char *scheme,
-            const char *host, GError **error)
-{
-    if (strcmp(scheme, "https") != 0 && !endpoint->plain) {
-        berth_error_set(error, BERTH_ERROR_DENIED,
-                        "'%s' names a token server that speaks plain http", endpoint->name);
-        return FALSE;
-    }
-    if (endpoint->basic != NULL &&
-        !berth_credentials_may_go_to(endpoint->name, host, registry->options.token_hosts)) {
-        g_autofree char *shown = g_strescape(host, NULL);
-        berth_error_set_at(
-            error, BERTH_ERROR_DENIED, NULL,
-            "allow the pair in the settings if you trust it, or remove the credentials",
-            "'%s' wants its credentials shown to '%.200s', which is not its own host",
-            endpoint->name, shown);
-        return FALSE;
-    }
-    return TRUE;
-}
-
-static gboolean
-answer_bearer(BerthRegistry *registry, Endpoint *endpoint, const char *challenge,
-              GCancellable *cancellable, GError **error)
-{
-    g_autofree char *realm = read_parameter(challenge, "realm");
-    g_autofree char *service = read_parameter(challenge, "service");
-    g_autofree char *scope = g_strconcat("repository:", registry->repository, ":pull", NULL);
-    char *scheme = NULL, *host = NULL, *text = NULL;
-    CURLU *url = parse_url(realm == NULL ? "" : realm, &scheme, &host, error);
-    gboolean ok = url != NULL && check_realm(registry, endpoint, scheme, host, error);
-    if (ok) {
-        ok = (service == NULL || set_query(url, "service", service)) &&
-             set_query(url, "scope", scope) &&
-             curl_url_get(url, CURLUPART_URL, &text, 0) == CURLUE_OK;
-        if (!ok) {
-            berth_error_set(error, BERTH_ERROR_CORRUPT, "'%s' sent a malformed challenge",
-                            endpoint->name);
-        }
-    }
-    ok = ok && fetch_token(registry, endpoint, text, endpoint->basic != NULL,
-                           strcmp(scheme, "http") == 0, cancellable, error);
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(text);
-    curl_url_cleanup(url);
-    return ok;
-}
-
-/* Answers a 401. Errors: DENIED when nothing we have is wanted. */
-static gboolean
-authenticate(BerthRegistry *registry, Endpoint *endpoint, const BerthHttpAnswer *answer,
-             GCancellable *cancellable, GError **error)
-{
-    const char *challenge = answer->authenticate;
-    if (challenge != NULL && g_ascii_strncasecmp(challenge, "Bearer ", 7) == 0) {
-        return answer_bearer(registry, endpoint, challenge, cancellable, error);
-    }
-    if (challenge != NULL && g_ascii_strncasecmp(challenge, "Basic", 5) == 0 &&
-        endpoint->basic != NULL && endpoint->authorization == NULL) {
-        endpoint->authorization = g_strconcat("Basic ", endpoint->basic, NULL);
-        return TRUE;
-    }
-    berth_error_set_at(error, BERTH_ERROR_DENIED, NULL, "log in: docker login",
-                       endpoint->basic == NULL ? "'%s' wants credentials and there are none"
-                                               : "'%s' does not accept the credentials",
-                       endpoint->name);
-    return FALSE;
-}
-
 /* ---- one resource ---- */
 
 /* What is asked for, over all its hops. */
 typedef struct {
     BerthRegistry *registry; /* borrowed, as all here */
-    Endpoint *endpoint;
+    BerthEndpoint *endpoint;
     const char *path; /* "/v2/…" */
     const char *accept;
     guint64 offset, body_max;
@@ -402,7 +252,7 @@ typedef struct {
 
 /* Whether the address @url is on the endpoint itself, so that its token may go there. */
 static gboolean
-is_own(const Endpoint *endpoint, const char *url)
+is_own(const BerthEndpoint *endpoint, const char *url)
 {
     gsize length = strlen(endpoint->base);
     return strncmp(url, endpoint->base, length) == 0 && (url[length] == '/' || url[length] == '\0');
@@ -411,9 +261,9 @@ is_own(const Endpoint *endpoint, const char *url)
 static gboolean
 send_one(Fetch *fetch, const char *url, BerthHttpAnswer *answer, GError **error)
 {
-    Endpoint *endpoint = fetch->endpoint;
+    BerthEndpoint *endpoint = fetch->endpoint;
     gboolean own = is_own(endpoint, url);
-    BerthHttpRequest request = new_request(fetch->registry, url, fetch->cancellable);
+    BerthHttpRequest request = berth_registry_request(fetch->registry, url, fetch->cancellable);
     request.authorization = own ? endpoint->authorization : NULL;
     request.accept = fetch->accept;
     request.offset = fetch->offset;
@@ -451,7 +301,7 @@ resolve_redirect(const BerthHttpAnswer *answer, char **url, GError **error)
         berth_error_set(error, BERTH_ERROR_DENIED, "'%.200s' redirects to nowhere", *url);
         return FALSE;
     }
-    CURLU *parsed = parse_url(text, &scheme, &host, error);
+    CURLU *parsed = berth_registry_parse_url(text, &scheme, &host, error);
     ok = parsed != NULL;
     if (ok && g_str_has_prefix(*url, "https://") && strcmp(scheme, "https") != 0) {
         berth_error_set(error, BERTH_ERROR_DENIED, "'%.200s' redirects from https to %s", *url,
@@ -482,8 +332,8 @@ follow(Fetch *fetch, BerthHttpAnswer *answer, GError **error)
         }
         if (answer->status == 401 && !challenged && is_own(fetch->endpoint, url)) {
             challenged = TRUE;
-            if (!authenticate(fetch->registry, fetch->endpoint, answer, fetch->cancellable,
-                              error)) {
+            if (!berth_registry_authenticate(fetch->registry, fetch->endpoint, answer,
+                                             fetch->cancellable, error)) {
                 return FALSE;
             }
         } else if (!is_redirect(answer->status)) {
@@ -531,7 +381,7 @@ check_status(const Fetch *fetch, const BerthHttpAnswer *answer, GError **error)
 /* ---- manifests ---- */
 
 static gboolean
-fetch_manifest(BerthRegistry *registry, Endpoint *endpoint, const char *path,
+fetch_manifest(BerthRegistry *registry, BerthEndpoint *endpoint, const char *path,
                GCancellable *cancellable, GByteArray *body, char **content_type, GError **error)
 {
     Fetch fetch = {.registry = registry,
@@ -540,7 +390,7 @@ fetch_manifest(BerthRegistry *registry, Endpoint *endpoint, const char *path,
                    .accept = ACCEPTED,
                    .body_max = BERTH_MANIFEST_SIZE_MAX,
                    .deadline_s = registry->options.small_deadline_s,
-                   .sink = collect,
+                   .sink = berth_registry_collect,
                    .sink_data = body,
                    .cancellable = cancellable};
     g_auto(BerthHttpAnswer) answer = {0};
