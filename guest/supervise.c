@@ -1,6 +1,5 @@
 /* Containers and execs as real processes. crun is started detached, so that each is a child of PID 1 in
- * the end; its pid is read from crun's pid file once crun has ended well. Invariant: a slot's descriptors
- * are in epoll exactly while they may be read or are waited for, so nothing spins.
+ * the end; its pid is read from crun's pid file once crun has ended well. Their streams are slot.c's.
  * Start reading at start_container() and supervise_reap(). */
 #include "guest/supervise.h"
 
@@ -8,6 +7,7 @@
 #include "guest/launch.h"
 #include "guest/mount.h"
 #include "guest/net.h"
+#include "guest/slot.h"
 #include "guest/text.h"
 #include "guest/user.h"
 
@@ -24,31 +24,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLOTS (BERTH_POD_CONTAINERS_MAX + 2 * BERTH_POD_EXECS_MAX)
 #define STRAYS 64
-
-typedef struct {
-    int fd; /* -1: closed */
-    bool watched;
-} Stream;
-
-typedef struct {
-    bool used;
-    uint32_t id; /* the core's */
-    unsigned container;
-    pid_t crun, pid;
-    bool tty, ended, killed; /* ended: reaped; killed: SIGKILL came before its pid was known */
-    int status;
-    Stream in, out[2], console;
-    unsigned rows, columns;
-} Slot;
 
 static struct {
     BerthCore *core;
-    int epoll;
     bool power_off;
     char names[BERTH_POD_CONTAINERS_MAX][64];
-    Slot slots[SLOTS];
     /* Ended before crun told us that they are ours. */
     struct {
         pid_t pid;
@@ -115,176 +96,41 @@ seed(void *runtime, const uint8_t *data, size_t size)
     }
 }
 
-/* ---- slots and streams --------------------------------------------------------------------------- */
-
-static Slot *
-find_slot(uint32_t id)
-{
-    for (unsigned i = 0; i < SLOTS; i++) {
-        if (self.slots[i].used && self.slots[i].id == id) {
-            return &self.slots[i];
-        }
-    }
-    return NULL;
-}
-
-static Slot *
-new_slot(uint32_t id, unsigned container, bool tty)
-{
-    for (unsigned i = 0; i < SLOTS; i++) {
-        if (!self.slots[i].used) {
-            self.slots[i] = (Slot){.used = true,
-                                   .id = id,
-                                   .container = container,
-                                   .tty = tty,
-                                   .in.fd = -1,
-                                   .out = {{.fd = -1}, {.fd = -1}},
-                                   .console.fd = -1};
-            return &self.slots[i];
-        }
-    }
-    return NULL;
-}
-
-static unsigned
-index_of(const Slot *slot)
-{
-    return (unsigned)(slot - self.slots);
-}
-
-static void
-watch(Stream *stream, uint32_t events, EventClass class, const Slot *slot)
-{
-    struct epoll_event event = {.events = events, .data.u64 = event_pack(class, index_of(slot))};
-    if (stream->fd >= 0 && !stream->watched) {
-        stream->watched = epoll_ctl(self.epoll, EPOLL_CTL_ADD, stream->fd, &event) == 0;
-    }
-}
-
-/* A pipe whose other end is closed is ready for ever, so it can't stay in epoll while it waits. */
-static void
-unwatch(Stream *stream)
-{
-    if (stream->watched) {
-        epoll_ctl(self.epoll, EPOLL_CTL_DEL, stream->fd, NULL);
-        stream->watched = false;
-    }
-}
-
-static void
-close_stream(Stream *stream)
-{
-    unwatch(stream);
-    if (stream->fd >= 0) {
-        close(stream->fd);
-        stream->fd = -1;
-    }
-}
-
-static void
-free_slot(Slot *slot)
-{
-    close_stream(&slot->in);
-    close_stream(&slot->out[0]);
-    close_stream(&slot->out[1]);
-    close_stream(&slot->console);
-    slot->used = false;
-}
-
-/* ---- output -------------------------------------------------------------------------------------- */
-
-static bool
-room_for_output(const Slot *slot, int fd, size_t *room)
-{
-    /* What a dead container left in its pipes is bounded by them: it goes to the ring at once. */
-    if (slot->ended && slot->id < BERTH_EXEC_ID_MIN) {
-        *room = BERTH_OUTPUT_MAX;
-        return true;
-    }
-    *room = berth_core_output_room(self.core, slot->id, fd + 1);
-    return *room > 0;
-}
-
-/* Returns TRUE when more can come. A terminal's master answers EIO when its last user is gone. A whole
- * pipe is read at once: each read that makes room for the writer is a switch to it and back, which costs
- * an emulated guest more than the copying does. */
-static bool
-read_once(Slot *slot, int fd)
-{
-    static uint8_t data[BERTH_OUTPUT_MAX];
-    size_t room;
-    if (!room_for_output(slot, fd, &room)) {
-        unwatch(&slot->out[fd]);
-        return false;
-    }
-    ssize_t got = read(slot->out[fd].fd, data, room);
-    if (got > 0) {
-        berth_core_output(self.core, slot->id, fd + 1, data, (size_t)got);
-        return true;
-    }
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-        watch(&slot->out[fd], EPOLLIN, fd == 0 ? EVENT_STDOUT : EVENT_STDERR, slot);
-        return false;
-    }
-    close_stream(&slot->out[fd]);
-    return false;
-}
-
-static bool finish_when_drained(Slot *slot);
-
-/* Twice at most, so that one container does not keep PID 1 from the others. */
-static void
-read_output(Slot *slot, int fd)
-{
-    for (int i = 0; i < 2 && slot->out[fd].fd >= 0; i++) {
-        if (!read_once(slot, fd)) {
-            break;
-        }
-    }
-    if (slot->out[fd].fd >= 0 && berth_core_output_room(self.core, slot->id, fd + 1) > 0) {
-        watch(&slot->out[fd], EPOLLIN, fd == 0 ? EVENT_STDOUT : EVENT_STDERR, slot);
-    }
-    finish_when_drained(slot);
-}
+/* ---- streams ------------------------------------------------------------------------------------- */
 
 static void
 output_wanted(void *runtime, uint32_t process)
 {
-    Slot *slot = find_slot(process);
-    for (int fd = 0; slot != NULL && fd < 2; fd++) {
-        watch(&slot->out[fd], EPOLLIN, fd == 0 ? EVENT_STDOUT : EVENT_STDERR, slot);
+    Slot *slot = slot_find(process);
+    if (slot != NULL) {
+        slot_await_output(slot);
     }
 }
-
-/* ---- input --------------------------------------------------------------------------------------- */
 
 static long
 input(void *runtime, uint32_t process, const uint8_t *data, size_t size)
 {
-    Slot *slot = find_slot(process);
-    if (slot == NULL || (slot->in.fd < 0 && !slot->tty)) {
-        return -EPIPE;
-    }
-    int fd = slot->tty ? slot->out[0].fd : slot->in.fd;
-    ssize_t written = fd < 0 ? -1 : write(fd, data, size);
-    if (written < 0 && errno != EAGAIN && errno != EINTR) {
-        return -EPIPE;
-    }
-    written = written < 0 ? 0 : written;
-    if ((size_t)written < size) {
-        watch(&slot->in, EPOLLOUT, EVENT_STDIN, slot);
-    }
-    return written;
+    Slot *slot = slot_find(process);
+    return slot == NULL ? -EPIPE : slot_write_input(slot, data, size);
 }
 
 static void
 input_end(void *runtime, uint32_t process)
 {
-    Slot *slot = find_slot(process);
-    if (slot != NULL && slot->tty && slot->out[0].fd >= 0) {
-        (void)!write(slot->out[0].fd, "\004", 1); /* what a person types to end input */
-    } else if (slot != NULL) {
-        close_stream(&slot->in);
+    Slot *slot = slot_find(process);
+    if (slot != NULL) {
+        slot_end_input(slot);
+    }
+}
+
+static void
+resize(void *runtime, uint32_t process, unsigned rows, unsigned columns)
+{
+    Slot *slot = slot_find(process);
+    if (slot != NULL) {
+        slot->rows = rows;
+        slot->columns = columns;
+        slot_resize_terminal(slot);
     }
 }
 
@@ -324,7 +170,7 @@ open_streams(Slot *slot, bool input_open, const char *socket_path, ChildFiles *f
     *files = (ChildFiles){-1, -1, -1};
     if (slot->tty) {
         slot->console.fd = launch_listen(socket_path);
-        watch(&slot->console, EPOLLIN, EVENT_CONSOLE, slot);
+        slot_watch(&slot->console, EPOLLIN, EVENT_CONSOLE, slot);
         return slot->console.fd < 0 ? slot->console.fd : 0;
     }
     int result = make_pipe(&slot->out[0].fd, &files->out, true);
@@ -362,14 +208,14 @@ static void
 fail(Slot *slot, int exit_code, const char *text)
 {
     uint32_t id = slot->id;
-    free_slot(slot);
+    slot_free(slot);
     berth_core_failed(self.core, id, exit_code, text);
 }
 
 static void
 slot_path(const Slot *slot, const char *name, char *out, size_t size)
 {
-    snprintf(out, size, RUN_FOLDER "/slot/%u.%s", index_of(slot), name);
+    snprintf(out, size, RUN_FOLDER "/slot/%u.%s", slot_index(slot), name);
 }
 
 static int
@@ -457,7 +303,7 @@ start_container(void *runtime, const BerthPod *pod, unsigned index)
 {
     char text[160] = "", bundle[64];
     const BerthPodContainer *container = &pod->containers[index];
-    Slot *slot = new_slot(index, index, container->tty);
+    Slot *slot = slot_new(index, index, container->tty);
     if (slot == NULL) {
         berth_core_failed(self.core, index, 125, "no slot is free");
         return;
@@ -476,7 +322,7 @@ static void
 start_exec(void *runtime, const BerthPod *pod, const BerthPodExec *exec)
 {
     char text[160] = "", path[96], process[64];
-    Slot *slot = new_slot(exec->id, exec->container, exec->tty);
+    Slot *slot = slot_new(exec->id, exec->container, exec->tty);
     if (slot == NULL) {
         berth_core_failed(self.core, exec->id, 126, "no slot is free");
         return;
@@ -498,50 +344,12 @@ start_exec(void *runtime, const BerthPod *pod, const BerthPodExec *exec)
     }
 }
 
-/* ---- terminals ----------------------------------------------------------------------------------- */
-
-static void
-resize_terminal(const Slot *slot)
-{
-    struct winsize size = {.ws_row = (unsigned short)slot->rows,
-                           .ws_col = (unsigned short)slot->columns};
-    if (slot->tty && slot->out[0].fd >= 0 && slot->rows > 0 && slot->columns > 0) {
-        ioctl(slot->out[0].fd, TIOCSWINSZ, &size);
-    }
-}
-
-static void
-resize(void *runtime, uint32_t process, unsigned rows, unsigned columns)
-{
-    Slot *slot = find_slot(process);
-    if (slot != NULL) {
-        slot->rows = rows;
-        slot->columns = columns;
-        resize_terminal(slot);
-    }
-}
-
-static void
-take_terminal(Slot *slot)
-{
-    int terminal = launch_receive_terminal(slot->console.fd);
-    if (terminal < 0) {
-        return;
-    }
-    close_stream(&slot->console);
-    slot->out[0].fd = terminal;
-    slot->in.fd = dup(terminal); /* epoll knows reading and writing apart by the descriptor */
-    fcntl(slot->in.fd, F_SETFD, FD_CLOEXEC);
-    resize_terminal(slot);
-    watch(&slot->out[0], EPOLLIN, EVENT_STDOUT, slot);
-}
-
 /* ---- signals, reaping ---------------------------------------------------------------------------- */
 
 static void
 send_signal(void *runtime, uint32_t process, int signum)
 {
-    Slot *slot = find_slot(process);
+    Slot *slot = slot_find(process);
     if (slot != NULL && slot->pid > 0 && !slot->ended) {
         kill(slot->pid, signum);
     } else if (slot != NULL && slot->pid == 0 && signum == SIGKILL) {
@@ -569,20 +377,13 @@ finish_when_drained(Slot *slot)
     if (!slot->used || !slot->ended || slot->crun > 0) {
         return false;
     }
-    for (int fd = 0; fd < 2; fd++) {
-        size_t room;
-        while (slot->out[fd].fd >= 0 && room_for_output(slot, fd, &room) && read_once(slot, fd)) {
-        }
-        /* An exec's output that is held back keeps the slot; what a left-over child still holds open,
-         * but does not write now, does not. */
-        if (slot->out[fd].fd >= 0 && !room_for_output(slot, fd, &room)) {
-            return false;
-        }
+    if (!slot_drain_output(slot)) {
+        return false;
     }
     int code = WIFSIGNALED(slot->status) ? 128 + WTERMSIG(slot->status) : WEXITSTATUS(slot->status);
     bool oom = was_out_of_memory(slot);
     uint32_t id = slot->id;
-    free_slot(slot);
+    slot_free(slot);
     berth_core_exited(self.core, id, code, oom);
     return true;
 }
@@ -609,10 +410,10 @@ crun_ended(Slot *slot, int status)
     slot_path(slot, "pid", path, sizeof path);
     slot->pid = (pid_t)file_read_number(path);
     if (slot->console.fd >= 0) {
-        take_terminal(slot); /* it lies in the queue, perhaps not reported yet */
+        slot_take_terminal(slot); /* it lies in the queue, perhaps not reported yet */
     }
     berth_core_started(self.core, slot->id);
-    output_wanted(NULL, slot->id);
+    slot_await_output(slot);
     if (slot->killed) {
         kill(slot->pid, SIGKILL);
     }
@@ -628,16 +429,14 @@ crun_ended(Slot *slot, int status)
 static void
 child_ended(pid_t pid, int status)
 {
-    for (unsigned i = 0; i < SLOTS; i++) {
-        Slot *slot = &self.slots[i];
-        if (slot->used && slot->crun == pid) {
-            crun_ended(slot, status);
-            return;
-        }
-        if (slot->used && slot->pid == pid && !slot->ended) {
-            note_end(slot, status);
-            return;
-        }
+    Slot *slot = slot_of_child(pid);
+    if (slot != NULL && slot->crun == pid) {
+        crun_ended(slot, status);
+        return;
+    }
+    if (slot != NULL) {
+        note_end(slot, status);
+        return;
     }
     self.strays[self.next_stray].pid = pid;
     self.strays[self.next_stray].status = status;
@@ -661,17 +460,18 @@ supervise_reap(void)
 void
 supervise_event(EventClass class, unsigned index)
 {
-    Slot *slot = index < SLOTS && self.slots[index].used ? &self.slots[index] : NULL;
+    Slot *slot = slot_at(index);
     if (slot == NULL) {
         return;
     }
     if (class == EVENT_STDOUT || class == EVENT_STDERR) {
-        read_output(slot, class == EVENT_STDERR);
+        slot_read_output(slot, class == EVENT_STDERR);
+        finish_when_drained(slot);
     } else if (class == EVENT_STDIN) {
-        unwatch(&slot->in);
+        slot_unwatch(&slot->in);
         berth_core_input_ready(self.core, slot->id);
     } else if (class == EVENT_CONSOLE) {
-        take_terminal(slot);
+        slot_take_terminal(slot);
     }
 }
 
@@ -720,7 +520,7 @@ supervise_wants_power_off(void)
 int
 supervise_init(int epoll_fd)
 {
-    self.epoll = epoll_fd;
+    slot_init(epoll_fd);
     launch_init();
     return file_make_folders(RUN_FOLDER "/slot");
 }
@@ -730,6 +530,7 @@ void
 supervise_set_core(BerthCore *core)
 {
     self.core = core;
+    slot_set_core(core);
 }
 
 const BerthRuntime supervise_runtime = {

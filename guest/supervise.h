@@ -1,25 +1,7 @@
 /* The real runtime behind the core: crun, pipes, terminals, cgroups, reaping. One per PID 1. */
 #pragma once
 
-#include "guest/core.h"
-
-#include <stdbool.h>
-
-/* What an epoll event is about: a word each of class and index. */
-typedef enum {
-    EVENT_SIGNAL = 1,
-    EVENT_PORT = 2,
-    EVENT_STDIN = 3,
-    EVENT_STDOUT = 4,
-    EVENT_STDERR = 5,
-    EVENT_CONSOLE = 6, /* crun offers a terminal */
-} EventClass;
-
-static inline uint64_t
-event_pack(EventClass class, unsigned index)
-{
-    return (uint64_t) class << 32 | index;
-}
+#include "guest/slot.h"
 
 extern const BerthRuntime supervise_runtime;
 
