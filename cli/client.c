@@ -4,9 +4,8 @@
  * Invariant: an answer that is not what a Berth daemon may send (too large, too deep, no JSON where JSON
  * was said) is an error and takes bounded memory; redirects and other protocols are never followed.
  * Start reading at berth_client_call(). */
-#include "cli/client.h"
+#include "cli/client-private.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "cli/interrupt.h"
+#include "cli/problem.h"
 
 /* The largest answer that is read into memory, and its depth. A list of 100,000 objects is paged. */
 #define ANSWER_MAX (64 * 1024 * 1024)
@@ -22,12 +22,6 @@
 #define DEFAULT_TIMEOUT_S 60
 #define CONNECT_TIMEOUT_S 10
 #define PAGE 500
-
-struct BerthClient {
-    BerthSettings settings; /* owned fields */
-    char *host;             /* "localhost", "berth.example:7420" */
-    char *authorization;    /* "Bearer …" or NULL */
-};
 
 void
 berth_reply_free(BerthReply *answer)
@@ -104,77 +98,6 @@ berth_url_escape(const char *text)
 
 /* ---- errors ---- */
 
-static gboolean
-find_code(const char *name, BerthErrorCode *code)
-{
-    for (guint i = 0; i <= BERTH_ERROR_INTERNAL; i++) {
-        if (g_strcmp0(name, berth_error_code_name(i)) == 0) {
-            *code = i;
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
-static BerthErrorCode
-code_of_status(long status)
-{
-    switch (status) {
-    case 401:
-    case 403:
-        return BERTH_ERROR_DENIED;
-    case 404:
-        return BERTH_ERROR_NOT_FOUND;
-    case 409:
-    case 412:
-        return BERTH_ERROR_CONFLICT;
-    case 410:
-        return BERTH_ERROR_GONE;
-    case 429:
-    case 507:
-        return BERTH_ERROR_EXHAUSTED;
-    case 502:
-    case 503:
-        return BERTH_ERROR_UNAVAILABLE;
-    case 504:
-        return BERTH_ERROR_TIMEOUT;
-    default:
-        return status < 500 ? BERTH_ERROR_INVALID : BERTH_ERROR_INTERNAL;
-    }
-}
-
-/**
- * berth_problem_set:
- * @status: of the answer; not 2xx
- * @problem: (nullable): problem+json
- * @text: (nullable): the answer when it is no JSON
- *
- * Sets @error as the daemon meant it: code, message, place, hint. Returns: FALSE.
- */
-gboolean
-berth_problem_set(GError **error, long status, const json_t *problem, const char *text)
-{
-    BerthErrorCode code;
-    if (!find_code(berth_json_string(problem, "code"), &code)) {
-        code = code_of_status(status);
-    }
-    const char *detail = berth_json_string(problem, "detail");
-    const char *pointer = berth_json_string(problem, "pointer");
-    const char *hint = berth_json_string(problem, "hint");
-    if (detail == NULL) {
-        detail = berth_json_string(problem, "title");
-    }
-    if (detail == NULL) {
-        g_autofree char *line = g_strndup(text != NULL ? text : "", 200);
-        berth_error_set_at(error, code, NULL, "is that a Berth daemon?",
-                           "the server answers %ld%s%s", status, *line != '\0' ? ": " : "",
-                           g_strchomp(line));
-        return FALSE;
-    }
-    berth_error_set_at(error, code, pointer, hint, "%s", detail);
-    return FALSE;
-}
-
 static void
 set_unreachable(const BerthClient *client, const char *why, int errnum, GError **error)
 {
@@ -195,8 +118,10 @@ set_unreachable(const BerthClient *client, const char *why, int errnum, GError *
     }
 }
 
-static gboolean
-fail_curl(const BerthClient *client, CURL *curl, CURLcode code, const char *detail, GError **error)
+/** Sets @error for what curl says; @detail (nullable) is its text of this transfer. Returns: FALSE. */
+gboolean
+berth_client_fail(const BerthClient *client, CURL *curl, CURLcode code, const char *detail,
+                  GError **error)
 {
     long errnum = 0;
     curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &errnum);
@@ -307,9 +232,9 @@ add_header(Transfer *transfer, const char *format, ...)
     transfer->headers = curl_slist_append(transfer->headers, line);
 }
 
-/* Where and as whom; the same for requests and WebSockets. */
-static void
-set_target(const BerthClient *client, CURL *curl)
+/** Where and as whom; the same for requests and WebSockets. */
+void
+berth_client_set_target(const BerthClient *client, CURL *curl)
 {
     const BerthSettings *settings = &client->settings;
     if (settings->socket != NULL) {
@@ -339,7 +264,7 @@ transfer_init(Transfer *transfer, BerthClient *client, const char *method, const
     transfer->last_us = g_get_monotonic_time();
     CURL *curl = transfer->curl;
     g_autofree char *url = g_strconcat(client->settings.url, path, NULL);
-    set_target(client, curl);
+    berth_client_set_target(client, curl);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
@@ -410,7 +335,7 @@ perform(Transfer *transfer, json_t **body, GError **error)
     /* A daemon that refuses an upload answers and closes before it took all of it. */
     gboolean refused = code == CURLE_SEND_ERROR && status >= 400;
     if (code != CURLE_OK && !refused) {
-        return fail_curl(transfer->client, transfer->curl, code, transfer->detail, error);
+        return berth_client_fail(transfer->client, transfer->curl, code, transfer->detail, error);
     }
     g_autoptr(json_t) json = NULL;
     if (transfer->text->len > 0 && says_json(transfer->curl)) {
@@ -663,76 +588,4 @@ berth_client_download(BerthClient *client, const char *method, const char *path,
     transfer.bytes = write_download;
     transfer.user_data = &download;
     return perform(&transfer, NULL, error);
-}
-
-/* ---- a connection of our own ---- */
-
-struct BerthConnection {
-    CURL *curl;
-    curl_socket_t fd;
-    char detail[CURL_ERROR_SIZE];
-};
-
-/** Returns: (transfer full): an open connection that speaks nothing yet; its socket does not block. */
-BerthConnection *
-berth_client_connect(BerthClient *client, GError **error)
-{
-    g_autoptr(BerthConnection) connection = g_new0(BerthConnection, 1);
-    connection->curl = curl_easy_init();
-    set_target(client, connection->curl);
-    curl_easy_setopt(connection->curl, CURLOPT_URL, client->settings.url);
-    curl_easy_setopt(connection->curl, CURLOPT_CONNECT_ONLY, 1L);
-    curl_easy_setopt(connection->curl, CURLOPT_ERRORBUFFER, connection->detail);
-    curl_easy_setopt(connection->curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(connection->curl, CURLOPT_SSL_ENABLE_ALPN, 0L);
-    CURLcode code = curl_easy_perform(connection->curl);
-    if (code != CURLE_OK ||
-        curl_easy_getinfo(connection->curl, CURLINFO_ACTIVESOCKET, &connection->fd) != CURLE_OK) {
-        fail_curl(client, connection->curl, code, connection->detail, error);
-        return NULL;
-    }
-    return g_steal_pointer(&connection);
-}
-
-void
-berth_connection_free(BerthConnection *connection)
-{
-    if (connection != NULL) {
-        curl_easy_cleanup(connection->curl);
-        g_free(connection);
-    }
-}
-
-int
-berth_connection_fd(const BerthConnection *connection)
-{
-    return connection->fd;
-}
-
-/** Returns: bytes written; 0: the socket takes nothing now; -1 with UNAVAILABLE. */
-gssize
-berth_connection_send(BerthConnection *connection, const void *data, gsize size, GError **error)
-{
-    size_t sent = 0;
-    CURLcode code = curl_easy_send(connection->curl, data, size, &sent);
-    if (code == CURLE_OK || code == CURLE_AGAIN) {
-        return (gssize)sent;
-    }
-    berth_error_set(error, BERTH_ERROR_UNAVAILABLE, "the connection to the daemon broke: %s",
-                    curl_easy_strerror(code));
-    return -1;
-}
-
-/** Returns: bytes read; 0: nothing is there now; -1 with UNAVAILABLE, also at the end of the stream. */
-gssize
-berth_connection_receive(BerthConnection *connection, void *data, gsize size, GError **error)
-{
-    size_t got = 0;
-    CURLcode code = curl_easy_recv(connection->curl, data, size, &got);
-    if (code == CURLE_AGAIN || (code == CURLE_OK && got > 0)) {
-        return (gssize)got;
-    }
-    berth_error_set(error, BERTH_ERROR_UNAVAILABLE, "the connection to the daemon broke: %s",
-                    code == CURLE_OK ? "it was closed" : curl_easy_strerror(code));
-    return -1;
 }

@@ -70,6 +70,5 @@ const char *berth_client_authorization(const BerthClient *client);
 
 json_t *berth_client_parse(const char *text, gsize size, GError **error);
 char *berth_url_escape(const char *text);
-gboolean berth_problem_set(GError **error, long status, const json_t *problem, const char *text);
 
 G_END_DECLS

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/interrupt.h"
+#include "cli/problem.h"
 #include "cli/terminal.h"
 #include "model/stream.h"
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/interrupt.h"
+#include "cli/problem.h"
 #include "cli/resolve.h"
 #include "cli/terminal.h"
 #include "model/kinds.h"
