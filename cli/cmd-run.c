@@ -139,28 +139,18 @@ make_spec(const BerthArgs *args, GError **error)
         return NULL;
     }
     const char *restart = restart_of(args);
-    json_t *spec = json_pack("{s:[o], s:s, s:s}", "containers", container, "restart", restart,
-                             "run", strcmp(restart, "Always") == 0 ? "Always" : "Once");
-    if (berth_args_has(args, "memory")) {
-        json_object_set_new(spec, "memory_mib", json_integer(berth_args_number(args, "memory", 0)));
-    }
-    if (berth_args_has(args, "cpus")) {
-        json_object_set_new(spec, "vcpus", json_integer(berth_args_number(args, "cpus", 1)));
+    g_autoptr(json_t) spec =
+        json_pack("{s:[o], s:s, s:s}", "containers", container, "restart", restart, "run",
+                  strcmp(restart, "Always") == 0 ? "Always" : "Once");
+    if (!berth_workload_options_put(spec, args, error)) {
+        return NULL;
     }
     put_text(spec, "profile", berth_args_get(args, "profile"));
     put_text(spec, "hostname", berth_args_get(args, "hostname"));
-    if (berth_args_has(args, "host")) {
-        json_object_set_new(spec, "placement",
-                            json_pack("{s:s}", "host", berth_args_get(args, "host")));
-    }
-    if (berth_args_has(args, "network")) {
-        json_object_set_new(spec, "networks",
-                            json_pack("[{s:s}]", "network", berth_args_get(args, "network")));
-    }
     if (berth_args_has(args, "rm")) {
         json_object_set_new(spec, "remove_when_done", json_true());
     }
-    return spec;
+    return g_steal_pointer(&spec);
 }
 
 static json_t *
@@ -442,9 +432,10 @@ static const BerthOption run_options[] = {
     {"memory", 'm', BERTH_OPTION_SIZE, "SIZE", "memory of the pod: 256m, 1g"},
     {"cpus", 0, BERTH_OPTION_NUMBER, "N", "virtual CPUs of the pod"},
     {"profile", 0, BERTH_OPTION_CHOICE, NULL, "machine profile", profiles},
-    {"host", 0, BERTH_OPTION_TEXT, "HOST", "run on this host", NULL, BERTH_COMPLETE_HOST},
-    {"network", 0, BERTH_OPTION_TEXT, "NETWORK", "network card in this Network", NULL,
-     BERTH_COMPLETE_NETWORK},
+    BERTH_HOST_OPTION,
+    BERTH_NETWORK_OPTION,
+    BERTH_PRIORITY_OPTION,
+    BERTH_PREEMPTIBLE_OPTION,
     {"restart", 0, BERTH_OPTION_CHOICE, NULL, "when it is started again", restart_policies},
     {"stop-signal", 0, BERTH_OPTION_TEXT, "SIGNAL", "signal of a graceful stop"},
     {"read-only", 0, BERTH_OPTION_FLAG, NULL, "make its root file system read-only"},

@@ -95,26 +95,9 @@ static json_t *
 make_spec(const BerthArgs *args, GError **error)
 {
     g_autoptr(json_t) spec = json_object();
-    if (!put_disks(spec, args, error) || !put_cloud_init(spec, args, error)) {
+    if (!put_disks(spec, args, error) || !put_cloud_init(spec, args, error) ||
+        !berth_workload_options_put(spec, args, error)) {
         return NULL;
-    }
-    if (berth_args_has(args, "memory")) {
-        json_object_set_new(spec, "memory_mib", json_integer(berth_args_number(args, "memory", 0)));
-    }
-    if (berth_args_has(args, "vcpus")) {
-        json_object_set_new(spec, "vcpus", json_integer(berth_args_number(args, "vcpus", 1)));
-    }
-    if (berth_args_has(args, "host")) {
-        json_object_set_new(spec, "placement",
-                            json_pack("{s:s}", "host", berth_args_get(args, "host")));
-    }
-    char *const *network = berth_args_list(args, "network");
-    if (*network != NULL) {
-        json_t *cards = json_array();
-        for (; *network != NULL; network++) {
-            json_array_append_new(cards, json_pack("{s:s}", "network", *network));
-        }
-        json_object_set_new(spec, "networks", cards);
     }
     if (berth_args_has(args, "start")) {
         json_object_set_new(spec, "run", json_string("Always"));
@@ -175,9 +158,10 @@ static const BerthOption create_options[] = {
      BERTH_COMPLETE_FILE},
     {"network-config", 0, BERTH_OPTION_TEXT, "FILE", "network-config for cloud-init", NULL,
      BERTH_COMPLETE_FILE},
-    {"network", 0, BERTH_OPTION_LIST, "NETWORK", "network card in this Network", NULL,
-     BERTH_COMPLETE_NETWORK},
-    {"host", 0, BERTH_OPTION_TEXT, "HOST", "run on this host", NULL, BERTH_COMPLETE_HOST},
+    BERTH_HOST_OPTION,
+    BERTH_NETWORK_OPTION,
+    BERTH_PRIORITY_OPTION,
+    BERTH_PREEMPTIBLE_OPTION,
     {"label", 'l', BERTH_OPTION_LIST, "KEY=VALUE", "label of the VM"},
     {"start", 0, BERTH_OPTION_FLAG, NULL, "start it"},
     BERTH_WAIT_OPTION,

@@ -15,6 +15,25 @@ extern const BerthCommand berth_workload_commands[], berth_run_commands[], berth
         "wait", 0, BERTH_OPTION_WAIT, NULL, "wait until it is done, at most so long"               \
     }
 
+/* What VMs and pods have in common; berth_workload_options_put() reads them. */
+#define BERTH_HOST_OPTION                                                                          \
+    {                                                                                              \
+        "host", 0, BERTH_OPTION_TEXT, "HOST", "run on this host", NULL, BERTH_COMPLETE_HOST        \
+    }
+#define BERTH_NETWORK_OPTION                                                                       \
+    {                                                                                              \
+        "network", 0, BERTH_OPTION_LIST, "NETWORK", "network card in this Network", NULL,          \
+            BERTH_COMPLETE_NETWORK                                                                 \
+    }
+#define BERTH_PRIORITY_OPTION                                                                      \
+    {                                                                                              \
+        "priority", 0, BERTH_OPTION_TEXT, "N", "-1000 to 1000, or 0; higher is placed first"       \
+    }
+#define BERTH_PREEMPTIBLE_OPTION                                                                   \
+    {                                                                                              \
+        "preemptible", 0, BERTH_OPTION_FLAG, NULL, "one of higher priority may take its room"      \
+    }
+
 #define BERTH_GROUP_WORKLOADS "Workloads (VMs and pods)"
 #define BERTH_GROUP_CONTAINERS "Containers"
 #define BERTH_GROUP_IMAGES "Images"
@@ -31,6 +50,7 @@ berth_wait_option(const BerthArgs *args, gint64 fallback_s, gint64 default_s)
     return berth_args_has(args, "wait") ? berth_args_number(args, "wait", default_s) : fallback_s;
 }
 
+gboolean berth_workload_options_put(json_t *spec, const BerthArgs *args, GError **error);
 gboolean berth_labels_parse(char *const *pairs, json_t **labels, GError **error);
 
 /* Reads a file, or stdin for "-"; at most @limit bytes. */
