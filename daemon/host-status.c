@@ -140,12 +140,40 @@ write_usage(BerthControl *control, const char *name, json_t *status)
 
 /* ---- phase and conditions ------------------------------------------------------------------- */
 
+/* What can be done, by the way to the host and what was said of it, by libvirt, ssh or our driver. */
+static const struct {
+    const char *transport, *said, *hint;
+} remedies[] = {
+    {"+ssh:", "Permission denied", "let Berth's key in there, for that user: berth host key"},
+    {"+tls:", "its certificate is from another CA",
+     "give it a certificate of that CA (cert_file in its libvirtd.conf), or put its CA into that "
+     "file"},
+    {"+tls:", "its certificate has expired",
+     "give it a new one (cert_file in its libvirtd.conf) and restart its libvirtd"},
+    {"+tls:", "its certificate is not valid before", "set the clocks right, there and here"},
+    {"+tls:", "its certificate is for",
+     "use a name of its certificate in the URI, or give it a certificate for this one "
+     "(subjectAltName)"},
+    {"+tls:", "Cannot read CA certificate",
+     "put cacert.pem, clientcert.pem and clientkey.pem into the folder, or name another one: "
+     "[hosts] tls_folder in berthd.conf"},
+    {"+tls:", "Our own certificate",
+     "clientcert.pem is not from the CA in cacert.pem: exchange the one that is wrong"},
+    {"+tls:", "The client certificate", "renew clientcert.pem; berthd need not be restarted"},
+    {"+tls:", "Unable to read TLS confirmation",
+     "the host refuses Berth's certificate: clientcert.pem and clientkey.pem have to be there and "
+     "of the "
+     "CA in ca_file of its libvirtd.conf"},
+};
+
 static const char *
 hint_for(const BerthFleetHost *host)
 {
-    if (strstr(host->uri, "+ssh:") != NULL && host->why != NULL &&
-        strstr(host->why, "Permission denied") != NULL) {
-        return "let Berth's key in there, for that user: berth host key";
+    for (guint i = 0; host->why != NULL && i < G_N_ELEMENTS(remedies); i++) {
+        if (strstr(host->uri, remedies[i].transport) != NULL &&
+            strstr(host->why, remedies[i].said) != NULL) {
+            return remedies[i].hint;
+        }
     }
     return "check that libvirtd runs there and that the URI is right";
 }

@@ -75,6 +75,7 @@ void berth_virt_error_take(virErrorPtr reason, GError **error, const char *forma
     }                                                                                              \
     G_STMT_END
 int berth_virt_last_code(void);
+void berth_virt_explain_tls(const char *uri, GError **error);
 
 typedef gboolean (*BerthVirtVerb)(BerthVirtLine *line, const BerthHostCall *call,
                                   BerthHostReply *reply, GError **error);

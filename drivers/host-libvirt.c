@@ -397,6 +397,7 @@ open_session(BerthVirtHost *host, guint64 epoch, GError **error)
     g_mutex_init(&session->lines_lock);
     session->control = berth_virt_open(host->uri, error);
     if (session->control == NULL) {
+        berth_virt_explain_tls(host->uri, error);
         return NULL;
     }
     g_queue_push_head(&session->lines, add_line(session, session->control));
