@@ -274,6 +274,13 @@ add_header(struct curl_slist *headers, const char *name, const char *value)
     return curl_slist_append(headers, line);
 }
 
+/* How curl calls a line of headers over its own limit. */
+#if LIBCURL_VERSION_NUM >= 0x080600
+#define TOO_LARGE CURLE_TOO_LARGE
+#else
+#define TOO_LARGE CURLE_OUT_OF_MEMORY
+#endif
+
 /* Words for what went wrong between us and the server. */
 static void
 set_curl_error(Exchange *exchange, CURLcode code, const char *details, GError **error)
@@ -286,8 +293,8 @@ set_curl_error(Exchange *exchange, CURLcode code, const char *details, GError **
     } else if (code == CURLE_WEIRD_SERVER_REPLY) {
         as = BERTH_ERROR_CORRUPT;
     }
-    if (code == CURLE_OUT_OF_MEMORY) {
-        as = BERTH_ERROR_CORRUPT; /* how curl calls a line of headers over its own limit */
+    if (code == TOO_LARGE) {
+        as = BERTH_ERROR_CORRUPT;
         details = "a header is too long";
     }
     g_autofree char *text =
