@@ -56,6 +56,7 @@ GPtrArray *berth_host_controller_preparations(BerthHostController *controller);
 /* Ledger or counts of the host changed: record its status soon. */
 void berth_host_controller_touch(BerthHostController *controller, const char *name);
 /* Whether @host may get workloads now, as far as its connection and preparation go. */
+gboolean berth_host_controller_is_seen(BerthControl *control, const BerthObject *host);
 gboolean berth_host_controller_is_ready(BerthControl *control, const BerthObject *host);
 
 void berth_host_controller_proved(BerthHostController *controller, const char *name, json_t *proof,

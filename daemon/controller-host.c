@@ -106,13 +106,21 @@ berth_host_controller_touch(BerthHostController *controller, const char *name)
 
 /* ---- the scheduler's side -------------------------------------------------------------------- */
 
+/** Returns: whether the host stays, is connected, and its domains and volumes are known. */
+gboolean
+berth_host_controller_is_seen(BerthControl *control, const BerthObject *object)
+{
+    BerthFleetHost *host = berth_fleet_get(control->fleet, object->name);
+    return host != NULL && host->connected && host->listed && host->volumes != NULL &&
+           object->deleting == NULL;
+}
+
+/** Returns: whether workloads may be placed on the host, cordons aside: seen, and recorded as prepared. */
 gboolean
 berth_host_controller_is_ready(BerthControl *control, const BerthObject *object)
 {
-    BerthFleetHost *host = berth_fleet_get(control->fleet, object->name);
-    const BerthHostStatus *status = object->status_data;
-    return host != NULL && host->connected && host->listed && host->volumes != NULL &&
-           status->prepared && object->deleting == NULL;
+    return berth_host_controller_is_seen(control, object) &&
+           ((const BerthHostStatus *)object->status_data)->prepared;
 }
 
 /* Charges what the records place on @host. A VM that is off, or waits for room where its disks are, holds

@@ -208,11 +208,17 @@ write_why_not(const char *name, const BerthFleetHost *host, const BerthHostProbl
     return TRUE;
 }
 
+/* What was read of a new host is counted once it is stored: until then it is still being connected to. */
 static void
-write_phase(const char *name, const BerthFleetHost *host, const BerthHostProblem *problem,
-            json_t *status)
+write_phase(const char *name, const BerthHostSight *sight, json_t *status)
 {
-    if (write_why_not(name, host, problem, status)) {
+    gboolean counted = json_object_get(status, "capacity") != NULL || sight->uncountable != NULL;
+    if (write_why_not(name, sight->host, sight->problem, status)) {
+        return;
+    }
+    if (!counted) {
+        berth_status_set_text(status, "phase", "Connecting");
+        berth_status_set_reason(status, name, NULL, NULL, NULL);
         return;
     }
     gboolean prepared = json_is_true(json_object_get(status, "prepared"));
@@ -308,7 +314,8 @@ write_schedulable(BerthControl *control, const BerthObject *object, const char *
     } else if (((const BerthHostSpec *)object->spec_data)->cordoned) {
         reason = "cordoned";
         message = "its spec says that nothing new is placed on it";
-    } else if (!berth_host_controller_is_ready(control, object)) {
+    } else if (!berth_host_controller_is_seen(control, object) ||
+               !json_is_true(json_object_get(status, "prepared"))) {
         reason = "not-ready";
         message = "it is not connected or not prepared";
     }
@@ -341,8 +348,8 @@ berth_host_status_write(BerthControl *control, const BerthObject *object,
     write_trust(host, sight->problem, status, now);
     write_answers(host, status, now);
     write_name(host, object->spec_data, status, now);
-    write_phase(object->name, host, sight->problem, status);
     write_usage(control, object->name, status);
+    write_phase(object->name, sight, status);
     write_schedulable(control, object, sight->uncountable, status, now);
     count_workloads(control, object->name, status);
     return status;

@@ -71,6 +71,7 @@ contains "$(field host h2 .status.reason.hint)" 'berth host key' "the hint names
 berth host remove h2 >/dev/null
 is "$(wc -c <"$state/ssh/known_hosts")" 0 "a removed host is trusted no more"
 echo "$key" >"$sshd/root/.ssh/authorized_keys"
+since=$(berth raw GET /v1/hosts | jq .revision)
 # As a person would: the terminal asks, and only yes is a yes.
 script -qec "$build/berth host add --name h2 $ssh_uri" /dev/null <<<no >"$work/out"
 contains "$(tr -d '\r' <"$work/out")" "not confirmed" "asked at the terminal, no is a no"
@@ -84,6 +85,15 @@ is "$(field host h2 '.status.conditions[] | select(.type == "Trusted") | .value'
 berth raw PATCH /v1/hosts/h2 --data '{"spec": {"acceleration": "tcg"}}' >/dev/null
 LIMIT=120 berth host prepare h2 --wait=110 >/dev/null
 ok "it is prepared over SSH" 'field host h2 .status'
+# What a script reads when these commands end: no record is half of what it says.
+curl -s --max-time 1 --unix-socket "$BERTH_SOCKET" "http://localhost/v1/watch?kinds=hosts&since=$since" >"$work/records"
+count_records() { # FILTER: of all that h2's record was since it was made
+    jq -s "[.[].object | select(.metadata.name? == \"h2\") | .status | select($1)] | length" "$work/records"
+}
+[ "$(count_records '.phase == "Unprepared"')" -gt 0 ]
+ok "it was unprepared" 'count_records true'
+is "$(count_records '.phase == "Unprepared" and .free == null')" 0 "and then what is free there was known"
+is "$(count_records '.prepared and any(.conditions[]; .reason == "not-ready")')" 0 "prepared, it is schedulable"
 load_hello
 LIMIT=90 berth run -d --name far --restart always hello sh -c 'echo up; sleep 900' >/dev/null && wait_for 60 phase_is pod far Running
 ok "a pod runs there" 'field pod far .status'
