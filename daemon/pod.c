@@ -278,9 +278,13 @@ on_container(guint index, const BerthLinkContainer *state, gpointer user_data)
         container->started_wall_us = state->wall_us;
     }
     if (ended && news) {
+        g_autoptr(GError) error = NULL;
+        if (state->is_cut_short) {
+            berth_error_set(&error, BERTH_ERROR_CORRUPT, "%s", state->text);
+        }
         container->ended_wall_us = state->wall_us;
         container->ended_us = berth_clock_monotonic_us(run->options.clock);
-        End end = {state->exit_code, NULL};
+        End end = {state->exit_code, error};
         each_session(run, index, TRUE, pass_end, &end);
     }
     tell(run);

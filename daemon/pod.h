@@ -59,7 +59,7 @@ gint64 berth_pod_run_first_byte_us(const BerthPodRun *run);
  * BerthPodSessionWatch: told on the main loop; a session may be freed from inside.
  * @output: answered with berth_pod_session_ack() when passed on (execs; a viewer of a container reads
  *     the log as well and is told at most what it can take)
- * @exited: once; @error when it never started
+ * @exited: once; @error when it never started, CORRUPT when the guest kept back some of its output
  */
 typedef struct {
     void (*output)(BerthLinkStream stream, const guint8 *data, gsize size, gpointer user_data);

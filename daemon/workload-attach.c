@@ -2,6 +2,8 @@
  * pod runs: it is woken by each change. Start at pump(). Main loop only. */
 #include "daemon/workload-viewer.h"
 
+#include "base/error.h"
+
 typedef struct {
     BerthStreamHandle base;
     BerthViewer viewer;
@@ -15,6 +17,7 @@ typedef struct {
     gsize input_size;  /* granted again when taken */
     gboolean input_ended, eof_passed, exited;
     int exit_code;
+    GError *error; /* owned; what is wrong with how it ended */
     guint columns, rows;
     guint pump_id;
 } Attach;
@@ -39,9 +42,11 @@ static void
 on_attach_exited(int exit_code, const GError *error, gpointer user_data)
 {
     Attach *attach = user_data;
-    if (error == NULL) {
+    if (error == NULL || g_error_matches(error, BERTH_ERROR, BERTH_ERROR_CORRUPT)) {
         attach->exited = TRUE;
         attach->exit_code = exit_code;
+        g_clear_error(&attach->error);
+        attach->error = error != NULL ? g_error_copy(error) : NULL;
     } else {
         g_clear_pointer(&attach->session, berth_pod_session_free);
     }
@@ -103,7 +108,7 @@ static void
 finish_attach(Attach *attach, int exit_code)
 {
     BerthStreamPeer *peer = g_steal_pointer(&attach->peer);
-    peer->ops->finished(peer, exit_code, NULL);
+    peer->ops->finished(peer, exit_code, attach->error);
 }
 
 static void
@@ -213,6 +218,7 @@ attach_close(BerthStreamHandle *handle, gboolean lost)
     berth_viewer_clear(&attach->viewer);
     berth_log_cursor_free(attach->cursor);
     g_byte_array_unref(attach->input);
+    g_clear_error(&attach->error);
     g_free(attach);
 }
 

@@ -1,5 +1,5 @@
 /* The guest link's insides, shared by guest-link.c (channel, sessions, time), guest-link-send.c (what
- * the daemon says) and guest-link-receive.c (what the guest says). */
+ * the daemon says), guest-link-receive.c (what the guest says) and guest-link-late.c (what it never says). */
 #pragma once
 
 #include "base/error.h"
@@ -11,8 +11,9 @@
 #define ACK_DELAY_US 20000
 #define ACK_LOG_COST (LOG_WINDOW / 8)
 #define ACK_OUTPUT_BYTES (BERTH_OUTPUT_WINDOW / 4)
-/* An exec that the guest has not begun after this long is given up: a guest may answer everything but that. */
-#define EXEC_START_US 30000000
+/* A guest may answer everything but what matters. So long it has to begin an exec, and for each piece of the
+ * output or log that it announced when something ended. */
+#define PATIENCE_US 30000000
 
 /* Refills steadily up to a burst; may go below zero. */
 typedef struct {
@@ -47,6 +48,7 @@ typedef struct {
     gsize ack_cost; /* became durable since the last LOG_ACK */
     gboolean state_held;
     guint64 state_after; /* sequence that must have come before the state is handed on */
+    gint64 due_us;       /* while held: when nobody waits for that any longer */
     BerthLinkContainer state;
     char text[161];
     Input input;
@@ -58,7 +60,7 @@ typedef struct {
     guint64 received[2], acked[2], told[2];
     guint64 ends[2]; /* when ended: where its output ends */
     gint64 ack_at;
-    gint64 start_by; /* when nobody waits for its start any longer */
+    gint64 due_us; /* when nobody waits for its start, or, once ended, for its output any longer */
     int exit_code;
     gboolean failed;
     char text[161];
@@ -90,7 +92,7 @@ struct BerthLink {
     /* time: monotonic; G_MAXINT64: not running */
     gint64 retry_at, backoff_us, hello_again_at, give_up_at, partial_at, ready_since;
     gint64 heard_us, ping_at, ack_at, bye_at;
-    gint64 exec_at; /* the first start_by; may be that of an exec which has begun since */
+    gint64 due_at; /* the first due_us; may be that of what has come since */
 
     GQueue pending; /* of Message* */
     Container containers[BERTH_LINK_CONTAINERS_MAX];
@@ -122,4 +124,9 @@ void link_message_free(gpointer data);
 /* guest-link-receive.c */
 void link_take_frame(BerthLink *link, const BerthFrame *frame);
 void link_fail_execs(BerthLink *link, const char *why);
-void link_fail_late_execs(BerthLink *link);
+void link_hand_on_state(BerthLink *link, guint index);
+void link_release_exec(BerthLink *link, const Exec *exec);
+
+/* guest-link-late.c */
+void link_be_patient(BerthLink *link, gint64 *due_us);
+void link_give_up_late(BerthLink *link);

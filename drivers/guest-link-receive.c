@@ -3,7 +3,6 @@
  * is counted and dropped. Frames are read only here. Start reading at link_take_frame(). */
 #include "drivers/guest-link-private.h"
 
-#include <signal.h>
 #include <string.h>
 
 static void violate(BerthLink *link, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -45,40 +44,6 @@ link_fail_execs(BerthLink *link, const char *why)
     for (GList *each = ids; each != NULL && !link->freed; each = each->next) {
         if (g_hash_table_remove(link->execs, each->data) && link->watch.exec_exited != NULL) {
             link->watch.exec_exited(GPOINTER_TO_UINT(each->data), 137, error, link->user_data);
-        }
-    }
-}
-
-/* Ends it here, and in the guest, should it begin there after all. */
-static void
-fail_late_exec(BerthLink *link, BerthProcessId id)
-{
-    g_autoptr(GError) error =
-        g_error_new(BERTH_ERROR, BERTH_ERROR_TIMEOUT, "the guest did not start the command in %d s",
-                    EXEC_START_US / (int)G_USEC_PER_SEC);
-    g_hash_table_remove(link->execs, GUINT_TO_POINTER(id));
-    berth_link_signal(link, id, SIGKILL);
-    if (link->watch.exec_exited != NULL) {
-        link->watch.exec_exited(id, 137, error, link->user_data);
-    }
-}
-
-/** Ends the execs that a guest has not started in time, and looks when the next one is due. */
-void
-link_fail_late_execs(BerthLink *link)
-{
-    gint64 now = link_now(link);
-    g_autoptr(GList) ids = g_hash_table_get_keys(link->execs);
-    link->exec_at = G_MAXINT64;
-    for (GList *each = ids; each != NULL && !link->freed; each = each->next) {
-        const Exec *exec = g_hash_table_lookup(link->execs, each->data);
-        if (exec == NULL || exec->started || exec->ended) {
-            continue;
-        }
-        if (exec->start_by <= now) {
-            fail_late_exec(link, exec->id);
-        } else {
-            link->exec_at = MIN(link->exec_at, exec->start_by);
         }
     }
 }
@@ -157,8 +122,9 @@ take_hello(BerthLink *link, const BerthFrame *frame)
 
 /* ---- containers --------------------------------------------------------------------------------- */
 
-static void
-hand_on_state(BerthLink *link, guint index)
+/** Tells a container's state, once the log that came before it is there. */
+void
+link_hand_on_state(BerthLink *link, guint index)
 {
     Container *container = &link->containers[index];
     if (!container->state_held || container->received < container->state_after) {
@@ -190,7 +156,8 @@ take_container_state(BerthLink *link, const BerthFrame *frame)
     read_text(frame, BERTH_TAG_TEXT, container->text, sizeof container->text);
     container->state_after = berth_frame_u64(frame, BERTH_TAG_SEQUENCE, 0);
     container->state_held = TRUE;
-    hand_on_state(link, frame->stream);
+    link_be_patient(link, &container->due_us);
+    link_hand_on_state(link, frame->stream);
 }
 
 static gboolean
@@ -232,6 +199,9 @@ take_log(BerthLink *link, const BerthFrame *frame)
     }
     link_bucket_take(&link->log_bytes, link_now(link), (double)unacked.cost);
     container->received = sequence;
+    if (container->state_held) {
+        link_be_patient(link, &container->due_us);
+    }
     link->log_in_flight += unacked.cost;
     g_array_append_val(container->unacked, unacked);
     gsize size = data.size;
@@ -243,7 +213,7 @@ take_log(BerthLink *link, const BerthFrame *frame)
                         (BerthLinkStream)fd, fd == 0 ? NULL : data.data, size, link->user_data);
     }
     if (!link->freed) {
-        hand_on_state(link, frame->stream);
+        link_hand_on_state(link, frame->stream);
     }
 }
 
@@ -268,9 +238,9 @@ tell_started(BerthLink *link, Exec *exec)
     }
 }
 
-/* Its slot in the guest is free when all output is acknowledged, so what is left is, whoever reads it. */
-static void
-release_in_guest(BerthLink *link, const Exec *exec)
+/** Its slot in the guest is free when all output is acknowledged, so what is left is, whoever reads it. */
+void
+link_release_exec(BerthLink *link, const Exec *exec)
 {
     for (int fd = 0; fd < 2; fd++) {
         guint8 payload[32];
@@ -301,7 +271,7 @@ end_when_complete(BerthLink *link, Exec *exec)
     if (link->freed) {
         return;
     }
-    release_in_guest(link, exec);
+    link_release_exec(link, exec);
     g_hash_table_remove(link->execs, GUINT_TO_POINTER(id));
     if (link->watch.exec_exited != NULL) {
         link->watch.exec_exited(id, exit_code, error, link->user_data);
@@ -325,6 +295,7 @@ take_exec_state(BerthLink *link, const BerthFrame *frame)
         exec->ends[0] = berth_frame_u64(frame, BERTH_TAG_STDOUT_END, 0);
         exec->ends[1] = berth_frame_u64(frame, BERTH_TAG_STDERR_END, 0);
         read_text(frame, BERTH_TAG_TEXT, exec->text, sizeof exec->text);
+        link_be_patient(link, &exec->due_us);
         end_when_complete(link, exec);
     }
 }
@@ -363,6 +334,9 @@ take_output(BerthLink *link, const BerthFrame *frame)
     if (exec->received[fd] + size - exec->told[fd] > BERTH_OUTPUT_WINDOW) {
         violate(link, "the guest sent more output than it has credit for");
         return;
+    }
+    if (exec->received[fd] < exec->ends[fd]) {
+        link_be_patient(link, &exec->due_us);
     }
     exec->received[fd] += size;
     tell_started(link, exec);

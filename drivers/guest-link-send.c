@@ -170,6 +170,9 @@ flush_output_ack(BerthLink *link, Exec *exec, gint64 now)
             later(link, exec->ack_at);
         } else if (put(link, BERTH_FRAME_OUTPUT_ACK, exec->id, &writer)) {
             exec->told[fd] = exec->acked[fd];
+            if (exec->ended) {
+                link_be_patient(link, &exec->due_us);
+            }
         }
     }
 }
@@ -528,8 +531,7 @@ berth_link_exec(BerthLink *link, const BerthLinkExec *wish, GError **error)
     Exec *exec = g_new0(Exec, 1);
     exec->id = link->next_exec++;
     exec->ack_at = G_MAXINT64;
-    exec->start_by = link_now(link) + EXEC_START_US;
-    link->exec_at = MIN(link->exec_at, exec->start_by);
+    link_be_patient(link, &exec->due_us);
     g_hash_table_insert(link->execs, GUINT_TO_POINTER(exec->id), exec);
     berth_writer_init(&writer, payload, sizeof payload);
     berth_write_u64(&writer, BERTH_TAG_CONTAINER, wish->container);

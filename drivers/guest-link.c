@@ -50,7 +50,7 @@ berth_link_deadline_us(const BerthLink *link)
 {
     const gint64 times[] = {link->retry_at,   link->hello_again_at, link->give_up_at,
                             link->partial_at, link->ping_at,        link->ack_at,
-                            link->bye_at,     link->exec_at};
+                            link->bye_at,     link->due_at};
     gint64 deadline = G_MAXINT64;
     if (link->state == BERTH_LINK_ENDED) {
         return deadline;
@@ -364,8 +364,8 @@ berth_link_tick(BerthLink *link)
 {
     gint64 now = link_now(link);
     enter(link);
-    if (link->exec_at <= now) {
-        link_fail_late_execs(link);
+    if (link->due_at <= now) {
+        link_give_up_late(link);
     }
     if (link->state != BERTH_LINK_ENDED && !link->freed) {
         tick_now(link, now);
@@ -416,7 +416,7 @@ start_clocks(BerthLink *link, const BerthLinkOptions *options)
 {
     gint64 now = link_now(link);
     link->hello_again_at = link->partial_at = link->ping_at = G_MAXINT64;
-    link->ack_at = link->bye_at = link->exec_at = G_MAXINT64;
+    link->ack_at = link->bye_at = link->due_at = G_MAXINT64;
     link->backoff_us = BACKOFF_MIN_US;
     link->retry_at = now;
     link->give_up_at =

@@ -52,15 +52,18 @@ typedef enum {
     BERTH_CONTAINER_STARTING,
     BERTH_CONTAINER_RUNNING,
     BERTH_CONTAINER_EXITED,
-    BERTH_CONTAINER_FAILED, /* could not be started: exit_code is 125, 126 or 127, text says why */
+    /* Could not be started, or its log is not all there: exit_code is 125, 126 or 127, text says why. */
+    BERTH_CONTAINER_FAILED,
 } BerthContainerState;
 
 /* A container's state as the guest reports it; told after every ready and on every change. */
 typedef struct {
     BerthContainerState state;
-    guint32 run;      /* the number of berth_link_start() this speaks of; 0: never started */
-    int exit_code;    /* 0 to 255; 128 + signal when a signal ended it */
-    gboolean oom;     /* the kernel killed in it for lack of memory */
+    guint32 run;   /* the number of berth_link_start() this speaks of; 0: never started */
+    int exit_code; /* 0 to 255; 128 + signal when a signal ended it */
+    gboolean oom;  /* the kernel killed in it for lack of memory */
+    gboolean
+        is_cut_short; /* FAILED after its end: the guest never sent the log that it announced */
     gint64 wall_us;   /* the guest's clock when the state began */
     const char *text; /* (nullable) why it failed: one line, printable; borrowed during the call */
 } BerthLinkContainer;
@@ -81,7 +84,8 @@ typedef struct {
  *     @size the number of bytes lost; it is acknowledged like the others
  * @container: a state, after all output that was written before it
  * @output: bytes of an exec; to be answered with berth_link_output_ack() once they are passed on
- * @exec_started, @exec_exited: @error when it could not be started (then no exec_started came)
+ * @exec_started, @exec_exited: @error when it could not be started (then no exec_started came), or when
+ *     the guest sent nothing for 30 s of the output that it announced with the end
  * @stdin_room: a process takes more input again; after berth_link_stdin() took less than offered
  * @stats: answer to berth_link_stats()
  * @broken: the link is cut and will be opened again; a hint for status. Exec processes go on

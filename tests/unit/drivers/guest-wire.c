@@ -267,6 +267,11 @@ on_container(guint container, const BerthLinkContainer *state, gpointer user_dat
     if (container == 0 && state->state == BERTH_CONTAINER_EXITED) {
         wire->container_ended++;
         wire->container_code = state->exit_code;
+    } else if (container == 0 && state->state == BERTH_CONTAINER_FAILED) {
+        wire->container_failed++;
+        wire->container_code = state->exit_code;
+        g_free(wire->container_text);
+        wire->container_text = g_strdup(state->text);
     }
 }
 
@@ -399,6 +404,7 @@ wire_free(Wire *wire)
         g_string_free(wire->output[i], TRUE);
     }
     g_free(wire->error);
+    g_free(wire->container_text);
     g_free(wire);
 }
 

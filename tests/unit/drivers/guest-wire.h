@@ -36,7 +36,9 @@ struct Wire {
     gboolean unreachable; /* the host of the guest: no channel can be had */
     guint opens;
     int exec_code, container_code;
-    guint container_ended;
+    guint container_ended, container_failed;
+    char *container_text;
+    guint32 heard; /* the last sequence that came to a guest played by hand */
     BerthLinkHello hello;
     char *error;
     BerthLinkUsage usage;

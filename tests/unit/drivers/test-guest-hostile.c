@@ -120,35 +120,142 @@ test_answers_to_nothing_are_counted_and_dropped(void)
     wire_free(wire);
 }
 
-/* It acknowledges whatever it is told, and that is all it does. */
+static BerthProcessId
+ask_for_exec(Wire *wire)
+{
+    g_autoptr(GError) error = NULL;
+    BerthLinkExec wish = {.process = "{}", .user = ""};
+    BerthProcessId id = berth_link_exec(wire->link, &wish, &error);
+    g_assert_no_error(error);
+    g_assert_null(wire->error);
+    return id;
+}
+
+/* It acknowledges whatever it is told, and that is all it does; returns whether it was told @type. */
+static gboolean
+nod_for_a_second(Wire *wire, BerthFrameType type)
+{
+    g_autofree BerthDecoder *decoder = g_new0(BerthDecoder, 1);
+    BerthWriter nothing = {0};
+    BerthFrame frame;
+    gboolean told = FALSE;
+    wire_pass_time(wire, G_USEC_PER_SEC);
+    berth_decoder_feed(decoder, wire->to_guest->data, wire->to_guest->len);
+    g_byte_array_set_size(wire->to_guest, 0);
+    while (berth_decoder_next(decoder, &frame)) {
+        wire->heard = frame.sequence;
+        told = told || frame.type == type;
+    }
+    feed_frame(wire, BERTH_FRAME_ACK, 0, 0, wire->heard, &nothing);
+    return told;
+}
+
+static void
+assert_waits(Wire *wire, int seconds)
+{
+    for (int second = 0; second < seconds; second++) {
+        g_assert_cmpstr(wire->error, ==, NULL);
+        nod_for_a_second(wire, BERTH_FRAME_ACK);
+    }
+    g_assert_cmpstr(wire->error, ==, NULL);
+}
+
 static void
 test_gives_up_an_exec_that_the_guest_never_starts(void)
 {
     Wire *wire = hostile_wire(31);
-    g_autoptr(GError) error = NULL;
-    BerthLinkExec wish = {.process = "{}", .user = ""};
-    BerthWriter nothing = {0};
-    BerthFrame frame;
-    g_autofree BerthDecoder *decoder = g_new0(BerthDecoder, 1);
-    guint32 last = 0;
-    gboolean killed = FALSE;
-    g_assert_cmpuint(berth_link_exec(wire->link, &wish, &error), !=, 0);
-    g_assert_no_error(error);
-    g_assert_null(wire->error);
-    int second = 0;
-    for (; second < 100 && !killed; second++) {
-        g_assert_null(wire->error);
-        wire_pass_time(wire, G_USEC_PER_SEC);
-        berth_decoder_feed(decoder, wire->to_guest->data, wire->to_guest->len);
-        g_byte_array_set_size(wire->to_guest, 0);
-        while (berth_decoder_next(decoder, &frame)) {
-            last = frame.sequence;
-            killed = killed || frame.type == BERTH_FRAME_SIGNAL;
-        }
-        feed_frame(wire, BERTH_FRAME_ACK, 0, 0, last, &nothing);
-    }
-    g_assert_cmpint(second, ==, 30); /* as soon as it is given up */
+    ask_for_exec(wire);
+    assert_waits(wire, 29);
+    g_assert_true(nod_for_a_second(wire, BERTH_FRAME_SIGNAL)); /* as soon as it is given up */
     g_assert_nonnull(strstr(wire->error, "did not start the command in 30 s"));
+    g_assert_cmpint(berth_link_state(wire->link), ==, BERTH_LINK_READY);
+    wire_free(wire);
+}
+
+static void
+feed_output(Wire *wire, BerthProcessId id, guint64 offset, gsize size)
+{
+    guint8 payload[BERTH_CHUNK_MAX + 64], data[BERTH_CHUNK_MAX] = {0};
+    BerthWriter writer;
+    berth_writer_init(&writer, payload, sizeof payload);
+    berth_write_u64(&writer, BERTH_TAG_FD, 1);
+    berth_write_u64(&writer, BERTH_TAG_OFFSET, offset);
+    berth_write_bytes(&writer, BERTH_TAG_DATA, data, size);
+    feed_frame(wire, BERTH_FRAME_OUTPUT, id, 0, 0, &writer);
+}
+
+static void
+feed_exit(Wire *wire, guint32 process, guint32 sequence, BerthTag announced, guint64 end)
+{
+    guint8 payload[64];
+    BerthWriter writer;
+    berth_writer_init(&writer, payload, sizeof payload);
+    berth_write_u64(&writer, BERTH_TAG_STATE, BERTH_PROCESS_EXITED);
+    berth_write_u64(&writer, BERTH_TAG_RUN, 1);
+    berth_write_u64(&writer, announced, end);
+    feed_frame(wire, BERTH_FRAME_STATE, process, sequence, 0, &writer);
+}
+
+static void
+test_gives_up_output_that_was_announced_and_never_comes(void)
+{
+    Wire *wire = hostile_wire(32);
+    BerthProcessId id = ask_for_exec(wire);
+    feed_output(wire, id, 0, 5);
+    assert_waits(wire, 40); /* it runs as long as it likes */
+    feed_exit(wire, id, 1, BERTH_TAG_STDOUT_END, 1000);
+    assert_waits(wire, 29);
+    feed_output(wire, id, 5, 1); /* has all its time again, from the acknowledgement on */
+    assert_waits(wire, 30);
+    nod_for_a_second(wire, BERTH_FRAME_ACK);
+    g_assert_cmpstr(wire->error, ==,
+                    "the guest announced 1000 bytes of the command's stdout and sent 6; "
+                    "nothing came for 30 s");
+    g_assert_cmpuint(wire->output[1]->len, ==, 6);
+    g_assert_cmpint(berth_link_state(wire->link), ==, BERTH_LINK_READY);
+    feed_output(wire, id, 6, 994); /* comes to nobody now */
+    g_assert_cmpuint(wire->output[1]->len, ==, 6);
+    for (int i = 0; i < 16; i++) { /* nothing of it is left */
+        g_clear_pointer(&wire->error, g_free);
+        ask_for_exec(wire);
+    }
+    wire_free(wire);
+}
+
+/* Nobody reads at our end: that is no fault of the guest, which may not send the rest. */
+static void
+test_waits_for_output_that_the_guest_may_not_send(void)
+{
+    Wire *wire = hostile_wire(33);
+    BerthProcessId id = ask_for_exec(wire);
+    wire->ack_output = FALSE;
+    for (guint64 sent = 0; sent < BERTH_OUTPUT_WINDOW; sent += 2048) {
+        feed_output(wire, id, sent, 2048);
+    }
+    feed_exit(wire, id, 1, BERTH_TAG_STDOUT_END, BERTH_OUTPUT_WINDOW + 1);
+    assert_waits(wire, 100);
+    berth_link_output_ack(wire->link, id, BERTH_STREAM_STDOUT, BERTH_OUTPUT_WINDOW);
+    assert_waits(wire, 29); /* so much at once is acknowledged without delay */
+    nod_for_a_second(wire, BERTH_FRAME_ACK);
+    g_assert_nonnull(strstr(wire->error, "announced 32769 bytes"));
+    wire_free(wire);
+}
+
+static void
+test_gives_up_log_that_was_announced_and_never_comes(void)
+{
+    Wire *wire = hostile_wire(34);
+    wire_configure(wire, FALSE);
+    berth_link_start(wire->link, 0, 1);
+    feed_exit(wire, 0, 1, BERTH_TAG_SEQUENCE, 7);
+    assert_waits(wire, 29);
+    g_assert_cmpuint(wire->container_failed, ==, 0);
+    nod_for_a_second(wire, BERTH_FRAME_ACK);
+    g_assert_cmpuint(wire->container_failed, ==, 1);
+    g_assert_cmpint(wire->container_code, ==, 125);
+    g_assert_cmpstr(wire->container_text, ==,
+                    "the guest announced log record 7 of the container and sent 0; "
+                    "nothing came for 30 s");
     g_assert_cmpint(berth_link_state(wire->link), ==, BERTH_LINK_READY);
     wire_free(wire);
 }
@@ -266,6 +373,12 @@ main(int argc, char **argv)
         test_answers_to_nothing_are_counted_and_dropped);
     ADD("gives-up-an-exec-that-the-guest-never-starts",
         test_gives_up_an_exec_that_the_guest_never_starts);
+    ADD("gives-up-output-that-was-announced-and-never-comes",
+        test_gives_up_output_that_was_announced_and_never_comes);
+    ADD("waits-for-output-that-the-guest-may-not-send",
+        test_waits_for_output_that_the_guest_may_not_send);
+    ADD("gives-up-log-that-was-announced-and-never-comes",
+        test_gives_up_log_that_was_announced_and_never_comes);
     ADD("cuts-an-acknowledgement-of-what-was-never-sent",
         test_cuts_an_acknowledgement_of_what_was_never_sent);
     ADD("cuts-a-flood-of-free-frames", test_cuts_a_flood_of_free_frames);
