@@ -412,6 +412,11 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
         (before == NULL || after == NULL || before->body_revision != after->body_revision)) {
         berth_ledger_network_changed(controller->control->ledger);
     }
+    if (object->kind == &berth_kind_settings) {
+        const BerthSettingsSpec *settings = berth_catalog_settings(controller->control->catalog);
+        berth_logs_set_bounds(controller->control->logs, (gsize)settings->log_segment_mib << 20,
+                              (guint)settings->log_segments);
+    }
     if (!object->kind->workload) {
         return;
     }

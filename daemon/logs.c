@@ -93,10 +93,23 @@ sync_and_close(gpointer data, gpointer unused)
 }
 
 /**
+ * berth_logs_set_bounds:
+ * @segment_bytes: a segment is closed when it reached this size
+ * @segments: how many segments of a container are kept; at least 2
+ *
+ * Holds for what is written from now on: a log that is too long shrinks with its next segment.
+ */
+void
+berth_logs_set_bounds(BerthLogs *logs, gsize segment_bytes, guint segments)
+{
+    logs->segment_bytes = segment_bytes;
+    logs->segments = MAX(segments, 2);
+}
+
+/**
  * berth_logs_new:
  * @folder: made when absent, 0700
- * @segment_bytes: a segment is closed when it reached this size
- * @segments: how many segments of a container are kept
+ * @segment_bytes, @segments: as berth_logs_set_bounds() has them
  */
 BerthLogs *
 berth_logs_new(const char *folder, gsize segment_bytes, guint segments, GError **error)
@@ -112,8 +125,7 @@ berth_logs_new(const char *folder, gsize segment_bytes, guint segments, GError *
     }
     BerthLogs *logs = g_new0(BerthLogs, 1);
     logs->folder = berth_fd_steal(&fd);
-    logs->segment_bytes = segment_bytes;
-    logs->segments = MAX(segments, 2);
+    berth_logs_set_bounds(logs, segment_bytes, segments);
     logs->writers = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_writer);
     logs->syncer = g_thread_pool_new(sync_and_close, NULL, 1, FALSE, NULL);
     return logs;

@@ -22,6 +22,7 @@ typedef struct {
 } BerthLogRecord;
 
 BerthLogs *berth_logs_new(const char *folder, gsize segment_bytes, guint segments, GError **error);
+void berth_logs_set_bounds(BerthLogs *logs, gsize segment_bytes, guint segments);
 void berth_logs_free(BerthLogs *logs);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthLogs, berth_logs_free)
 

@@ -17,6 +17,8 @@ BERTH_UNDER=${BERTH_UNDER:-nice -n -10}
 start_daemon
 up_hosts 1 16:12000
 load_hello
+# A log of 3 MiB at most, so that a flood meets its bound many times over.
+berth raw PATCH /v1/settings/fleet -d '{"spec": {"log_segment_mib": 1, "log_segments": 3}}' >/dev/null || bail "no settings"
 
 run_pod() { # NAME COMMAND
     LIMIT=90 berth run -d --name "$1" --memory 160 --restart no hello sh -c "$2" >/dev/null
@@ -25,7 +27,7 @@ run_pod still 'i=0; while :; do i=$((i+1)); echo n $i; sleep 1; done'
 wait_for 60 phase_is pod still Running
 ok "a neighbour runs, a guest like the others" 'field pod still .status'
 still=$(qemu_pid 1 "$(domain_of pod still)")
-ways="noise half version replay deaf flood claims"
+ways="noise half version replay deaf flood claims short"
 for way in $ways; do
     run_pod "$way" "echo sound; while [ ! -e /tmp/turn ]; do sleep 0.2; done; echo hostile:$way; sleep 600"
 done
@@ -56,9 +58,11 @@ WAYS
 started_anew() { [ "$(field pod version .status.domain.incarnation)" = 2 ] && phase_is pod version Running; }
 wait_for 90 started_anew
 ok "version: started anew with the guest OS of this daemon (${waited_ms} ms)" 'field pod version .status'
-execs=
+# Its output is passed on; that it is not all there is said in time.
+LIMIT=100 berth run --name cut --memory 160 --restart no hello sh -c 'echo before; echo hostile:short' >"$work/exec.cut" 2>&1 &
+execs=$!
 # A command in each of them ends with an error, in time; all at once, because some take 30 s.
-for way in replay noise half deaf; do
+for way in replay noise half deaf short; do
     LIMIT=100 berth exec "$way" echo inside >"$work/exec.$way" 2>&1 &
     execs="$execs $!"
 done
@@ -71,13 +75,25 @@ for way in replay noise half deaf; do
     ok "$way: a command there ends with an error" 'cat "$work/exec.$way"'
     note "$(head -n 1 "$work/exec.$way")"
 done
+grep -q '^inside$' "$work/exec.short" && grep -q "^error: the guest announced 1007 bytes of the command's stdout and sent 7" "$work/exec.short"
+ok "short: a command's output comes, and then what of it is missing" 'cat "$work/exec.short"'
+grep -q '^before$' "$work/exec.cut" && grep -q "^error: the guest announced log record 100[0-9] of the container and sent [0-9];" "$work/exec.cut"
+ok "short: so does a container's" 'cat "$work/exec.cut"'
+note "$(tail -n 1 "$work/exec.cut")"
 wait "$prober"
 answers_quickly "$work/raging" "beside guests that rage" 360
 peak=$(memory_kib VmHWM)
 [ "$peak" -lt 98304 ]
 ok "berthd's peak is $((peak / 1024)) MiB (before: $((before / 1024))), below 96" 'grep Vm "/proc/$daemon_pid/status"'
-flood=$(du -sk "$state" | cut -f1)
-note "the state folder has $flood KiB"
+logs=$state/logs/$(field pod flood .metadata.uid)
+segments=$(find "$logs" -type f | wc -l)
+newest=$(find "$logs" -type f | sed 's/.*\.//' | sort -n | tail -n 1)
+flooded=$(find "$logs" -type f -printf '%s\n' | awk '{ sum += $1 } END { print int(sum / 1024) }')
+[ "$newest" -ge 6 ]
+ok "flood: more than 6 MiB of its log were taken" 'ls -l "$logs"'
+# A segment is full when it is over its size: by a record of 8 KiB at most.
+[ "$segments" -le 3 ] && [ "$flooded" -le $((3 * (1024 + 9))) ]
+ok "flood: $flooded KiB in $segments segments are kept of it, within 3 MiB and 3 records" 'ls -l "$logs"'
 
 # ---- nobody else noticed
 is "$(qemu_pid 1 "$(domain_of pod still)")" "$still" "the neighbour is the same process"

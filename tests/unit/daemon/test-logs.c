@@ -105,6 +105,36 @@ test_keeps_at_most_its_segments_and_the_newest_bytes(Fixture *f, gconstpointer u
     g_assert_cmpuint(berth_logs_last_sequence(f->logs, UID, "web"), ==, 500);
 }
 
+static gsize
+bytes_on_disk(Fixture *f)
+{
+    g_autofree char *path = g_build_filename(f->folder, UID, NULL);
+    g_autoptr(GDir) folder = g_dir_open(path, 0, NULL);
+    gsize size = 0;
+    for (const char *name; (name = g_dir_read_name(folder)) != NULL;) {
+        g_autofree char *file = g_build_filename(path, name, NULL);
+        GStatBuf info;
+        g_assert_cmpint(g_stat(file, &info), ==, 0);
+        size += (gsize)info.st_size;
+    }
+    return size;
+}
+
+static void
+test_new_bounds_hold_for_what_is_written_next(Fixture *f, gconstpointer unused)
+{
+    guint64 sequence = 0;
+    while (sequence < 100) {
+        append(f, ++sequence, "a line of a log that grows\n");
+    }
+    g_assert_cmpuint(bytes_on_disk(f), >, 2000);
+    berth_logs_set_bounds(f->logs, 300, 2);
+    while (sequence < 130) {
+        append(f, ++sequence, "a line of a log that grows\n");
+    }
+    g_assert_cmpuint(bytes_on_disk(f), <=, 2 * (300 + 100));
+}
+
 static void
 test_tail_starts_at_the_wanted_line(Fixture *f, gconstpointer unused)
 {
@@ -129,6 +159,7 @@ main(int argc, char **argv)
         test_torn_record_is_cut_off_and_sequence_resumes);
     ADD("keeps-at-most-its-segments-and-the-newest-bytes",
         test_keeps_at_most_its_segments_and_the_newest_bytes);
+    ADD("new-bounds-hold-for-what-is-written-next", test_new_bounds_hold_for_what_is_written_next);
     ADD("tail-starts-at-the-wanted-line", test_tail_starts_at_the_wanted_line);
     return g_test_run();
 }
