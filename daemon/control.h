@@ -44,6 +44,8 @@ struct BerthControl {
 /* ---- hosts ---- */
 BerthHostController *berth_host_controller_new(BerthControl *control);
 void berth_host_controller_free(BerthHostController *controller);
+/* Records what this life of the daemon knows of each host, and returns when that was answered. */
+void berth_host_controller_record_all(BerthHostController *controller);
 char *berth_host_controller_accept(BerthHostController *controller, BerthFleetHost *host,
                                    const BerthInventory *inventory);
 void berth_host_controller_fill_ops(BerthHostController *controller, BerthWorkloadOps *ops);

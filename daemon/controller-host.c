@@ -78,6 +78,35 @@ record(const char *name, gpointer user_data)
     put_record(user_data, name, NULL, NULL);
 }
 
+static void
+count_down(gint64 revision, const GPtrArray *changes, int failed_op, const GError *error,
+           gpointer waiting)
+{
+    --*(guint *)waiting;
+}
+
+/**
+ * berth_host_controller_record_all:
+ *
+ * Records each host as it is seen now, and lets the main loop run until the store has answered. Before the first
+ * listener opens, so that nobody reads "Ready" of a host that this life of the daemon has not reached. A record
+ * that the store refuses is tried again later, as any is.
+ */
+void
+berth_host_controller_record_all(BerthHostController *controller)
+{
+    guint waiting = 0;
+    g_autoptr(GPtrArray) hosts =
+        berth_catalog_list(controller->control->catalog, &berth_kind_host, NULL);
+    for (guint i = 0; i < hosts->len; i++) {
+        const BerthObject *host = hosts->pdata[i];
+        waiting += put_record(controller, host->name, count_down, &waiting);
+    }
+    while (waiting > 0) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+}
+
 /**
  * berth_host_controller_proved:
  * @proof: (transfer full): members of the Host's status: prepared, acceleration, …

@@ -231,6 +231,7 @@ compose(BerthDaemon *daemon, GError **error)
     if (!compose_control(daemon, error)) {
         return FALSE;
     }
+    berth_host_controller_record_all(daemon->control.hosts);
     compose_routes(daemon);
     daemon->server = berth_server_new(berth_routes_server_ops(), daemon->routes,
                                       daemon->parts.clock, NULL, error);

@@ -232,10 +232,14 @@ static void
 write_answers(const BerthFleetHost *host, json_t *status, const char *now)
 {
     guint stuck = host != NULL ? berth_host_runner_stuck_calls(host->runner) : 0;
-    if (host == NULL || (!host->reached && host->why == NULL)) {
-        return;
-    }
-    if (!host->reached) {
+    if (host == NULL) {
+        berth_status_drop_condition(status, "Answers");
+    } else if (!host->reached && host->why == NULL) {
+        berth_status_set_condition(status, "Answers", FALSE, "connecting",
+                                   "it was not reached yet since berthd started or was told of it; "
+                                   "inventory and counts are as they were",
+                                   now);
+    } else if (!host->reached) {
         berth_status_set_condition(status, "Answers", FALSE, "unreachable", host->why, now);
     } else if (stuck > 0) {
         g_autofree char *message =

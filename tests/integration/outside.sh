@@ -173,6 +173,23 @@ is "$(qemu_pid 1 "$(domain_of pod cut)")" "$pid" "its pod was not restarted"
 wait_for 40 can_speak cut
 ok "and can be spoken to (${waited_ms} ms)" 'field pod cut .status'
 
+# ---- the daemon begins anew while libvirtd hangs: what the last life knew of the host is not told as if it were seen
+kill -STOP "$libvirtd"
+kill_daemon
+start_daemon
+is "$(field host h1 '.status | .phase + " " + (.conditions | map(.type + "=" + (.value | tostring)) | sort | join(" "))')" \
+    "Connecting Answers=false Schedulable=false" "a daemon that has not reached a host yet says so"
+wait_for 10 phase_is pod cut Unknown
+is "$(field pod cut .status.reason.code)" host-unreachable "what runs there is Unknown, and why"
+LIMIT=150 berth run -d --name elsewhere hello sleep 3600 >/dev/null
+wait_for 90 phase_is pod elsewhere Running
+is "$(field pod elsewhere .status.host)" h2 "nothing is placed there"
+kill -CONT "$libvirtd"
+wait_for 60 phase_is host h1 Ready
+ok "libvirtd goes on: the host is Ready (${waited_ms} ms)" 'field host h1 .status'
+wait_for 30 phase_is pod cut Running
+is "$(qemu_pid 1 "$(domain_of pod cut)")" "$pid" "its pod was not restarted"
+
 # ---- a VM
 if [ -e "$build/hello-vm/hello-vm.qcow2" ]; then
     berth image import "$build/hello-vm/hello-vm.qcow2" --name hello-vm >/dev/null

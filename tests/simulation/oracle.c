@@ -421,6 +421,36 @@ oracle_check(void)
     check_capacity();
 }
 
+/* ---- a new life -------------------------------------------------------------------------------- */
+
+static gboolean
+answers(const BerthObject *host)
+{
+    size_t i;
+    json_t *condition;
+    json_array_foreach (json_object_get(host->status, "conditions"), i, condition) {
+        if (g_strcmp0(berth_json_string(condition, "type"), "Answers") == 0) {
+            return json_is_true(json_object_get(condition, "value"));
+        }
+    }
+    return FALSE;
+}
+
+void
+oracle_check_birth(void)
+{
+    oracle_follow();
+    for (guint i = 0; i < site_names->len; i++) {
+        const Site *site = site_get(site_names->pdata[i]);
+        const BerthObject *host = oracle_find("Host", site->machine->name);
+        const BerthHostStatus *status = host->status_data;
+        if (!site_is_connected(site) && (answers(host) || g_strcmp0(status->phase, "Ready") == 0)) {
+            oracle_violate("%s is told to be %s before it was reached", site->machine->name,
+                           answers(host) ? "answering" : status->phase);
+        }
+    }
+}
+
 /* ---- at rest (I4) ------------------------------------------------------------------------------ */
 
 typedef struct {

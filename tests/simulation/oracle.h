@@ -26,6 +26,8 @@ gint64 oracle_watch_since(void);
 
 /* Now and always: I1 is the caller's; I3, I5, capacity are checked here. */
 void oracle_check(void);
+/* The daemon has just begun to listen: nothing of its last life may be told of hosts. */
+void oracle_check_birth(void);
 /* Returns: (transfer full) (nullable): what still differs from what is wanted; NULL: nothing does. */
 char *oracle_find_unsettled(void);
 

@@ -570,6 +570,17 @@ site_get(const char *name)
     return site;
 }
 
+gboolean
+site_is_connected(const Site *site)
+{
+    for (guint i = 0; i < site->hosts->len; i++) {
+        if (((SiteHost *)site->hosts->pdata[i])->peer != NULL) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 void
 site_leave(Site *site)
 {
@@ -589,6 +600,19 @@ void
 site_come_back(Site *site)
 {
     site->is_reachable = TRUE;
+}
+
+void
+site_hurry(Site *site)
+{
+    for (guint i = 0; i < site->pending->len; i++) {
+        Pending *pending = site->pending->pdata[i];
+        g_source_remove(pending->source);
+        pending->answer_ms = 1 + (guint)fate_below(8);
+        pending->source =
+            g_timeout_add_full(G_PRIORITY_DEFAULT, (guint)fate_below(1000),
+                               pending->is_tried ? answer_pending : on_tried, pending, NULL);
+    }
 }
 
 void

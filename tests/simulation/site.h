@@ -26,8 +26,10 @@ BerthHost *site_host_new(const BerthHostOptions *options, const BerthHostWatch *
 gboolean site_perform(Site *site, const char *fleet, const BerthHostCall *call,
                       BerthHostReply *reply, GError **error);
 
-void site_leave(Site *site); /* nobody can ask it; its guests go on */
+gboolean site_is_connected(const Site *site); /* by a daemon that lives */
+void site_leave(Site *site);                  /* nobody can ask it; its guests go on */
 void site_come_back(Site *site);
+void site_hurry(Site *site);      /* calls that it holds up go on now */
 void site_lose_power(Site *site); /* it leaves, and its guests end */
 void site_cut_daemon(void);       /* calls under way are done or not; nobody hears of them */
 

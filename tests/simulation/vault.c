@@ -10,7 +10,7 @@ typedef struct {
     BerthStore *memory;
     GQueue waiting; /* of Submission, borrowed: who has not been answered */
     guint source;
-    gboolean is_cut;
+    gboolean is_cut, has_refused;
 } Vault;
 
 typedef struct {
@@ -98,6 +98,7 @@ submit(BerthStore *base, BerthTransaction *transaction, BerthStoreDone done, gpo
     } else {
         submission->refusal = refuse();
         if (submission->refusal != NULL) {
+            vault->has_refused = TRUE;
             berth_transaction_free(transaction);
             transaction = nothing();
         }
@@ -170,6 +171,18 @@ vault_new(BerthStore *memory)
     vault->memory = memory;
     g_queue_init(&vault->waiting);
     return &vault->base;
+}
+
+gboolean
+vault_has_refused(BerthStore *base)
+{
+    return ((Vault *)base)->has_refused;
+}
+
+gboolean
+vault_is_quiet(gpointer vault)
+{
+    return ((Vault *)vault)->waiting.length == 0;
 }
 
 void
