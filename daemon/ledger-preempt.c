@@ -1,7 +1,7 @@
 /* Room that is made by stopping lesser workloads, and kept meanwhile for the one that it is made for.
  *
  * What a victim holds stays charged under its uid, also when it is off, released or deleted, until the one
- * that asked takes the place: nobody else gets it. Held charges are nobody's victims a second time. */
+ * that asked takes the place, and so does what is free and needed beside it: nobody else gets it. Held charges are nobody's victims a second time. */
 #include "daemon/ledger-private.h"
 
 #include "sched/group.h"
@@ -95,6 +95,26 @@ berth_ledger_charge_holds(BerthFleetLedger *ledger, const char *host)
                 .uid = uid, .cpu_millis = hold->vcpus * 1000, .memory_mib = hold->memory_mib};
             berth_snapshot_charge_on(ledger->snapshot, &request, index);
         }
+    }
+}
+
+/**
+ * berth_ledger_hold_rest:
+ * @given: what the victims on @host give back together
+ *
+ * Keeps what @asker needs beside that: it is free now, and somebody lesser in line would take it while the victims
+ * stop. Then their room is not enough, others are stopped, and so on for ever.
+ */
+void
+berth_ledger_hold_rest(BerthFleetLedger *ledger, const BerthObject *asker, const char *host,
+                       const BerthCapacity *given)
+{
+    gint64 vcpus = berth_workload_of(asker)->vcpus - given->vcpus;
+    gint64 memory_mib = berth_ledger_memory_mib(ledger, asker) - given->memory_mib;
+    if (vcpus > 0 || memory_mib > 0) {
+        g_autofree char *rest = g_strconcat(asker->uid, "/rest", NULL);
+        berth_ledger_hold(ledger, asker->uid, host, rest, MAX(0, vcpus), MAX(0, memory_mib));
+        berth_ledger_charge_holds(ledger, host);
     }
 }
 

@@ -63,6 +63,8 @@ char *berth_ledger_preempt(BerthFleetLedger *ledger, const BerthObject *workload
                            const BerthNeeds *needs, const char *only_host, GPtrArray **victims);
 void berth_ledger_hold(BerthFleetLedger *ledger, const char *asker, const char *host,
                        const char *uid, gint64 vcpus, gint64 memory_mib);
+void berth_ledger_hold_rest(BerthFleetLedger *ledger, const BerthObject *asker, const char *host,
+                            const BerthCapacity *given);
 void berth_ledger_charge_holds(BerthFleetLedger *ledger, const char *host);
 GPtrArray *berth_ledger_held_for(const BerthFleetLedger *ledger, const char *asker);
 void berth_ledger_unhold(BerthFleetLedger *ledger, const char *uid, gboolean gone);

@@ -169,15 +169,21 @@ berth_preemption_text(const json_t *preempting)
 }
 
 static void
-hold_all(BerthControl *control, const char *asker, const json_t *preempting)
+hold_all(BerthControl *control, const BerthObject *asker, const json_t *preempting)
 {
+    const char *host = berth_json_string(preempting, "host");
+    BerthCapacity given = {0};
     size_t i;
     json_t *victim;
     json_array_foreach (json_object_get(preempting, "victims"), i, victim) {
-        berth_ledger_hold(control->ledger, asker, berth_json_string(preempting, "host"),
-                          berth_json_string(victim, "uid"), berth_json_integer(victim, "vcpus", 0),
-                          berth_json_integer(victim, "memory_mib", 0));
+        gint64 vcpus = berth_json_integer(victim, "vcpus", 0);
+        gint64 memory_mib = berth_json_integer(victim, "memory_mib", 0);
+        given.vcpus += vcpus;
+        given.memory_mib += memory_mib;
+        berth_ledger_hold(control->ledger, asker->uid, host, berth_json_string(victim, "uid"),
+                          vcpus, memory_mib);
     }
+    berth_ledger_hold_rest(control->ledger, asker, host, &given);
 }
 
 static void
@@ -226,7 +232,7 @@ berth_preemption_begin(BerthWorkloadRun *run, BerthObject *object, json_t *preem
     BerthControl *control = run->controller->control;
     json_t *status = berth_status_copy(object);
     g_autofree char *text = berth_preemption_text(preempting);
-    hold_all(control, object->uid, preempting);
+    hold_all(control, object, preempting);
     tell(control, object, preempting);
     berth_ledger_leave(control->ledger, object->uid);
     berth_status_set_text(status, "phase", berth_phase_name(BERTH_PHASE_PENDING));
@@ -256,7 +262,7 @@ static void
 displace(BerthWorkloadController *controller, const BerthObject *asker)
 {
     const BerthPreempting *preempting = &berth_workload_status_of(asker)->preempting;
-    hold_all(controller->control, asker->uid, json_object_get(asker->status, "preempting"));
+    hold_all(controller->control, asker, json_object_get(asker->status, "preempting"));
     for (guint i = 0; preempting->victims != NULL && i < preempting->victims->len; i++) {
         const BerthVictim *victim = preempting->victims->pdata[i];
         g_hash_table_replace(controller->displaced, g_strdup(victim->uid), g_strdup(asker->uid));

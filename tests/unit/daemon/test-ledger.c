@@ -229,6 +229,28 @@ test_room_is_kept_for_the_one_that_asked(Fixture *f, gconstpointer unused)
     g_assert_cmpuint(f->woken, ==, 1);
 }
 
+/* The victims' room alone is not enough: what is free beside it is kept, too. */
+static void
+test_free_room_is_kept_beside_the_victims(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) low = make_preemptible("low", 600), other = make_pod("other", 300, 0);
+    g_autoptr(BerthObject) high = make_pod("high", 900, 5);
+    BerthCapacity given = {1, 600, 0};
+    put_host(f, "h1", 1000, "", TRUE);
+    berth_ledger_join(f->ledger, low);
+    g_assert_true(try(f, low));
+    berth_ledger_hold(f->ledger, high->uid, "h1", low->uid, 1, 600);
+    berth_ledger_hold_rest(f->ledger, high, "h1", &given);
+    g_assert_cmpint(used_mib(f, "h1"), ==, berth_ledger_memory_mib(f->ledger, high));
+    park(f, other);
+    g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, high->uid);
+    g_assert_cmpuint(held->len, ==, 2);
+    for (guint i = 0; i < held->len; i++) {
+        berth_ledger_unhold(f->ledger, held->pdata[i], TRUE);
+    }
+    g_assert_cmpint(used_mib(f, "h1"), ==, 0);
+}
+
 /* What a victim held before the daemon died: no record charges it. */
 static void
 test_room_is_kept_over_a_restart(Fixture *f, gconstpointer unused)
@@ -366,6 +388,7 @@ main(int argc, char **argv)
     ADD("a-raised-quota-wakes", test_a_raised_quota_wakes);
     ADD("priority-goes-first", test_priority_goes_first);
     ADD("room-is-kept-for-the-one-that-asked", test_room_is_kept_for_the_one_that_asked);
+    ADD("free-room-is-kept-beside-the-victims", test_free_room_is_kept_beside_the_victims);
     ADD("room-is-kept-over-a-restart", test_room_is_kept_over_a_restart);
     ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
     ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);
