@@ -69,6 +69,7 @@ typedef void (*BerthPrepareDone)(const GError *error, gpointer user_data);
 typedef void (*BerthPrepareStep)(const char *step, int percent, gpointer user_data);
 void berth_host_prepare_free(gpointer preparation);
 const char *berth_host_prepare_probe(gconstpointer preparation);
+void berth_host_prepare_look(gpointer preparation);
 void berth_host_prepare(BerthControl *control, const char *name, BerthPrepareStep step,
                         BerthPrepareDone done, gpointer user_data);
 

@@ -274,6 +274,18 @@ is_probing(BerthHostController *controller, const char *uuid)
     return FALSE;
 }
 
+/* A preparation whose probe is @uuid (NULL: any) hears of it. */
+static void
+look_at_probes(BerthHostController *controller, const char *uuid)
+{
+    for (guint i = 0; i < controller->preparations->len; i++) {
+        gpointer preparation = controller->preparations->pdata[i];
+        if (uuid == NULL || g_strcmp0(berth_host_prepare_probe(preparation), uuid) == 0) {
+            berth_host_prepare_look(preparation);
+        }
+    }
+}
+
 /** All domains of @host were listed, again. */
 void
 berth_host_controller_listed(BerthHostController *controller, BerthFleetHost *host)
@@ -317,6 +329,7 @@ berth_host_controller_domain_seen(BerthHostController *controller, BerthFleetHos
                                   const char *uuid)
 {
     BerthControl *control = controller->control;
+    look_at_probes(controller, uuid);
     if (uuid == NULL) {
         feed_ledger(controller, host->name);
         if (host->listed) {

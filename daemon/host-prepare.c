@@ -28,8 +28,8 @@ typedef struct {
     char *uuid;        /* of the probe */
     BerthLink *link;
     guint timer;
-    gboolean answered;
-    gint64 deadline_us; /* for the first connection */
+    gboolean answered, is_off; /* the probe */
+    gint64 deadline_us;        /* for the first connection */
 } Prepare;
 
 static void next_after_pool(Prepare *prepare);
@@ -112,9 +112,15 @@ after_probe(Prepare *prepare)
         start_probe(prepare);
     } else {
         g_autoptr(GError) error = NULL;
-        berth_error_set(&error, BERTH_ERROR_TIMEOUT,
-                        "the guest OS did not boot on host '%s' within %d s", prepare->host,
-                        TCG_PROOF_S);
+        if (prepare->is_off) {
+            berth_error_set(&error, BERTH_ERROR_UNAVAILABLE,
+                            "the guest that proves host '%s' went off before it answered",
+                            prepare->host);
+        } else {
+            berth_error_set(&error, BERTH_ERROR_TIMEOUT,
+                            "the guest OS did not boot on host '%s' within %d s", prepare->host,
+                            TCG_PROOF_S);
+        }
         finish(prepare, error);
     }
 }
@@ -156,8 +162,11 @@ give_up_probe(gpointer data)
     Prepare *prepare = data;
     if (prepare->kvm) {
         g_free(prepare->kvm_problem);
-        prepare->kvm_problem = g_strdup_printf(
-            "the host claims KVM, but a guest did not boot on it within %d s", KVM_PROOF_S);
+        prepare->kvm_problem =
+            prepare->is_off
+                ? g_strdup("the host claims KVM, but a guest went off before it answered")
+                : g_strdup_printf("the host claims KVM, but a guest did not boot on it within %d s",
+                                  KVM_PROOF_S);
     }
     return end_probe(prepare);
 }
@@ -170,6 +179,25 @@ stop_waiting(Prepare *prepare)
     }
     /* Not from inside the link's callback's caller chain that still uses it. */
     prepare->timer = g_idle_add(end_probe, prepare);
+}
+
+/** The domain of the probe was looked at: one that is off will not answer any more. */
+void
+berth_host_prepare_look(gpointer data)
+{
+    Prepare *prepare = data;
+    BerthFleetHost *host = berth_fleet_get(prepare->control->fleet, prepare->host);
+    if (prepare->link == NULL || prepare->answered || prepare->is_off || host == NULL ||
+        !host->connected || !host->listed || berth_fleet_is_domain_doubtful(host, prepare->uuid)) {
+        return;
+    }
+    const BerthDomain *domain = berth_fleet_domain(host, prepare->uuid);
+    if (domain == NULL || domain->state == BERTH_DOMAIN_SHUTOFF ||
+        domain->state == BERTH_DOMAIN_CRASHED) {
+        prepare->is_off = TRUE;
+        g_source_remove(prepare->timer);
+        prepare->timer = g_idle_add(give_up_probe, prepare);
+    }
 }
 
 static void
@@ -219,6 +247,10 @@ on_probe_started(BerthHostReply *reply, const GError *error, gpointer data)
         end_probe(prepare);
         return;
     }
+    BerthFleetHost *host = berth_fleet_get(prepare->control->fleet, prepare->host);
+    if (host != NULL) { /* what was seen before the start is not its end */
+        berth_fleet_doubt_domain(host, prepare->uuid);
+    }
     BerthLinkOptions options = {.open = open_channel,
                                 .open_data = prepare,
                                 .clock = prepare->control->clock,
@@ -252,8 +284,18 @@ start_probe(Prepare *prepare)
         return;
     }
     const BerthGuestOs *os = prepare->control->guest_os;
+    const char *kernel = berth_stage_find(host, os->kernel.sha256);
+    const char *initramfs = berth_stage_find(host, os->initramfs.sha256);
+    if (kernel == NULL || initramfs == NULL) { /* without them it boots into nothing */
+        g_autoptr(GError) error = NULL;
+        berth_error_set_at(&error, BERTH_ERROR_UNAVAILABLE, NULL, "berth host prepare NAME",
+                           "the pool of host '%s' is being read anew", prepare->host);
+        finish(prepare, error);
+        return;
+    }
     prepare->step(prepare->kvm ? "prove-kvm" : "prove-tcg", prepare->kvm ? 60 : 75,
                   prepare->user_data);
+    prepare->is_off = FALSE;
     g_free(prepare->uuid);
     prepare->uuid = berth_uid_new();
     g_autofree char *name = g_strdup_printf("berth-probe-%.8s", prepare->uuid);
@@ -274,8 +316,8 @@ start_probe(Prepare *prepare)
         .vcpus = 1,
         .memory_mib = PROBE_MIB,
         .kernel_pool = berth_fleet_pool(prepare->control->fleet),
-        .kernel_volume = berth_stage_find(host, os->kernel.sha256),
-        .initrd_volume = berth_stage_find(host, os->initramfs.sha256),
+        .kernel_volume = kernel,
+        .initrd_volume = initramfs,
         .cmdline = os->cmdline,
         .link = TRUE,
         .mark = &mark,
@@ -395,7 +437,7 @@ begin(gpointer data)
     BerthFleetHost *host = berth_fleet_get(control->fleet, prepare->host);
     prepare->timer = 0;
     /* A host that was only just added is still being connected to and read. */
-    if (host != NULL && (!host->connected || host->inventory == NULL) &&
+    if (host != NULL && (!host->connected || host->inventory == NULL || host->volumes == NULL) &&
         berth_clock_monotonic_us(control->clock) < prepare->deadline_us) {
         prepare->timer = g_timeout_add(100, begin, prepare);
         return G_SOURCE_REMOVE;
