@@ -163,10 +163,17 @@ on_refusal_recorded(gint64 revision, const GPtrArray *changes, int failed_op, co
 {
     g_autoptr(BerthPending) pending = data;
     BerthWorkloadRun *run = berth_pending_run(pending);
-    if (run != NULL) {
-        run->busy = FALSE;
-        berth_workload_controller_look(pending->controller, pending->uid);
+    if (run == NULL) {
+        return;
     }
+    run->busy = FALSE;
+    if (error == NULL) {
+        berth_workload_controller_look(pending->controller, pending->uid);
+        return;
+    }
+    /* In line it would be tried when something could help it; what is recorded of it is wrong till then. */
+    berth_ledger_leave(pending->controller->control->ledger, pending->uid);
+    berth_queue_retry(pending->controller->queue, pending->uid);
 }
 
 /* No place: the reason is recorded, once, and the workload waits in line until something could help. */
