@@ -124,6 +124,21 @@ is "$(berth host key)" "$key" "a restarted berthd has the same key"
 wait_for 30 phase_is host h2 Ready
 ok "and reaches the host again" 'field host h2 .status'
 
+# ---- a new machine takes over: with the backup, and the key, which is not in it
+berth backup "$work/backup" >/dev/null
+is "$(stat -c %a "$work/backup")" 600 "a backup is for its owner alone"
+stop_daemon
+moved=$work/moved
+mkdir -m 700 "$moved" && tar -C "$state" -c ssh | tar -C "$moved" -x &&
+    "$build/berthd" --state "$moved" --restore "$work/backup" >>"$log" 2>&1
+ok "it is restored beside the key" 'tail -n 3 "$log"'
+state=$moved
+start_daemon
+wait_for 30 phase_is host h2 Ready
+ok "and the host is reached: key and trust are there (${waited_ms} ms)" 'field host h2 .status'
+wait_for 30 can_speak
+is "$(qemu_pid 2 "$(domain_of pod far)")" "$pid" "its pod was not touched"
+
 # ---- one machine under two names
 reason_is() { [ "$(field host "$1" .status.reason.code)" = "$2" ]; }
 berth host add --name twin "$("$fleet" uri 2)" >"$work/out" 2>&1
