@@ -135,6 +135,7 @@ judge_start(BerthTaskController *controller, BerthObject *target, const char **w
         return TASK_DONE;
     }
     gboolean refused = g_strcmp0(status->reason.code, "no-capacity") == 0 ||
+                       g_strcmp0(status->reason.code, "group-incomplete") == 0 ||
                        g_strcmp0(status->reason.code, "image-failed") == 0;
     if (status->phase == BERTH_PHASE_PENDING && refused) {
         *why = status->reason.message;

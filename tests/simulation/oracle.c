@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "model/kinds.h"
 #include "tests/simulation/fate.h"
+#include "tests/simulation/promises.h"
 #include "tests/simulation/site.h"
 
 #include <stdio.h>
@@ -68,6 +69,8 @@ is_watched(const char *kind)
     return strcmp(kind, "Pod") == 0 || strcmp(kind, "VM") == 0 || strcmp(kind, "Host") == 0;
 }
 
+static gboolean is_charged(const BerthObject *object);
+
 static void
 take_row(const BerthRow *row, gboolean deleted)
 {
@@ -86,11 +89,13 @@ take_row(const BerthRow *row, gboolean deleted)
         g_free(key);
         return;
     }
-    const BerthObject *before = g_hash_table_lookup(objects, key);
+    BerthObject *known = g_hash_table_lookup(objects, key);
+    g_autoptr(BerthObject) before = known != NULL ? berth_object_ref(known) : NULL;
     if (before != NULL && strcmp(before->uid, object->uid) != 0) {
         oracle_violate("%s became another object without a delete", key);
     }
     g_hash_table_replace(objects, key, object);
+    promises_commit(objects, before, object, is_charged);
 }
 
 static void
@@ -146,6 +151,7 @@ oracle_end(void)
     g_clear_pointer(&site_names, g_ptr_array_unref);
     g_clear_pointer(&told, g_array_unref);
     g_clear_pointer(&objects, g_hash_table_unref);
+    promises_end();
     g_clear_pointer(&fleet_id, g_free);
 }
 
@@ -362,6 +368,12 @@ is_resting(const BerthObject *object)
             phase == BERTH_PHASE_DELETING || is_off);
 }
 
+static gboolean
+is_charged(const BerthObject *object)
+{
+    return berth_workload_status_of(object)->host != NULL && !is_resting(object);
+}
+
 /* What the records place on @host, in MiB. @list: (nullable): gets names and sizes. */
 static gint64
 recorded_mib(const char *host, GString *list)
@@ -372,7 +384,7 @@ recorded_mib(const char *host, GString *list)
     g_hash_table_iter_init(&iter, objects);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const BerthObject *object = value;
-        if (object->kind->workload && !is_resting(object) &&
+        if (object->kind->workload && is_charged(object) &&
             g_strcmp0(berth_workload_status_of(object)->host, host) == 0) {
             sum += berth_workload_status_of(object)->used_memory_mib;
             if (list != NULL) {
@@ -502,11 +514,19 @@ judge_power_on(const BerthObject *object, const Count *count)
         g_strcmp0(status->reason.code, "paused") == 0) { /* by its user */
         return count->active == 1 ? NULL : "is Running without a domain that is on";
     }
+    if (status->phase == BERTH_PHASE_PENDING && count->active > 0) {
+        return "waits for room and runs";
+    }
+    if (status->phase == BERTH_PHASE_PENDING &&
+        g_strcmp0(status->reason.code, "group-incomplete") == 0) {
+        return promises_group_lacks(objects, object) ? NULL : "waits though its group is there";
+    }
     if (status->phase == BERTH_PHASE_PENDING &&
         g_strcmp0(status->reason.code, "no-capacity") == 0) {
-        return has_room_somewhere(object) ? "waits though there is room"
-               : count->active > 0        ? "waits for room and runs"
-                                          : NULL;
+        /* What room is for all of a group is not judged here. */
+        gboolean has_room = !promises_has_group(object) && has_room_somewhere(object) &&
+                            promises_quota_admits(objects, object, is_charged);
+        return has_room ? "waits though there is room" : NULL;
     }
     return "is on and does not run";
 }
@@ -637,6 +657,9 @@ oracle_find_unsettled(void)
     }
     if (wrong == NULL) {
         wrong = judge_volumes();
+    }
+    if (wrong == NULL) {
+        wrong = promises_find_torn_group(objects);
     }
     if (wrong == NULL && watched < told->len) {
         wrong = g_strdup_printf("the watch has told %u of %u changes", watched, told->len);

@@ -34,6 +34,7 @@
 #define SETTLE_EVERY 40
 #define SETTLE_LIMIT_S 60 /* I4 of the catalogue of failures */
 #define POOL_FILE_SIZE 4096
+#define GROUP_SIZE 3
 
 static const BerthHostDriver drivers[] = {{"sim", site_host_new}, {NULL, NULL}};
 
@@ -242,12 +243,16 @@ describe(Subject *subject)
     guint number = (guint)(subject - subjects);
     json_t *metadata = json_pack("{s:s, s:{s:o}}", "name", subject->name, "labels", "n",
                                  json_sprintf("%u", ++subject->asks));
+    /* Three of the pods come together or not at all. */
+    json_t *placement = number / GROUP_SIZE == 2
+                            ? json_pack("{s:s, s:i}", "group", "trio", "group_size", GROUP_SIZE)
+                            : json_object();
     if (subject->kind == &berth_kind_pod) {
         const char *life = number % 4 == 3 ? "20" : "1000000";
         const char *restart = number % 4 == 3 ? "OnFailure" : "Always";
-        return json_pack("{s:s, s:o, s:{s:i, s:i, s:b, s:s, s:i, s:[{s:s, s:s, s:[s]}]}}", "kind",
-                         "Pod", "metadata", metadata, "spec", "memory_mib",
-                         256 + 256 * (int)(number % 5), "priority", (int)(number % 3),
+        return json_pack("{s:s, s:o, s:{s:o, s:i, s:i, s:b, s:s, s:i, s:[{s:s, s:s, s:[s]}]}}",
+                         "kind", "Pod", "metadata", metadata, "spec", "placement", placement,
+                         "memory_mib", 256 + 256 * (int)(number % 5), "priority", (int)(number % 3),
                          "preemptible", number % 2 == 0, "restart", restart, "stop_timeout_s", 3,
                          "containers", "name", "main", "image", "hello", "args", life);
     }
@@ -390,6 +395,20 @@ cordon(void)
     json_decref(body);
 }
 
+/* Less than the hosts have, or no limit. */
+static void
+limit_project(void)
+{
+    static const int choices[][2] = {{0, 0}, {0, 0}, {6000, 0}, {4000, 6}, {0, 9}};
+    const int *choice = choices[fate_below(G_N_ELEMENTS(choices))];
+    json_t *body = json_pack("{s:{s:i, s:i}}", "spec", "quota_memory_mib", choice[0],
+                             "quota_workloads", choice[1]);
+    visitor_ask(config->socket, "PATCH", "/v1/projects/default",
+                "Content-Type: application/merge-patch+json\r\n", body, ignore_answer,
+                (gpointer) "quota");
+    json_decref(body);
+}
+
 static void
 prepare(const char *name)
 {
@@ -447,6 +466,14 @@ act_cordon(void)
 }
 
 static void
+act_limit(void)
+{
+    if (daemon_now != NULL) {
+        limit_project();
+    }
+}
+
+static void
 act_prepare(void)
 {
     if (daemon_now != NULL) {
@@ -484,7 +511,7 @@ static struct {
     {act_put, 30, FALSE},       {act_delete, 12, FALSE},  {act_verb, 20, FALSE},
     {revive_daemon, 15, FALSE}, {act_cordon, 4, TRUE},    {act_prepare, 2, TRUE},
     {destroy_by_hand, 5, TRUE}, {silence_guest, 4, TRUE}, {act_cut_off, 3, TRUE},
-    {act_lose_power, 1, TRUE},  {act_kill, 4, TRUE},
+    {act_lose_power, 1, TRUE},  {act_kill, 4, TRUE},      {act_limit, 3, TRUE},
 };
 
 static void
