@@ -87,6 +87,7 @@ berth_workload_run_done(BerthWorkloadRun *run, const GError *error)
     run->busy = FALSE;
     set_problem(run, error);
     if (error == NULL) {
+        run->failed = BERTH_DO_NOTHING;
         berth_queue_forget(controller->queue, run->uid);
         berth_queue_add(controller->queue, run->uid);
         return;
@@ -98,7 +99,9 @@ berth_workload_run_done(BerthWorkloadRun *run, const GError *error)
             berth_fleet_doubt_domain(host, berth_workload_domain_uuid(object));
         }
     }
-    berth_queue_retry(controller->queue, run->uid);
+    run->failed = run->doing;
+    run->again_us = berth_clock_monotonic_us(controller->control->clock) +
+                    berth_queue_retry(controller->queue, run->uid);
 }
 
 /* ---- the record -------------------------------------------------------------------------------- */
@@ -255,7 +258,14 @@ look(const char *uid, gpointer user_data)
     if (step.wake_us > 0) {
         berth_queue_add_after(controller->queue, uid, MAX(0, step.wake_us - sight.now_us));
     }
+    /* The look at what the failure left wakes us at once. Whose turn it is in line takes it, or keeps others off. */
+    if (step.action == run->failed && step.action != BERTH_DO_PLACE &&
+        step.action != BERTH_DO_NOTHING && sight.now_us < run->again_us) {
+        berth_queue_add_after(controller->queue, uid, run->again_us - sight.now_us);
+        return;
+    }
     if (step.action != BERTH_DO_NOTHING) {
+        run->doing = step.action;
         run->busy = TRUE;
         berth_workload_act(run, object, &step);
         return;
@@ -425,6 +435,7 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
         run->asked_us = 0;
         run->retry_us = 0;
         run->failures = 0;
+        run->failed = BERTH_DO_NOTHING;
         run->ended_us = 0;
     }
     if (after == NULL || before == NULL || before->body_revision != after->body_revision) {

@@ -45,6 +45,7 @@ free_host(gpointer data)
     g_clear_pointer(&host->inventory, berth_inventory_free);
     g_hash_table_destroy(host->domains);
     g_clear_pointer(&host->volumes, g_hash_table_destroy);
+    g_hash_table_destroy(host->leaving);
     g_hash_table_destroy(host->stuck);
     g_hash_table_destroy(host->touched);
     g_hash_table_destroy(host->doubted);
@@ -384,7 +385,9 @@ on_volumes(BerthHostReply *reply, const GError *error, gpointer data)
     GHashTable *fresh = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     for (guint i = 0; error == NULL && i < reply->volumes->len; i++) {
         const BerthVolume *volume = reply->volumes->pdata[i];
-        set_volume(fresh, volume->name, (gint64)volume->capacity);
+        if (!g_hash_table_contains(host->leaving, volume->name)) {
+            set_volume(fresh, volume->name, (gint64)volume->capacity);
+        }
     }
     keep_newer_volumes(host, fresh, question->changes);
     g_clear_pointer(&host->volumes, g_hash_table_destroy);
@@ -607,6 +610,7 @@ berth_fleet_put(BerthFleet *fleet, const char *name, const char *uri, GError **e
     host->uri = g_strdup(uri);
     host->domains =
         g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)berth_domain_free);
+    host->leaving = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     host->stuck = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     host->touched = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     host->doubted = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -689,5 +693,25 @@ berth_fleet_note_volume(BerthFleetHost *host, const char *volume, gint64 capacit
         g_hash_table_remove(host->volumes, volume);
     } else {
         set_volume(host->volumes, volume, capacity);
+    }
+}
+
+/** A call that deletes @volume begins: it counts as gone, whatever a list says that is made before its end. */
+void
+berth_fleet_volume_leaves(BerthFleetHost *host, const char *volume)
+{
+    g_hash_table_add(host->leaving, g_strdup(volume));
+    berth_fleet_note_volume(host, volume, -1);
+}
+
+/** … and ended; @gone: FALSE: with an error, so the volumes are read again. */
+void
+berth_fleet_volume_left(BerthFleetHost *host, const char *volume, gboolean gone)
+{
+    g_hash_table_remove(host->leaving, volume);
+    if (gone) {
+        berth_fleet_note_volume(host, volume, -1);
+    } else {
+        berth_fleet_doubt_volumes(host);
     }
 }

@@ -31,7 +31,9 @@ typedef struct {
     GHashTable *domains;       /* uuid -> BerthDomain*, owned */
     GHashTable *volumes;       /* name -> capacity (gint64*), of Berth's pool; NULL: not read */
     guint64 doubts,
-        settled_doubts;  /* calls whose effect on volumes was not known; … and is by now */
+        settled_doubts; /* calls whose effect on volumes was not known; … and is by now */
+    GHashTable *
+        leaving; /* set of volumes that a call under way deletes: a list does not bring them back */
     GHashTable *stuck;   /* set of uuid */
     GHashTable *touched; /* uuid or volume -> number of the last change seen (pointer-sized) */
     guint64 changes;
@@ -79,6 +81,8 @@ void berth_fleet_note_domain(BerthFleetHost *host, const char *uuid, BerthDomain
                              BerthStopReason reason);
 void berth_fleet_note_gone(BerthFleetHost *host, const char *uuid);
 void berth_fleet_note_volume(BerthFleetHost *host, const char *volume, gint64 capacity);
+void berth_fleet_volume_leaves(BerthFleetHost *host, const char *volume);
+void berth_fleet_volume_left(BerthFleetHost *host, const char *volume, gboolean gone);
 void berth_fleet_look_at(BerthFleetHost *host, const char *uuid);
 void berth_fleet_list_volumes(BerthFleetHost *host);
 void berth_fleet_doubt_volumes(BerthFleetHost *host);

@@ -6,7 +6,7 @@
 
 #define NEVER G_MAXINT64
 #define BACKOFF_FIRST_US (G_USEC_PER_SEC / 2)
-#define BACKOFF_LAST_US (60 * G_USEC_PER_SEC)
+#define BACKOFF_LAST_US (30 * G_USEC_PER_SEC)
 /* Looking in one turn of the main loop. */
 #define TURN_US 5000
 
@@ -129,7 +129,7 @@ berth_queue_add_after(BerthQueue *queue, const char *key, gint64 delay_us)
 /**
  * berth_queue_retry:
  *
- * Wants @key to be looked at after its back-off, which doubles with each retry from 0.5 s to 60 s until
+ * Wants @key to be looked at after its back-off, which doubles with each retry from 0.5 s to 30 s until
  * berth_queue_forget().
  *
  * Returns: the delay in microseconds.

@@ -291,7 +291,7 @@ is_uploading(BerthStage *stage, BerthFleetHost *host, const char *volume)
 /* A volume that is being deleted. */
 typedef struct {
     BerthFleet *fleet;
-    char *host; /* owned */
+    char *host, *volume; /* owned */
 } Cleaning;
 
 static void
@@ -299,9 +299,11 @@ on_cleaned(BerthHostReply *reply, const GError *error, gpointer data)
 {
     g_autofree Cleaning *cleaning = data;
     g_autofree char *name = cleaning->host;
+    g_autofree char *volume = cleaning->volume;
     BerthFleetHost *host = berth_fleet_get(cleaning->fleet, name);
-    if (error != NULL && host != NULL) {
-        berth_fleet_doubt_volumes(host); /* whose answer cleans again */
+    if (host != NULL) {
+        berth_fleet_volume_left(host, volume,
+                                error == NULL); /* what is there still is cleaned again */
     }
 }
 
@@ -309,11 +311,11 @@ static void
 delete_volume(BerthFleetHost *host, const char *volume)
 {
     Cleaning *cleaning = g_new(Cleaning, 1);
-    *cleaning = (Cleaning){host->fleet, g_strdup(host->name)};
+    *cleaning = (Cleaning){host->fleet, g_strdup(host->name), g_strdup(volume)};
     BerthHostCall call = {
         .verb = BERTH_HOST_VOLUME_DELETE, .pool = berth_fleet_pool(host->fleet), .volume = volume};
     berth_host_runner_submit(host->runner, &call, MARK_DEADLINE_S, on_cleaned, cleaning);
-    berth_fleet_note_volume(host, volume, -1);
+    berth_fleet_volume_leaves(host, volume);
 }
 
 static void

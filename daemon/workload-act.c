@@ -328,6 +328,39 @@ act_place(BerthWorkloadRun *run, BerthObject *object)
 /* ---- power ------------------------------------------------------------------------------------- */
 
 static void
+on_definition_undone(BerthHostReply *reply, const GError *error, gpointer data)
+{
+    g_autoptr(BerthPending) pending = data;
+    BerthFleetHost *host = berth_pending_host(pending);
+    BerthWorkloadRun *run = berth_pending_run(pending);
+    g_autoptr(GError) why = g_error_new_literal(BERTH_ERROR, BERTH_ERROR_NOT_FOUND, pending->text);
+    if (error == NULL && host != NULL) {
+        berth_fleet_note_gone(host, pending->uuid);
+    }
+    if (run != NULL) {
+        berth_workload_run_done(run, why);
+    }
+}
+
+/* A pod's domain names a file that is not on its host any more: it is defined anew, of what is there then.
+ * Returns: FALSE when there is nothing to undo. */
+static gboolean
+undo_definition(BerthWorkloadRun *run, const GError *error)
+{
+    BerthObject *object = berth_workload_run_object(run);
+    BerthFleetHost *host = object != NULL ? berth_workload_run_host(run, object) : NULL;
+    if (host == NULL || object->kind != &berth_kind_pod ||
+        !g_error_matches(error, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
+        return FALSE;
+    }
+    BerthHostCall call = {.verb = BERTH_HOST_DOMAIN_UNDEFINE,
+                          .uuid = berth_workload_domain_uuid(object)};
+    berth_fleet_doubt_volumes(host);
+    berth_workload_submit(run, object, &call, on_definition_undone, error->message);
+    return TRUE;
+}
+
+static void
 on_started(BerthHostReply *reply, const GError *error, gpointer data)
 {
     g_autoptr(BerthPending) pending = data;
@@ -342,6 +375,8 @@ on_started(BerthHostReply *reply, const GError *error, gpointer data)
     if (error == NULL) {
         run->started_us = berth_clock_monotonic_us(pending->controller->control->clock);
         run->domain_started_us = run->started_us;
+    } else if (undo_definition(run, error)) {
+        return;
     }
     berth_workload_run_done(run, error);
 }

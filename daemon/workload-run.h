@@ -16,7 +16,9 @@ typedef struct {
     guint finish;                        /* source: the end of an action without an answer */
     gboolean busy; /* an action or a record is under way: look again at its end */
     gint64 started_us, stop_asked_us, retry_us;
-    guint failures; /* starts in a row that did not last */
+    guint failures;                    /* starts in a row that did not last */
+    BerthWorkloadAction doing, failed; /* the action under way; the one that failed last */
+    gint64 again_us; /* when `failed` may be done again, whatever is seen meanwhile */
     gboolean force, power_cycle;
     gboolean turn;                /* first in the line of those without a place */
     BerthPodRun *pod;             /* owned; open while the pod's domain is on */
