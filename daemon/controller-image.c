@@ -293,6 +293,38 @@ run_work(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
 
 /* ---- records ----------------------------------------------------------------------------------- */
 
+/* Who waits for the record of what a worker did. */
+typedef struct {
+    BerthImageController *controller;
+    char *name;         /* owned */
+    BerthAnswer answer; /* NULL: nobody */
+    gpointer answer_data;
+} Recording;
+
+static Recording *
+recording_new(BerthImageController *controller, BerthObject *image)
+{
+    Recording *recording = g_new0(Recording, 1);
+    recording->controller = controller;
+    recording->name = g_strdup(image->name);
+    return recording;
+}
+
+/* What the store refused is worked for again: a pull finds its blobs in the cache; an upload is told. */
+static void
+on_recorded(gint64 revision, const GPtrArray *changes, int failed_op, const GError *error,
+            gpointer data)
+{
+    g_autofree Recording *recording = data;
+    g_autofree char *name = recording->name;
+    if (error != NULL) {
+        berth_queue_retry(recording->controller->queue, name);
+    }
+    if (recording->answer != NULL) {
+        recording->answer(error == NULL ? "" : NULL, error, recording->answer_data);
+    }
+}
+
 static void
 put_failure(BerthImageController *controller, BerthObject *image, const GError *error)
 {
@@ -300,7 +332,8 @@ put_failure(BerthImageController *controller, BerthObject *image, const GError *
     berth_status_set_text(status, "phase", "Failed");
     berth_status_set_reason(status, image->name, berth_error_code_name(berth_error_code_of(error)),
                             error->message, berth_error_hint(error));
-    berth_catalog_put_status(controller->control->catalog, image, status, NULL, NULL);
+    berth_catalog_put_status(controller->control->catalog, image, status, on_recorded,
+                             recording_new(controller, image));
     json_decref(status);
     berth_catalog_record_event(controller->control->catalog, image, "error", "ImageFailed", NULL,
                                "%s", error->message);
@@ -310,8 +343,12 @@ put_failure(BerthImageController *controller, BerthObject *image, const GError *
 }
 
 static void
-put_outcome(BerthImageController *controller, BerthObject *image, const Outcome *outcome)
+put_outcome(BerthImageController *controller, BerthObject *image, const Work *work)
 {
+    const Outcome *outcome = &work->outcome;
+    Recording *recording = recording_new(controller, image);
+    recording->answer = work->answer;
+    recording->answer_data = work->answer_data;
     json_t *status =
         json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "phase", "Ready", "digest", outcome->digest,
                   "disk_digest", outcome->disk_digest, "size", (json_int_t)outcome->size,
@@ -320,7 +357,7 @@ put_outcome(BerthImageController *controller, BerthObject *image, const Outcome 
         json_object_set(status, "config", outcome->config);
         json_object_set(status, "layers", outcome->layers);
     }
-    berth_catalog_put_status(controller->control->catalog, image, status, NULL, NULL);
+    berth_catalog_put_status(controller->control->catalog, image, status, on_recorded, recording);
     json_decref(status);
 }
 
@@ -349,15 +386,14 @@ on_worked(GObject *source, GAsyncResult *result, gpointer data)
     BerthObject *image =
         berth_catalog_get(controller->control->catalog, &berth_kind_image, NULL, work->name);
     g_hash_table_remove(controller->works, work->name);
-    if (image != NULL && g_str_equal(image->uid, work->uid)) {
-        if (ok) {
-            berth_queue_forget(controller->queue, work->name);
-            put_outcome(controller, image, &work->outcome);
-        } else {
-            put_failure(controller, image, error);
-        }
+    gboolean wanted = image != NULL && g_str_equal(image->uid, work->uid);
+    if (wanted && ok) {
+        berth_queue_forget(controller->queue, work->name);
+        put_outcome(controller, image, work);
+    } else if (wanted) {
+        put_failure(controller, image, error);
     }
-    if (work->answer != NULL) {
+    if (work->answer != NULL && !(wanted && ok)) {
         work->answer(ok ? "" : NULL, error, work->answer_data);
     }
     wake_waiting(controller, work->name);
@@ -619,6 +655,7 @@ berth_image_controller_free(BerthImageController *controller)
     while (g_hash_table_size(controller->works) > 0) {
         g_main_context_iteration(NULL, TRUE);
     }
+    berth_catalog_drain(controller->control->catalog); /* their records are answered to this */
     if (controller->progress_timer != 0) {
         g_source_remove(controller->progress_timer);
     }

@@ -586,6 +586,12 @@ judge_objects(void)
                 return g_strdup_printf("Task/%s has not ended: %s", object->name, status->phase);
             }
         }
+        if (object->kind == &berth_kind_image) {
+            const BerthImageStatus *status = object->status_data;
+            if (g_strcmp0(status->phase, "Ready") != 0) {
+                return g_strdup_printf("Image/%s is %s", object->name, status->phase);
+            }
+        }
         if (object->kind == &berth_kind_host) {
             const BerthHostStatus *status = object->status_data;
             if (g_strcmp0(status->phase, "Ready") != 0) {

@@ -16,6 +16,7 @@
 #include "model/kinds.h"
 #include "tests/simulation/fate.h"
 #include "tests/simulation/oracle.h"
+#include "tests/simulation/registry.h"
 #include "tests/simulation/site.h"
 #include "tests/simulation/vault.h"
 #include "tests/simulation/visitor.h"
@@ -65,6 +66,7 @@ kill_daemon(void)
     visitor_cut_all();
     vault_cut(vault);
     site_cut_daemon();
+    registry_hurry(); /* the daemon's end waits for its workers */
     oracle_follow();
     g_clear_pointer(&daemon_now, berth_daemon_free);
 }
@@ -119,6 +121,7 @@ typedef struct {
     Power power;
     char *uid;          /* owned; of the object that was acknowledged */
     guint asks;         /* how often it was put: the label "n" of the last */
+    guint life;         /* counts how often it was made: names the image of some */
     guint acknowledged; /* the label that was acknowledged last; 0: unsure */
 } Subject;
 
@@ -250,11 +253,15 @@ describe(Subject *subject)
     if (subject->kind == &berth_kind_pod) {
         const char *life = number % 4 == 3 ? "20" : "1000000";
         const char *restart = number % 4 == 3 ? "OnFailure" : "Always";
+        subject->life += subject->presence == ABSENT;
+        g_autofree char *image =
+            number % 4 == 1 ? g_strdup_printf("registry.test/%s:%u", subject->name, subject->life)
+                            : g_strdup("hello");
         return json_pack("{s:s, s:o, s:{s:o, s:i, s:i, s:b, s:s, s:i, s:[{s:s, s:s, s:[s]}]}}",
                          "kind", "Pod", "metadata", metadata, "spec", "placement", placement,
                          "memory_mib", 256 + 256 * (int)(number % 5), "priority", (int)(number % 3),
                          "preemptible", number % 2 == 0, "restart", restart, "stop_timeout_s", 3,
-                         "containers", "name", "main", "image", "hello", "args", life);
+                         "containers", "name", "main", "image", image, "args", life);
     }
     return json_pack("{s:s, s:o, s:{s:i, s:i, s:b, s:s, s:i, s:[{s:s, s:i}, {s:s, s:i}]}}", "kind",
                      "VM", "metadata", metadata, "spec", "memory_mib",
@@ -587,6 +594,7 @@ end_bad_luck(void)
         site_come_back(site_get(name));
         site_hurry(site_get(name));
     }
+    registry_hurry();
     while (silenced->len > 0) {
         Silence *silence = silenced->pdata[0];
         g_source_remove(silence->source);
@@ -764,6 +772,7 @@ begin(void)
     write_file("guest-os/manifest.json", "{}", 2);
     memory = berth_store_memory_new();
     silenced = g_ptr_array_new();
+    registry_begin(folder);
     put_image();
     for (guint i = 1; i <= SITES; i++) {
         g_autofree char *name = g_strdup_printf("h%u", i);
