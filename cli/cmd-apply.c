@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "cli/document.h"
 #include "cli/escape.h"
+#include "cli/interrupt.h"
 #include "cli/resolve.h"
 #include "cli/wait.h"
 #include "cli/yaml.h"
@@ -48,8 +49,18 @@ get_present(BerthSession *session, const char *path, json_t **present, GError **
 typedef struct {
     gboolean dry_run;
     gint64 wait_s;
-    json_t *answers; /* what was answered */
+    json_t *answers;     /* what was answered; borrowed */
+    GPtrArray *outcomes; /* of char*: what that means, for each answer; borrowed */
 } Apply;
+
+static void
+say_outcome(BerthSession *session, const json_t *object, const Apply *apply, const char *outcome)
+{
+    if (!berth_session_wants_value(session)) {
+        berth_session_say(session, "%s '%s' %s%s", berth_json_string(object, "kind"),
+                          berth_json_name(object), apply->dry_run ? "would be " : "", outcome);
+    }
+}
 
 static gboolean
 apply_one(BerthSession *session, const json_t *document, Apply *apply, GError **error)
@@ -66,22 +77,29 @@ apply_one(BerthSession *session, const json_t *document, Apply *apply, GError **
     if (reply == NULL) {
         return FALSE;
     }
-    g_autoptr(json_t) after = json_incref(reply->body);
-    if (apply->wait_s > 0 && !apply->dry_run) {
-        json_t *settled = berth_wait_settled(session, after, apply->wait_s, error);
-        if (settled == NULL) {
-            return FALSE;
-        }
-        json_decref(after);
-        after = settled;
-    }
-    json_array_append(apply->answers, after);
-    if (!berth_session_wants_value(session)) {
-        berth_session_say(session, "%s '%s' %s%s", berth_json_string(after, "kind"),
-                          berth_json_name(after), apply->dry_run ? "would be " : "",
-                          outcome_of(before, after));
+    const char *outcome = outcome_of(before, reply->body);
+    json_array_append(apply->answers, reply->body);
+    g_ptr_array_add(apply->outcomes, (gpointer)outcome);
+    if (apply->wait_s == 0) {
+        say_outcome(session, reply->body, apply, outcome);
     }
     return TRUE;
+}
+
+/* Waits for all, once all were sent: they start side by side, and members of a group need each other. */
+static void
+settle(BerthSession *session, const Apply *apply, GError **error)
+{
+    for (gsize i = 0; i < json_array_size(apply->answers) && !berth_interrupted(); i++) {
+        GError *problem = NULL;
+        json_t *settled =
+            berth_wait_settled(session, json_array_get(apply->answers, i), apply->wait_s, &problem);
+        if (settled != NULL) {
+            say_outcome(session, settled, apply, apply->outcomes->pdata[i]);
+            json_array_set_new(apply->answers, i, settled);
+        }
+        berth_note_problem(problem, error);
+    }
 }
 
 /* Whether the daemon would take @document. What it misses may come with an earlier one. */
@@ -137,8 +155,10 @@ run_apply(BerthSession *session, const BerthArgs *args, GError **error)
     g_autoptr(json_t) documents =
         berth_documents_read_all(berth_args_list(args, "filename"), error);
     g_autoptr(json_t) answers = json_array();
-    Apply apply = {berth_args_has(args, "dry-run"),
-                   berth_wait_option(args, 0, BERTH_WAIT_DEFAULT_S), answers};
+    g_autoptr(GPtrArray) outcomes = g_ptr_array_new();
+    gboolean dry_run = berth_args_has(args, "dry-run");
+    gint64 wait_s = dry_run ? 0 : berth_wait_option(args, 0, BERTH_WAIT_DEFAULT_S);
+    Apply apply = {dry_run, wait_s, answers, outcomes};
     if (documents != NULL && json_array_size(documents) == 0) {
         berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
                            "berth apply -f FILE, or -f - for stdin", "no document was given");
@@ -149,6 +169,12 @@ run_apply(BerthSession *session, const BerthArgs *args, GError **error)
     gboolean is_tried = json_array_size(documents) == 1 || apply.dry_run ||
                         each_document(session, documents, try_one, &apply, error);
     if (!is_tried || !each_document(session, documents, apply_one, &apply, error)) {
+        return BERTH_FAILED;
+    }
+    if (wait_s > 0) {
+        settle(session, &apply, error);
+    }
+    if (*error != NULL) {
         return BERTH_FAILED;
     }
     if (berth_session_wants_value(session)) {
@@ -281,7 +307,7 @@ const BerthCommand berth_apply_commands[] = {
      .run = run_apply,
      .options = apply_options,
      .about = "Several documents in a file are divided by ---. All are tried before the first is "
-              "applied.",
+              "applied, and all are applied before --wait waits for the first.",
      .example = "berth apply -f web.yaml --wait\nberth get pod web -o yaml | berth apply -f -"},
     {.name = "edit",
      .group = BERTH_GROUP_OBJECTS,

@@ -344,11 +344,17 @@ run_image_import(BerthSession *session, const BerthArgs *args, GError **error)
     return load(session, args, name, spec, error);
 }
 
-static gboolean
-delete_name(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
+static json_t *
+begin_delete(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
 {
     g_autoptr(json_t) image = berth_resolve_image(session, name, error);
-    if (image == NULL || !berth_delete(session, image, BERTH_WAIT_DEFAULT_S, error)) {
+    return image != NULL && berth_delete(session, image, 0, error) ? g_steal_pointer(&image) : NULL;
+}
+
+static gboolean
+end_delete(BerthSession *session, const BerthArgs *args, const json_t *image, GError **error)
+{
+    if (!berth_wait_gone(session, image, BERTH_WAIT_DEFAULT_S, error)) {
         return FALSE;
     }
     berth_session_say(session, "Image '%s' deleted", berth_json_name(image));
@@ -358,7 +364,8 @@ delete_name(BerthSession *session, const BerthArgs *args, const char *name, GErr
 static int
 run_image_delete(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    return berth_each_name(session, args, "image", delete_name, error);
+    static const BerthNameVerb verb = {begin_delete, end_delete};
+    return berth_each_name(session, args, "image", &verb, error);
 }
 
 /* ---- the table ---- */

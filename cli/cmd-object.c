@@ -123,34 +123,33 @@ run_describe(BerthSession *session, const BerthArgs *args, GError **error)
 
 /* ---- delete ---- */
 
-static gboolean
-delete_one(BerthSession *session, const BerthKind *kind, const char *name, gint64 wait_s,
-           GError **error)
+static json_t *
+begin_delete(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
 {
+    const BerthKind *kind = berth_resolve_kind(berth_args_get(args, "kind"), NULL);
     g_autoptr(json_t) object = find(session, kind, name, error);
-    if (object == NULL) {
-        return FALSE;
-    }
-    if (!berth_delete(session, object, wait_s, error)) {
-        return FALSE;
-    }
-    berth_session_say(session, "%s '%s' %s", kind->name, berth_json_name(object),
-                      wait_s > 0 ? "deleted" : "is being deleted");
-    return TRUE;
+    return object != NULL && berth_delete(session, object, 0, error) ? g_steal_pointer(&object)
+                                                                     : NULL;
 }
 
 static gboolean
-delete_name(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
+end_delete(BerthSession *session, const BerthArgs *args, const json_t *object, GError **error)
 {
-    return delete_one(session, berth_resolve_kind(berth_args_get(args, "kind"), NULL), name,
-                      berth_wait_option(args, BERTH_WAIT_DEFAULT_S, BERTH_WAIT_DEFAULT_S), error);
+    gint64 wait_s = berth_wait_option(args, BERTH_WAIT_DEFAULT_S, BERTH_WAIT_DEFAULT_S);
+    if (wait_s > 0 && !berth_wait_gone(session, object, wait_s, error)) {
+        return FALSE;
+    }
+    berth_session_say(session, "%s '%s' %s", berth_json_string(object, "kind"),
+                      berth_json_name(object), wait_s > 0 ? "deleted" : "is being deleted");
+    return TRUE;
 }
 
 static int
 run_delete(BerthSession *session, const BerthArgs *args, GError **error)
 {
+    static const BerthNameVerb verb = {begin_delete, end_delete};
     return berth_resolve_kind(berth_args_get(args, "kind"), error) != NULL
-               ? berth_each_name(session, args, "name", delete_name, error)
+               ? berth_each_name(session, args, "name", &verb, error)
                : BERTH_FAILED;
 }
 
@@ -158,45 +157,43 @@ run_delete(BerthSession *session, const BerthArgs *args, GError **error)
 
 /* One that is gone by then needs no more. */
 static gboolean
-remove_one(BerthSession *session, const json_t *object, gboolean is_active, GError **error)
+rm(BerthSession *session, const json_t *object, gboolean is_active, GError **error)
 {
     g_autoptr(GError) problem = NULL;
     if (is_active) {
         g_autoptr(json_t) task = berth_post_verb(session, object, "destroy", &problem);
     }
-    if (problem == NULL && delete_one(session, berth_json_kind(object), berth_json_name(object),
-                                      BERTH_WAIT_DEFAULT_S, &problem)) {
-        return TRUE;
-    }
-    if (g_error_matches(problem, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
+    if ((problem == NULL && berth_delete(session, object, 0, &problem)) ||
+        g_error_matches(problem, BERTH_ERROR, BERTH_ERROR_NOT_FOUND)) {
         return TRUE;
     }
     g_propagate_error(error, g_steal_pointer(&problem));
     return FALSE;
 }
 
-static gboolean
-rm_name(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
+static json_t *
+begin_rm(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
 {
     static const char *const active[] = {"Preparing", "Starting", "Running", "Stopping", NULL};
     g_autoptr(json_t) object = berth_resolve_workload(session, NULL, name, error);
     if (object == NULL) {
-        return FALSE;
+        return NULL;
     }
     gboolean is_active = g_strv_contains(active, berth_json_phase(object));
     if (is_active && !berth_args_has(args, "force")) {
         berth_error_set_at(error, BERTH_ERROR_CONFLICT, NULL, "stop it, or use rm -f",
-                           "%s '%s' is running", berth_json_kind(object)->name,
+                           "%s '%s' is running", berth_json_string(object, "kind"),
                            berth_json_name(object));
-        return FALSE;
+        return NULL;
     }
-    return remove_one(session, object, is_active, error);
+    return rm(session, object, is_active, error) ? g_steal_pointer(&object) : NULL;
 }
 
 static int
 run_rm(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    return berth_each_name(session, args, "domain", rm_name, error);
+    static const BerthNameVerb verb = {begin_rm, end_delete};
+    return berth_each_name(session, args, "domain", &verb, error);
 }
 
 /* ---- explain ---- */

@@ -218,30 +218,34 @@ find_verb(const BerthArgs *args)
     return NULL;
 }
 
+/* What is told of at the end: the object and the answer, a Task or the object again. */
+static json_t *
+begin_verb(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
+{
+    json_t *object = berth_resolve_workload(session, NULL, name, error);
+    json_t *answer =
+        object != NULL ? berth_post_verb(session, object, find_verb(args)->verb, error) : NULL;
+    if (answer == NULL) {
+        json_decref(object);
+        return NULL;
+    }
+    return json_pack("[o, o]", object, answer);
+}
+
 static gboolean
-run_verb_on(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
+end_verb(BerthSession *session, const BerthArgs *args, const json_t *begun, GError **error)
 {
     const Verb *verb = find_verb(args);
+    const json_t *object = json_array_get(begun, 0), *answer = json_array_get(begun, 1);
     gint64 wait_s = berth_wait_option(args, verb->wait_s, BERTH_WAIT_DEFAULT_S);
-    g_autoptr(json_t) object = berth_resolve_workload(session, NULL, name, error);
-    g_autoptr(GError) problem = NULL;
-    g_autoptr(json_t) task =
-        object != NULL ? berth_post_verb(session, object, verb->verb, &problem) : NULL;
-    if (object == NULL || problem != NULL) {
-        if (problem != NULL) {
-            g_propagate_error(error, g_steal_pointer(&problem));
-        }
-        return FALSE;
-    }
-    gboolean is_task = g_strcmp0(berth_json_string(task, "kind"), "Task") == 0;
-    if (wait_s > 0 && is_task) {
-        g_autoptr(json_t) ended = berth_wait_task(session, task, wait_s, error);
+    if (wait_s > 0 && g_strcmp0(berth_json_string(answer, "kind"), "Task") == 0) {
+        g_autoptr(json_t) ended = berth_wait_task(session, answer, wait_s, error);
         if (ended == NULL) {
             return FALSE;
         }
     }
     if (berth_session_wants_value(session)) {
-        berth_session_put_value(session, task);
+        berth_session_put_value(session, answer);
     } else {
         berth_session_say(session, "%s '%s' %s", berth_json_string(object, "kind"),
                           berth_json_name(object), wait_s > 0 ? verb->done : verb->at_once);
@@ -252,7 +256,8 @@ run_verb_on(BerthSession *session, const BerthArgs *args, const char *name, GErr
 static int
 run_verb(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    return berth_each_name(session, args, "domain", run_verb_on, error);
+    static const BerthNameVerb verb = {begin_verb, end_verb};
+    return berth_each_name(session, args, "domain", &verb, error);
 }
 
 static int

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/escape.h"
 #include "cli/help.h"
 #include "cli/interrupt.h"
@@ -179,28 +180,48 @@ fail(const GError *error)
 /* ---- running ---- */
 
 /**
+ * berth_note_problem:
+ * @problem: (transfer full) (nullable)
+ *
+ * Of several things that are all tried: the first failure is the command's, others are printed at once.
+ */
+void
+berth_note_problem(GError *problem, GError **error)
+{
+    if (problem != NULL && *error == NULL) {
+        g_propagate_error(error, problem);
+    } else if (problem != NULL) {
+        berth_print_error(problem);
+        g_error_free(problem);
+    }
+}
+
+/**
  * berth_each_name:
  * @argument: of the command, which takes several names
  *
- * All names are tried, until ^C: the first failure is the command's, others are printed at once.
+ * Begins with all names before it waits for one, so that what takes time is done side by side. All are tried,
+ * until ^C.
  *
  * Returns: the exit code so far, BERTH_FAILED with @error.
  */
 int
 berth_each_name(BerthSession *session, const BerthArgs *args, const char *argument,
-                BerthNameFunc one, GError **error)
+                const BerthNameVerb *verb, GError **error)
 {
-    char *const *name = berth_args_list(args, argument);
-    for (; *name != NULL && !berth_interrupted(); name++) {
-        g_autoptr(GError) problem = NULL;
-        if (one(session, args, *name, &problem)) {
-            continue;
+    g_autoptr(json_t) begun = json_array();
+    for (char *const *name = berth_args_list(args, argument); *name != NULL; name++) {
+        GError *problem = NULL;
+        json_t *one = verb->begin(session, args, *name, &problem);
+        if (one != NULL) {
+            json_array_append_new(begun, one);
         }
-        if (*error == NULL) {
-            g_propagate_error(error, g_steal_pointer(&problem));
-        } else {
-            berth_print_error(problem);
-        }
+        berth_note_problem(problem, error);
+    }
+    for (gsize i = 0; i < json_array_size(begun) && !berth_interrupted(); i++) {
+        GError *problem = NULL;
+        verb->end(session, args, json_array_get(begun, i), &problem);
+        berth_note_problem(problem, error);
     }
     return *error == NULL ? BERTH_EXIT_OK : BERTH_FAILED;
 }

@@ -35,11 +35,20 @@ void berth_session_put_objects(BerthSession *session, const json_t *objects,
 void berth_print_error(const GError *error);
 void berth_print_warning(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
-/* What a command does to one of its names. */
-typedef gboolean (*BerthNameFunc)(BerthSession *session, const BerthArgs *args, const char *name,
-                                  GError **error);
+/**
+ * BerthNameVerb: what a command does to each of its names
+ * @begin: asks for it. Returns: (transfer full): what @end gets; NULL with @error
+ * @end: waits for it, if that is wanted, and says so; once all names were asked for
+ */
+typedef struct {
+    json_t *(*begin)(BerthSession *session, const BerthArgs *args, const char *name,
+                     GError **error);
+    gboolean (*end)(BerthSession *session, const BerthArgs *args, const json_t *begun,
+                    GError **error);
+} BerthNameVerb;
 int berth_each_name(BerthSession *session, const BerthArgs *args, const char *argument,
-                    BerthNameFunc one, GError **error);
+                    const BerthNameVerb *verb, GError **error);
+void berth_note_problem(GError *problem, GError **error);
 
 int berth_run_words(const BerthArgs *globals, char **words, gboolean in_shell);
 
