@@ -14,10 +14,13 @@
 #include "daemon/log.h"
 #include "drivers/store-memory.h"
 #include "model/kinds.h"
+#include "tests/folder.h"
 #include "tests/simulation/fate.h"
+#include "tests/simulation/luck.h"
 #include "tests/simulation/oracle.h"
 #include "tests/simulation/registry.h"
 #include "tests/simulation/site.h"
+#include "tests/simulation/users.h"
 #include "tests/simulation/vault.h"
 #include "tests/simulation/visitor.h"
 
@@ -29,13 +32,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SITES 3
-#define PODS 12
-#define VMS 6
 #define SETTLE_EVERY 40
 #define SETTLE_LIMIT_S 60 /* I4 of the catalogue of failures */
 #define POOL_FILE_SIZE 4096
-#define GROUP_SIZE 3
 
 static const BerthHostDriver drivers[] = {{"sim", site_host_new}, {NULL, NULL}};
 
@@ -106,283 +105,6 @@ revive_daemon(void)
     }
 }
 
-/* ---- what users remember ----------------------------------------------------------------------- */
-
-typedef enum { ABSENT, PRESENT, LEAVING, UNSURE } Presence;
-typedef enum { POWER_OFF, POWER_ON, POWER_ANY } Power;
-
-/* A name that users work with; one request at a time. */
-typedef struct {
-    const BerthKind *kind;
-    char name[8];
-    char *path; /* owned */
-    gboolean is_asked;
-    Presence presence;
-    Power power;
-    char *uid;          /* owned; of the object that was acknowledged */
-    guint asks;         /* how often it was put: the label "n" of the last */
-    guint life;         /* counts how often it was made: names the image of some */
-    guint acknowledged; /* the label that was acknowledged last; 0: unsure */
-} Subject;
-
-typedef struct {
-    Subject *subject;
-    const char *verb; /* static: "PUT", "DELETE", or a verb of the API */
-} Ask;
-
-static Subject subjects[PODS + VMS];
-
-static Subject *
-find_subject(const char *uid)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
-        if (g_strcmp0(subjects[i].uid, uid) == 0) {
-            return &subjects[i];
-        }
-    }
-    return NULL;
-}
-
-static void
-on_put(Subject *subject, guint status, const json_t *body)
-{
-    const json_t *metadata = json_object_get(body, "metadata");
-    const char *uid = json_string_value(json_object_get(metadata, "uid"));
-    if (status == 200 && subject->presence == PRESENT && g_strcmp0(uid, subject->uid) != 0) {
-        oracle_violate("%s was acknowledged as %s and is %s", subject->name, subject->uid, uid);
-    }
-    if (status == 201 && subject->presence == PRESENT) {
-        oracle_violate("%s was acknowledged and is made again", subject->name);
-    }
-    subject->power = status == 201 ? POWER_ON : subject->power;
-    subject->presence = PRESENT;
-    subject->acknowledged = subject->asks;
-    g_free(subject->uid);
-    subject->uid = g_strdup(uid);
-}
-
-static void
-on_unsure(Subject *subject, const char *verb)
-{
-    subject->acknowledged = strcmp(verb, "PUT") == 0 ? 0 : subject->acknowledged;
-    if (strcmp(verb, "PUT") != 0) {
-        subject->power = POWER_ANY;
-    }
-    if (strcmp(verb, "DELETE") == 0 && subject->presence == PRESENT) {
-        subject->presence = UNSURE;
-    }
-    if (strcmp(verb, "PUT") == 0 && subject->presence != PRESENT) {
-        subject->presence = UNSURE;
-        subject->power = POWER_ANY;
-    }
-}
-
-static gboolean
-is_believed_on(const Subject *subject)
-{
-    const BerthObject *object = oracle_find(subject->kind->name, subject->name);
-    BerthPhase phase =
-        object != NULL ? (BerthPhase)berth_workload_status_of(object)->phase : BERTH_PHASE_STOPPED;
-    return phase == BERTH_PHASE_UNKNOWN || phase == BERTH_PHASE_RUNNING ||
-           phase == BERTH_PHASE_STARTING;
-}
-
-static void
-on_done(Subject *subject, const char *verb)
-{
-    if (strcmp(verb, "DELETE") == 0) {
-        subject->presence = LEAVING;
-    } else if (strcmp(verb, "start") == 0) {
-        /* What is believed to be on is not told to start: it may be off by somebody's hand. */
-        if (!is_believed_on(subject)) {
-            subject->power = POWER_ON;
-        }
-    } else if (strcmp(verb, "shutdown") == 0 || strcmp(verb, "destroy") == 0) {
-        subject->power = POWER_OFF;
-    }
-}
-
-static void
-on_answered(guint status, const json_t *body, gpointer data)
-{
-    g_autofree Ask *ask = data;
-    Subject *subject = ask->subject;
-    subject->is_asked = FALSE;
-    fate_note("user %s %s: %u", ask->verb, subject->name, status);
-    oracle_follow();
-    if (status == 0 || status >= 500) {
-        on_unsure(subject, ask->verb);
-    } else if (status == 404) {
-        if (subject->presence == PRESENT) {
-            oracle_violate("%s was acknowledged and is not found", subject->name);
-        }
-    } else if (strcmp(ask->verb, "PUT") == 0 && (status == 200 || status == 201)) {
-        on_put(subject, status, body);
-    } else if (status < 300) {
-        on_done(subject, ask->verb);
-    } else if (status == 400) {
-        oracle_violate("%s %s was refused: %s", ask->verb, subject->name,
-                       json_string_value(json_object_get(body, "detail")));
-    }
-}
-
-static void
-ask(Subject *subject, const char *verb, const json_t *body)
-{
-    gboolean is_verb = g_ascii_islower(*verb);
-    g_autofree char *path =
-        is_verb ? g_strconcat(subject->path, ":", verb, NULL) : g_strdup(subject->path);
-    Ask *memo = g_new(Ask, 1);
-    *memo = (Ask){subject, verb};
-    subject->is_asked = TRUE;
-    visitor_ask(config->socket, is_verb ? "POST" : verb, path, "Content-Type: application/json\r\n",
-                body, on_answered, memo);
-}
-
-/* The same name has the same size and rank in every run; labels change. */
-static json_t *
-describe(Subject *subject)
-{
-    guint number = (guint)(subject - subjects);
-    json_t *metadata = json_pack("{s:s, s:{s:o}}", "name", subject->name, "labels", "n",
-                                 json_sprintf("%u", ++subject->asks));
-    /* Three of the pods come together or not at all. */
-    json_t *placement = number / GROUP_SIZE == 2
-                            ? json_pack("{s:s, s:i}", "group", "trio", "group_size", GROUP_SIZE)
-                            : json_object();
-    if (subject->kind == &berth_kind_pod) {
-        const char *life = number % 4 == 3 ? "20" : "1000000";
-        const char *restart = number % 4 == 3 ? "OnFailure" : "Always";
-        subject->life += subject->presence == ABSENT;
-        g_autofree char *image =
-            number % 4 == 1 ? g_strdup_printf("registry.test/%s:%u", subject->name, subject->life)
-                            : g_strdup("hello");
-        return json_pack("{s:s, s:o, s:{s:o, s:i, s:i, s:b, s:s, s:i, s:[{s:s, s:s, s:[s]}]}}",
-                         "kind", "Pod", "metadata", metadata, "spec", "placement", placement,
-                         "memory_mib", 256 + 256 * (int)(number % 5), "priority", (int)(number % 3),
-                         "preemptible", number % 2 == 0, "restart", restart, "stop_timeout_s", 3,
-                         "containers", "name", "main", "image", image, "args", life);
-    }
-    return json_pack("{s:s, s:o, s:{s:i, s:i, s:b, s:s, s:i, s:[{s:s, s:i}, {s:s, s:i}]}}", "kind",
-                     "VM", "metadata", metadata, "spec", "memory_mib",
-                     512 + 512 * (int)(number % 3), "priority", (int)(number / 2 % 3),
-                     "preemptible", number % 2 == 0, "run", "Always", "stop_timeout_s", 3, "disks",
-                     "name", "root", "size_mib", 1024, "name", "data", "size_mib", 2048);
-}
-
-static void
-put(Subject *subject)
-{
-    json_t *body = describe(subject);
-    ask(subject, "PUT", body);
-    json_decref(body);
-}
-
-/* ---- bad luck ---------------------------------------------------------------------------------- */
-
-static Site *
-choose_site(void)
-{
-    g_autofree char *name = g_strdup_printf("h%u", 1 + (guint)fate_below(SITES));
-    return site_get(name);
-}
-
-static SimDomain *
-choose_running(Site *site)
-{
-    g_autoptr(GPtrArray) running = g_ptr_array_new();
-    GHashTableIter iter;
-    gpointer value;
-    g_hash_table_iter_init(&iter, site->machine->domains);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        const char *name = ((SimDomain *)value)->definition->plan->mark->name;
-        if (sim_domain_is_active(value) && strcmp(name, "other") != 0) {
-            g_ptr_array_add(running, value);
-        }
-    }
-    return running->len > 0 ? running->pdata[fate_below(running->len)] : NULL;
-}
-
-static void
-destroy_by_hand(void)
-{
-    SimDomain *domain = choose_running(choose_site());
-    if (domain == NULL) {
-        return;
-    }
-    const char *uid = domain->definition->plan->mark->uid;
-    Subject *subject = find_subject(uid);
-    fate_note("virsh destroy %s", uid);
-    if (subject != NULL && subject->kind == &berth_kind_vm) {
-        subject->power = POWER_ANY; /* whoever did it wanted it off */
-    }
-    sim_domain_stop(domain, BERTH_STOP_DESTROYED);
-}
-
-static GPtrArray *silenced; /* of Silence* */
-
-typedef struct {
-    Site *site;
-    char *uuid;
-    int id;
-    guint source;
-} Silence;
-
-static gboolean
-end_silence(gpointer data)
-{
-    Silence *silence = data;
-    SimDomain *domain = g_hash_table_lookup(silence->site->machine->domains, silence->uuid);
-    if (domain != NULL && domain->id == silence->id && domain->guest != NULL &&
-        domain->state == BERTH_DOMAIN_RUNNING) {
-        sim_guest_set_paused(domain->guest, FALSE);
-    }
-    g_ptr_array_remove(silenced, silence);
-    g_free(silence->uuid);
-    g_free(silence);
-    return G_SOURCE_REMOVE;
-}
-
-static void
-silence_guest(void)
-{
-    Site *site = choose_site();
-    SimDomain *domain = choose_running(site);
-    if (domain == NULL || domain->guest == NULL) {
-        return;
-    }
-    Silence *silence = g_new(Silence, 1);
-    *silence = (Silence){site, g_strdup(domain->definition->plan->uuid), domain->id, 0};
-    fate_note("guest %s is silent", silence->uuid);
-    sim_guest_set_paused(domain->guest, TRUE);
-    silence->source = g_timeout_add(1000 * (1 + (guint)fate_below(120)), end_silence, silence);
-    g_ptr_array_add(silenced, silence);
-}
-
-static gboolean
-come_back(gpointer data)
-{
-    fate_note("%s is back", ((Site *)data)->machine->name);
-    site_come_back(data);
-    return G_SOURCE_REMOVE;
-}
-
-static void
-lose_site(gboolean with_power)
-{
-    Site *site = choose_site();
-    if (!site->is_reachable) {
-        return;
-    }
-    fate_note("%s %s", site->machine->name, with_power ? "loses power" : "is cut off");
-    if (with_power) {
-        site_lose_power(site);
-    } else {
-        site_leave(site);
-    }
-    g_timeout_add(1000 * (1 + (guint)fate_below(120)), come_back, site);
-}
-
 /* ---- steps ------------------------------------------------------------------------------------- */
 
 static void
@@ -394,7 +116,7 @@ ignore_answer(guint status, const json_t *body, gpointer what)
 static void
 cordon(void)
 {
-    const char *name = choose_site()->machine->name;
+    const char *name = luck_choose_site()->machine->name;
     g_autofree char *path = g_strdup_printf("/v1/hosts/%s", name);
     json_t *body = json_pack("{s:{s:b}}", "spec", "cordoned", fate_chance(40));
     visitor_ask(config->socket, "PATCH", path, "Content-Type: application/merge-patch+json\r\n",
@@ -426,42 +148,22 @@ prepare(const char *name)
     json_decref(body);
 }
 
-/* Somebody whose last request was answered; NULL: nobody, or nobody to ask. */
-static Subject *
-choose_subject(void)
-{
-    Subject *subject = &subjects[fate_below(G_N_ELEMENTS(subjects))];
-    return subject->is_asked || daemon_now == NULL ? NULL : subject;
-}
-
 static void
 act_put(void)
 {
-    Subject *subject = choose_subject();
-    if (subject != NULL) {
-        put(subject);
-    }
+    users_put(daemon_now != NULL);
 }
 
 static void
 act_delete(void)
 {
-    Subject *subject = choose_subject();
-    if (subject != NULL) {
-        ask(subject, "DELETE", NULL);
-    }
+    users_delete(daemon_now != NULL);
 }
 
 static void
 act_verb(void)
 {
-    static const char *const verbs[] = {"start",  "start",   "shutdown", "shutdown",
-                                        "reboot", "destroy", "suspend",  "resume"};
-    Subject *subject = choose_subject();
-    if (subject != NULL) {
-        g_autoptr(json_t) none = json_object();
-        ask(subject, verbs[fate_below(G_N_ELEMENTS(verbs))], none);
-    }
+    users_verb(daemon_now != NULL);
 }
 
 static void
@@ -484,20 +186,20 @@ static void
 act_prepare(void)
 {
     if (daemon_now != NULL) {
-        prepare(choose_site()->machine->name);
+        prepare(luck_choose_site()->machine->name);
     }
 }
 
 static void
 act_cut_off(void)
 {
-    lose_site(FALSE);
+    luck_lose_site(FALSE);
 }
 
 static void
 act_lose_power(void)
 {
-    lose_site(TRUE);
+    luck_lose_site(TRUE);
 }
 
 static void
@@ -515,10 +217,18 @@ static struct {
     guint weight;
     gboolean is_luck;
 } actions[] = {
-    {act_put, 30, FALSE},       {act_delete, 12, FALSE},  {act_verb, 20, FALSE},
-    {revive_daemon, 15, FALSE}, {act_cordon, 4, TRUE},    {act_prepare, 2, TRUE},
-    {destroy_by_hand, 5, TRUE}, {silence_guest, 4, TRUE}, {act_cut_off, 3, TRUE},
-    {act_lose_power, 1, TRUE},  {act_kill, 4, TRUE},      {act_limit, 3, TRUE},
+    {act_put, 30, FALSE},
+    {act_delete, 12, FALSE},
+    {act_verb, 20, FALSE},
+    {revive_daemon, 15, FALSE},
+    {act_cordon, 4, TRUE},
+    {act_prepare, 2, TRUE},
+    {luck_destroy_by_hand, 5, TRUE},
+    {luck_silence_guest, 4, TRUE},
+    {act_cut_off, 3, TRUE},
+    {act_lose_power, 1, TRUE},
+    {act_kill, 4, TRUE},
+    {act_limit, 3, TRUE},
 };
 
 static void
@@ -545,88 +255,15 @@ step(void)
     fate_run_us(fate_chance(5) ? 60 * G_USEC_PER_SEC : (gint64)fate_below(3000) * 1000);
 }
 
-static void
-check_subject(const Subject *subject)
-{
-    const BerthObject *object = oracle_find(subject->kind->name, subject->name);
-    if (subject->presence != PRESENT) {
-        return;
-    }
-    if (object == NULL || g_strcmp0(object->uid, subject->uid) != 0) {
-        oracle_violate("%s (%s) was acknowledged and is lost", subject->name, subject->uid);
-        return;
-    }
-    g_autofree char *label = g_strdup_printf("%u", subject->acknowledged);
-    if (!subject->is_asked && subject->acknowledged != 0 &&
-        g_strcmp0(json_string_value(json_object_get(object->labels, "n")), label) != 0) {
-        oracle_violate("label %s of %s was acknowledged and is lost", label, subject->name);
-    }
-}
-
-static void
-check_subjects(void)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
-        check_subject(&subjects[i]);
-    }
-}
-
 /* ---- rest -------------------------------------------------------------------------------------- */
-
-static gboolean
-is_answered(gpointer data)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
-        if (subjects[i].is_asked) {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
 
 static void
 end_bad_luck(void)
 {
     fate_note("luck");
     fate_set_faults(FALSE);
-    for (guint i = 1; i <= SITES; i++) {
-        g_autofree char *name = g_strdup_printf("h%u", i);
-        site_come_back(site_get(name));
-        site_hurry(site_get(name));
-    }
-    registry_hurry();
-    while (silenced->len > 0) {
-        Silence *silence = silenced->pdata[0];
-        g_source_remove(silence->source);
-        end_silence(silence);
-    }
+    luck_end();
     revive_daemon();
-}
-
-/* What was acknowledged has to be what came about. */
-static void
-compare_subjects(void)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
-        Subject *subject = &subjects[i];
-        const BerthObject *object = oracle_find(subject->kind->name, subject->name);
-        if (subject->presence == LEAVING && object != NULL) {
-            oracle_violate("%s was deleted and is there", subject->name);
-        }
-        gboolean ends = subject->kind == &berth_kind_pod && i % 4 == 3;
-        if (object != NULL && subject->presence == PRESENT && subject->power != POWER_ANY &&
-            !ends && (object->power == BERTH_POWER_ON) != (subject->power == POWER_ON)) {
-            oracle_violate("%s was told to be %s and is not", subject->name,
-                           subject->power == POWER_ON ? "on" : "off");
-        }
-        subject->acknowledged = object != NULL ? subject->acknowledged : 0;
-        subject->presence = object != NULL ? PRESENT : ABSENT;
-        subject->power = object == NULL                    ? POWER_ANY
-                         : object->power == BERTH_POWER_ON ? POWER_ON
-                                                           : POWER_OFF;
-        g_free(subject->uid);
-        subject->uid = object != NULL ? g_strdup(object->uid) : NULL;
-    }
 }
 
 /* Returns: the simulated seconds it took. */
@@ -634,7 +271,7 @@ static guint
 settle(void)
 {
     end_bad_luck();
-    fate_run_until(is_answered, NULL, 120 * G_USEC_PER_SEC);
+    fate_run_until(users_are_answered, NULL, 120 * G_USEC_PER_SEC);
     guint seconds = 0;
     char *unsettled = NULL;
     do {
@@ -651,7 +288,7 @@ settle(void)
         oracle_violate("%d s after the last fault: %s", SETTLE_LIMIT_S, unsettled);
         g_free(unsettled);
     } else {
-        compare_subjects();
+        users_compare();
     }
     fate_note("settled after %u s", seconds);
     fate_set_faults(TRUE);
@@ -741,19 +378,6 @@ are_hosts_ready(gpointer data)
 }
 
 static void
-make_subjects(void)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
-        Subject *subject = &subjects[i];
-        subject->kind = i < PODS ? &berth_kind_pod : &berth_kind_vm;
-        g_snprintf(subject->name, sizeof subject->name, "%c%u", i < PODS ? 'p' : 'v', i);
-        subject->path =
-            g_strdup_printf("/v1/projects/default/%s/%s", subject->kind->plural, subject->name);
-        subject->power = POWER_ANY;
-    }
-}
-
-static void
 begin(void)
 {
     folder = g_dir_make_tmp("berth-simulation-XXXXXX", NULL);
@@ -771,14 +395,13 @@ begin(void)
     write_file("guest-os/initramfs", "initramfs", 9);
     write_file("guest-os/manifest.json", "{}", 2);
     memory = berth_store_memory_new();
-    silenced = g_ptr_array_new();
     registry_begin(folder);
     put_image();
     for (guint i = 1; i <= SITES; i++) {
         g_autofree char *name = g_strdup_printf("h%u", i);
         put_host(name);
     }
-    make_subjects();
+    users_begin(config->socket);
     start_daemon();
     g_assert_true(fate_run_until(vault_is_quiet, vault, G_USEC_PER_SEC)); /* what it began with */
     oracle_begin(memory, berth_daemon_fleet_id(daemon_now));
@@ -793,22 +416,6 @@ begin(void)
 }
 
 static void
-remove_folder(const char *path)
-{
-    g_autoptr(GDir) inside = g_dir_open(path, 0, NULL);
-    const char *name;
-    while (inside != NULL && (name = g_dir_read_name(inside)) != NULL) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-        if (g_file_test(child, G_FILE_TEST_IS_DIR)) {
-            remove_folder(child);
-        } else {
-            unlink(child);
-        }
-    }
-    g_rmdir(path);
-}
-
-static void
 end(void)
 {
     kill_daemon();
@@ -816,7 +423,7 @@ end(void)
     oracle_end();
     site_free_all();
     berth_store_free(memory);
-    remove_folder(folder);
+    folder_remove(folder);
 }
 
 /* ---- runs -------------------------------------------------------------------------------------- */
@@ -834,7 +441,7 @@ run(guint64 seed, guint steps, gboolean trace)
     for (guint i = 1; i <= steps && oracle_violations() == 0; i++) {
         step();
         oracle_check();
-        check_subjects();
+        users_check();
         if (i % SETTLE_EVERY == 0 || i == steps) {
             guint seconds = settle();
             longest = MAX(longest, seconds);

@@ -5,6 +5,7 @@
 #include "daemon/log.h"
 #include "daemon/routes.h"
 #include "daemon/server.h"
+#include "tests/folder.h"
 
 #include <errno.h>
 #include <arpa/inet.h>
@@ -233,22 +234,6 @@ spawn(ApiFixture *api)
     }
 }
 
-static void
-remove_folder(const char *path)
-{
-    g_autoptr(GDir) folder = g_dir_open(path, 0, NULL);
-    const char *name;
-    while (folder != NULL && (name = g_dir_read_name(folder)) != NULL) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-        if (g_file_test(child, G_FILE_TEST_IS_DIR)) {
-            remove_folder(child);
-        } else {
-            unlink(child);
-        }
-    }
-    g_rmdir(path);
-}
-
 static ApiFixture *
 new_fixture(void)
 {
@@ -317,7 +302,7 @@ api_start_tls(void)
 {
     ApiFixture *api = new_fixture();
     if (!make_credentials(api)) {
-        remove_folder(api->folder);
+        folder_remove(api->folder);
         g_free(api->folder);
         g_free(api->socket);
         g_free(api);
@@ -336,7 +321,7 @@ api_stop(ApiFixture *api)
     g_assert_cmpint(waitpid(api->pid, &status, 0), ==, api->pid);
     g_assert_true(WIFEXITED(status));
     g_assert_cmpint(WEXITSTATUS(status), ==, 0);
-    remove_folder(api->folder);
+    folder_remove(api->folder);
     g_free(api->folder);
     g_free(api->socket);
     g_free(api);

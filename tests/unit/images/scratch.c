@@ -17,23 +17,6 @@ scratch_folder(void)
     return folder;
 }
 
-void
-scratch_remove(const char *folder)
-{
-    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
-    const char *name;
-    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *path = g_build_filename(folder, name, NULL);
-        GStatBuf info;
-        if (g_lstat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-            scratch_remove(path);
-        } else {
-            g_unlink(path);
-        }
-    }
-    g_rmdir(folder);
-}
-
 gboolean
 scratch_program_missing(const char *program)
 {
@@ -64,7 +47,7 @@ static char *corpus;
 static void
 remove_corpus(void)
 {
-    scratch_remove(corpus);
+    folder_remove(corpus);
     g_clear_pointer(&corpus, g_free);
 }
 

@@ -4,14 +4,14 @@
 #include "images/blobs.h"
 #include "images/manifest.h"
 #include "images/tar.h"
+#include "tests/folder.h"
 
 #include <glib.h>
 
 G_BEGIN_DECLS
 
-/* A new folder below the system's temporary one. */
+/* A new folder below the system's temporary one; to be removed with folder_remove(). */
 char *scratch_folder(void);
-void scratch_remove(const char *folder);
 
 /* The unpacked oci-hostile corpus, in a scratch folder that goes at exit; NULL: skipped, test ends. */
 const char *scratch_corpus(void);

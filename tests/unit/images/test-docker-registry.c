@@ -128,7 +128,7 @@ tear_down(Fixture *fixture, gconstpointer data)
         waitpid(fixture->pid, NULL, 0);
     }
     berth_blobs_unref(fixture->blobs);
-    scratch_remove(fixture->folder);
+    folder_remove(fixture->folder);
     g_free(fixture->folder);
     g_free(fixture->base);
     g_free(fixture->reference);

@@ -29,7 +29,7 @@ static void
 tear_down(Fixture *fixture, gconstpointer data)
 {
     berth_blobs_unref(fixture->blobs);
-    scratch_remove(fixture->folder);
+    folder_remove(fixture->folder);
     g_free(fixture->folder);
     g_free(fixture->cache);
 }

@@ -80,7 +80,7 @@ tear_down(Fixture *fixture, gconstpointer data)
     stub_free(fixture->stub);
     berth_blobs_unref(fixture->blobs);
     stub_registry_clear(&fixture->registry);
-    scratch_remove(fixture->folder);
+    folder_remove(fixture->folder);
     g_free(fixture->folder);
     g_free(fixture->cache);
     g_free(fixture->reference);

@@ -38,7 +38,7 @@ tear_down(Fixture *fixture, gconstpointer data)
     g_ptr_array_unref(fixture->layers);
     g_array_unref(fixture->diff_ids);
     berth_blobs_unref(fixture->blobs);
-    scratch_remove(fixture->folder);
+    folder_remove(fixture->folder);
     g_free(fixture->folder);
     g_free(fixture->cache);
 }
