@@ -401,15 +401,8 @@ static void
 drop_host(BerthHostController *controller, BerthObject *object)
 {
     BerthControl *control = controller->control;
-    guint count = workloads_on(control, object->name);
-    if (count > 0) {
-        json_t *status = berth_status_copy(object);
-        g_autofree char *message =
-            g_strdup_printf("%u workloads are still on it; they go first", count);
-        berth_status_set_reason(status, object->name, "in-use", message,
-                                "berth list --all --host NAME");
-        berth_catalog_put_status(control->catalog, object, status, NULL, NULL);
-        json_decref(status);
+    if (workloads_on(control, object->name) > 0) {
+        berth_host_controller_touch(controller, object->name);
         return;
     }
     berth_catalog_delete(control->catalog, object, NULL, NULL);

@@ -315,6 +315,9 @@ write_schedulable(BerthControl *control, const BerthObject *object, const char *
     if (uncountable != NULL) {
         reason = "not-countable";
         message = uncountable;
+    } else if (object->deleting != NULL) {
+        reason = "being-removed";
+        message = "its removal was asked for";
     } else if (((const BerthHostSpec *)object->spec_data)->cordoned) {
         reason = "cordoned";
         message = "its spec says that nothing new is placed on it";
@@ -326,6 +329,19 @@ write_schedulable(BerthControl *control, const BerthObject *object, const char *
     berth_status_set_condition(status, "Schedulable", message == NULL, reason, message, now);
     if (uncountable != NULL) {
         berth_status_set_reason(status, object->name, reason, message, "berth host show NAME");
+    }
+}
+
+/* A host whose removal was asked for says what it still waits for. */
+static void
+write_removal(const BerthObject *object, json_t *status)
+{
+    gint64 count = berth_json_integer(status, "pods", 0) + berth_json_integer(status, "vms", 0);
+    if (object->deleting != NULL && count > 0) {
+        g_autofree char *message =
+            g_strdup_printf("%" G_GINT64_FORMAT " workloads are still on it; they go first", count);
+        berth_status_set_reason(status, object->name, "in-use", message,
+                                "berth list --all --host NAME");
     }
 }
 
@@ -356,5 +372,6 @@ berth_host_status_write(BerthControl *control, const BerthObject *object,
     write_phase(object->name, sight, status);
     write_schedulable(control, object, sight->uncountable, status, now);
     count_workloads(control, object->name, status);
+    write_removal(object, status);
     return status;
 }

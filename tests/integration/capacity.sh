@@ -16,6 +16,7 @@ pod_json() { # NAME [MEMORY]
 JSON
 }
 
+hosts='h1 h2 h3'
 # used, free and capacity of every host, and what Berth has placed there: nothing is over-allocated.
 check_sums() { # NAME
     local text
@@ -23,7 +24,7 @@ check_sums() { # NAME
         or .status.used.memory_mib + .status.free.memory_mib != .status.capacity.memory_mib) | .metadata.name + " " + (.status | {used, free, capacity} | tostring)')
     is "$text" "" "$1: used + free = capacity on every host, nothing negative"
     local host charged
-    for host in h1 h2 h3; do
+    for host in $hosts; do
         charged=$({ berth get pods -o json; berth get vms -o json; } |
             jq -s --arg host $host '[.[][] | select(.status.host == $host) | .status.used_memory_mib] | add // 0')
         charge_is() { [ "$(field host "$host" .status.used.memory_mib)" = "$charged" ]; }
@@ -119,8 +120,20 @@ berth host uncordon h1 >/dev/null
 wait_for 30 count_is pods '.status.host != null' 13
 ok "a host more: 3 more are placed (${waited_ms} ms)"
 check_sums "13 placed"
+
+# ---- a host is to be removed: it says what it waits for, however often it is asked, and gets nothing new
+for time in first second; do
+    berth host remove h1 >"$work/out" 2>&1
+    is $? 6 "a host with pods is not removed, the $time time"
+    contains "$(cat "$work/out")" '3 workloads are still on it' "and says what is on it"
+done
+is "$(field host h1 '.status.conditions[] | select(.type == "Schedulable") | .reason')" being-removed "it gets nothing new"
 delete_all 150
 ok "delete takes all"
+host_is_gone() { ! berth get host "$1" >/dev/null 2>&1; }
+wait_for 20 host_is_gone h1
+ok "the host goes with the last of them"
+hosts='h2 h3'
 is "$(for h in 1 2 3; do domains $h; done)" "" "no domain is left"
 check_sums "in the end"
 done_testing
