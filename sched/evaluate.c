@@ -46,33 +46,6 @@ berth_plan_init(BerthPlan *plan, const BerthAsk *ask, const BerthPolicy *policy)
 }
 
 /**
- * berth_plan_set_floor:
- * @rank: ranks below it needn't be exact, but are never too low; 0 = all are to be exact
- */
-void
-berth_plan_set_floor(BerthPlan *plan, guint16 rank)
-{
-    plan->floor = rank == 0 ? 0 : (rank - 1) * MAX(1, plan->full) / RANK_STEPS;
-}
-
-/* A total that no way of placing on @host exceeds; 0 when there is no way. */
-static gint64
-most_of(const BerthAsk *ask, const BerthPlan *plan, guint32 host)
-{
-    gint64 total = 1 + plan->full;
-    for (guint i = 0; i < plan->n_scores; i++) {
-        if (plan->scores[i]->most != NULL) {
-            gint64 most = plan->scores[i]->most(ask, host);
-            if (most < 0) {
-                return 0;
-            }
-            total -= plan->weights[i] * (BERTH_SCORE_MAX - most);
-        }
-    }
-    return total;
-}
-
-/**
  * berth_evaluate_filters:
  * @refusal: (out) (optional): filled by the rule that refused
  *
@@ -216,12 +189,6 @@ choose_way(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPlacem
     if (!has_amounts(ask, plan, host)) {
         return 0;
     }
-    if (plan->floor > 0) {
-        gint64 most = most_of(ask, plan, host);
-        if (most < plan->floor) {
-            return most;
-        }
-    }
     guint n_pairs = berth_place_cells(ask, host, pairs);
     guint n_sets = n_pairs == 0 ? 0 : berth_place_devices(ask, host, sets);
     if (n_sets == 0 || !admits(ask, plan, host)) {
@@ -275,6 +242,12 @@ berth_evaluate(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthPl
     return choose_way(ask, plan, host, placement);
 }
 
+static inline guint16
+rank_of(const BerthPlan *plan, gint64 score)
+{
+    return score == 0 ? 0 : 1 + CLAMP(score * RANK_STEPS / MAX(1, plan->full), 0, RANK_STEPS);
+}
+
 /**
  * berth_evaluate_rank:
  * @placement: (out) (optional): the best way to place it there
@@ -287,6 +260,51 @@ berth_evaluate_rank(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
                     BerthPlacement *placement)
 {
     BerthPlacement way;
-    gint64 score = berth_evaluate(ask, plan, host, placement != NULL ? placement : &way);
-    return score == 0 ? 0 : 1 + CLAMP(score * RANK_STEPS / MAX(1, plan->full), 0, RANK_STEPS);
+    return rank_of(plan, berth_evaluate(ask, plan, host, placement != NULL ? placement : &way));
+}
+
+/* For each host a total that no way of placing there exceeds; 0 when there is no way. */
+static void
+find_most(const BerthAsk *ask, const BerthPlan *plan, const guint32 *hosts, guint n, gint64 *totals)
+{
+    gint64 most[BERTH_PORTION];
+    for (guint k = 0; k < n; k++) {
+        totals[k] = 1 + plan->full;
+    }
+    for (guint i = 0; i < plan->n_scores; i++) {
+        if (plan->scores[i]->most == NULL) {
+            continue;
+        }
+        plan->scores[i]->most(ask, hosts, n, most);
+        for (guint k = 0; k < n; k++) {
+            totals[k] -= plan->weights[i] * (BERTH_SCORE_MAX - most[k]);
+            totals[k] = most[k] < 0 ? G_MININT64 / 2 : totals[k];
+        }
+    }
+}
+
+/**
+ * berth_evaluate_ranks:
+ * @hosts, @n: at most BERTH_PORTION
+ * @floor: ranks below it needn't be exact, but are never too low; 0 = all are to be exact
+ * @ranks: (out): as of berth_evaluate_rank
+ */
+void
+berth_evaluate_ranks(const BerthAsk *ask, const BerthPlan *plan, const guint32 *hosts, guint n,
+                     guint16 floor, guint16 *ranks)
+{
+    guint32 able[BERTH_PORTION];
+    guint at[BERTH_PORTION], n_able = 0;
+    gint64 most[BERTH_PORTION];
+    for (guint i = 0; i < n; i++) {
+        ranks[i] = 0;
+        able[n_able] = hosts[i];
+        at[n_able] = i;
+        n_able += ask->snapshot->name[hosts[i]] != 0 && has_amounts(ask, plan, hosts[i]);
+    }
+    find_most(ask, plan, able, n_able, most);
+    for (guint k = 0; k < n_able; k++) {
+        guint16 rank = rank_of(plan, MAX(0, most[k]));
+        ranks[at[k]] = rank < floor ? rank : berth_evaluate_rank(ask, plan, able[k], NULL);
+    }
 }

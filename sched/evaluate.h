@@ -14,20 +14,20 @@ typedef struct {
     guint n_scores;
     const BerthRule *scores[BERTH_WEIGHTS_MAX];
     gint32 weights[BERTH_WEIGHTS_MAX];
-    gint64 floor; /* totals below it may be given too high, never too low; 0 = all are exact */
     gboolean vcpu, memory; /* whether those filters are among them */
     gint64
         full; /* what a host that every score likes best would get; 0 = ranks are not asked for */
 } BerthPlan;
 
 void berth_plan_init(BerthPlan *plan, const BerthAsk *ask, const BerthPolicy *policy);
-void berth_plan_set_floor(BerthPlan *plan, guint16 rank);
 gint berth_evaluate_filters(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
                             BerthRefusal *refusal);
 gint64 berth_evaluate(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
                       BerthPlacement *placement);
 guint16 berth_evaluate_rank(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
                             BerthPlacement *placement);
+void berth_evaluate_ranks(const BerthAsk *ask, const BerthPlan *plan, const guint32 *hosts, guint n,
+                          guint16 floor, guint16 *ranks);
 gint64 berth_evaluate_scores(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
                              const BerthPlacement *placement, BerthScored *scored);
 

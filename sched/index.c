@@ -4,7 +4,7 @@
  * is sampled: the answer is that of a scan, and a test holds it to that.
  *
  * Ranks below the best of a class may be too high: a host is ranked only as far as it takes to see that
- * it is not better (see BerthPlan.floor). The host that is chosen is ranked exactly, which is asked for
+ * it is not better. The host that is chosen is ranked exactly, which is asked for
  * anyway; when it was taken for better than it is, the next best is tried.
  *
  * Rules about other workloads (affinity, spread, quota, N+1) are not in the ranks; the best host is
@@ -20,7 +20,7 @@
 #include "sched/relation.h"
 #include "sched/wide.h"
 
-#define BLOCK 64
+#define BLOCK BERTH_PORTION
 #define CLASSES_MAX 128
 
 typedef struct {
@@ -189,19 +189,21 @@ set_rank(Class *class, guint32 host, guint16 rank)
 }
 
 static void
-rank_all(BerthIndex *index, Class *class, const BerthAsk *ask, BerthPlan *plan)
+rank_all(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *plan)
 {
-    guint32 blocks = block_count(index);
+    guint32 blocks = block_count(index), end = ask->snapshot->end;
     guint16 best = 0;
     memset(class->ranks, 0, sizeof(guint16) * index->room);
     memset(class->blocks, 0, sizeof(guint16) * blocks);
-    for (guint32 host = 0; host < ask->snapshot->end; host++) {
-        berth_plan_set_floor(plan, best);
-        class->ranks[host] = berth_evaluate_rank(ask, plan, host, NULL);
-        best = MAX(best, class->ranks[host]);
-    }
-    for (guint32 block = 0; block < index->room / BLOCK; block++) {
-        class->blocks[block] = maximum(class->ranks + block * BLOCK, BLOCK);
+    for (guint32 first = 0; first < end; first += BLOCK) {
+        guint32 hosts[BLOCK], block = first / BLOCK;
+        guint n = MIN(BLOCK, end - first);
+        for (guint i = 0; i < n; i++) {
+            hosts[i] = first + i;
+        }
+        berth_evaluate_ranks(ask, plan, hosts, n, best, class->ranks + first);
+        class->blocks[block] = maximum(class->ranks + first, BLOCK);
+        best = MAX(best, class->blocks[block]);
     }
     for (guint32 top = 0; top < blocks / BLOCK; top++) {
         class->tops[top] = maximum(class->blocks + top * BLOCK, BLOCK);
@@ -210,58 +212,49 @@ rank_all(BerthIndex *index, Class *class, const BerthAsk *ask, BerthPlan *plan)
     class->seen = index->noted;
 }
 
-/* So many hosts ahead their columns are called for, and half as many ahead what columns point to. */
-#define AHEAD 8
-
-/* So many ranks are worked out before they are written, so that the processor needn't wait for one to
- * begin with the next. */
-#define PORTION 64
-
-/* Calls for what ranking the hosts after @at will read, while the host at @at is ranked. */
+/* Calls for what the bounds of @hosts will read: their columns, then what columns point to. */
 static void
-prefetch(const BerthIndex *index, const Class *class, const BerthSnapshot *s, guint64 at)
+prefetch(const Class *class, const BerthSnapshot *s, const guint32 *hosts, guint n)
 {
-    guint32 far = index->ring[(at + AHEAD) & index->ring_mask];
-    guint32 near = index->ring[(at + AHEAD / 2) & index->ring_mask];
-    const void *columns[] = {&s->name[far],        &s->state[far],      &s->cpu_free[far],
-                             &s->mem_free[far],    &s->n_cells[far],    &s->n_slots[far],
-                             &s->n_stocks[far],    &s->cell_first[far], &s->slot_first[far],
-                             &s->stock_first[far], &s->worth[far],      &class->ranks[far]};
-    for (guint i = 0; i < G_N_ELEMENTS(columns); i++) {
-        __builtin_prefetch(columns[i]);
+    for (guint i = 0; i < n; i++) {
+        guint32 host = hosts[i];
+        const void *columns[] = {&s->name[host],       &s->cpu_free[host], &s->mem_free[host],
+                                 &s->n_cells[host],    &s->n_slots[host],  &s->cell_first[host],
+                                 &s->slot_first[host], &s->worth[host],    &class->ranks[host]};
+        for (guint k = 0; k < G_N_ELEMENTS(columns); k++) {
+            __builtin_prefetch(columns[k]);
+        }
     }
-    __builtin_prefetch(berth_cells(s, near));
-    __builtin_prefetch(berth_stocks(s, near));
-    __builtin_prefetch(berth_slots(s, near));
-    __builtin_prefetch(berth_slots(s, near) + 4);
+    for (guint i = 0; i < n; i++) {
+        __builtin_prefetch(berth_cells(s, hosts[i]));
+        __builtin_prefetch(berth_slots(s, hosts[i]));
+    }
 }
 
 /* Looks at each host that was noted since the class was asked last, once. */
 static void
-catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, BerthPlan *plan)
+catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *plan)
 {
     if (class->epoch != index->epoch || index->noted - class->seen > index->ring_mask) {
         rank_all(index, class, ask, plan);
         return;
     }
-    berth_plan_set_floor(plan, maximum(class->tops, block_count(index) / BLOCK));
-    for (guint64 at = class->seen; at < index->noted;) {
-        guint32 hosts[PORTION];
-        guint16 ranks[PORTION];
+    guint16 floor = maximum(class->tops, block_count(index) / BLOCK);
+    while (class->seen < index->noted) {
+        guint32 hosts[BERTH_PORTION];
+        guint16 ranks[BERTH_PORTION];
         guint n = 0;
-        for (; at < index->noted && n < PORTION; at++) {
-            guint32 host = index->ring[at & index->ring_mask];
-            prefetch(index, class, ask->snapshot, at);
-            if (index->latest[host] == (guint32)(at + 1)) {
-                hosts[n] = host;
-                ranks[n++] = berth_evaluate_rank(ask, plan, host, NULL);
-            }
+        for (; class->seen < index->noted && n < BERTH_PORTION; class->seen++) {
+            guint32 host = index->ring[class->seen & index->ring_mask];
+            hosts[n] = host;
+            n += index->latest[host] == (guint32)(class->seen + 1);
         }
+        prefetch(class, ask->snapshot, hosts, n);
+        berth_evaluate_ranks(ask, plan, hosts, n, floor, ranks);
         for (guint i = 0; i < n; i++) {
             set_rank(class, hosts[i], ranks[i]);
         }
     }
-    class->seen = index->noted;
 }
 
 static void
@@ -574,7 +567,6 @@ berth_index_pick(BerthSnapshot *s, const BerthAsk *ask, const BerthPolicy *polic
     Class *class = get_class(index, ask);
     class->used = ++index->tick;
     catch_up(index, class, ask, &ranked);
-    berth_plan_set_floor(&ranked, 0);
     guint16 rank;
     for (guint32 host;
          (host = search(index, class, ask, &fleet_rules, &rank)) != BERTH_HOST_NONE;) {

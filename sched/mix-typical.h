@@ -1,4 +1,4 @@
-/* The inside of a mix: typical kinds as arrays that sums run over. For mix.c and room.c only. */
+/* The inside of a mix: typical kinds as arrays that sums run over. For mix*.c and room*.c only. */
 #pragma once
 
 #include "sched/mix.h"
@@ -46,6 +46,7 @@ struct BerthMix {
     double mean_cpu, mean_mem, mean_millis;
 };
 
+void berth_room_set_worth(const BerthSnapshot *snapshot, guint32 host);
 void berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts);
 void berth_mix_set_slice_worth(BerthMix *mix);
 gboolean berth_mix_set_prices(BerthMix *mix, const double *family_free, double expected,

@@ -31,6 +31,8 @@ typedef enum {
 
 /* Ways of placing on one host are scored in portions of so many. */
 #define BERTH_WAYS_MAX 32
+/* Hosts are ranked in portions of so many. */
+#define BERTH_PORTION 64
 
 /**
  * BerthRule:
@@ -40,8 +42,8 @@ typedef enum {
  * @admits: whether @host may take the request; fills @refusal (may be NULL) when not. NULL = a score
  * @score: 0 .. BERTH_SCORE_MAX, higher is better, for this way of placing it there. NULL = a filter
  * @score_ways: the same for 1 to BERTH_WAYS_MAX ways on one host, when that is cheaper; may be NULL
- * @most: what no way on @host scores more than, told several times faster than by scoring; negative
- *   when there is no way. May be NULL
+ * @most: for each of @n hosts what no way there scores more than, told several times faster than by
+ *   scoring; negative when there is no way. May be NULL
  * @placed: for filters: choosing a way to place within the host (evaluate.c) answers it too
  *
  * All are pure. A refusal's dimension is borrowed: a constant, or a string of the snapshot or request.
@@ -56,7 +58,7 @@ typedef struct BerthRule {
     gint64 (*score)(const BerthAsk *ask, guint32 host, const BerthPlacement *placement);
     void (*score_ways)(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, guint n,
                        gint64 *scores);
-    gint64 (*most)(const BerthAsk *ask, guint32 host);
+    void (*most)(const BerthAsk *ask, const guint32 *hosts, guint n, gint64 *most);
     gboolean placed;
 } BerthRule;
 

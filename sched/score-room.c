@@ -34,11 +34,14 @@ score(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
     return one;
 }
 
-static gint64
-most(const BerthAsk *ask, guint32 host)
+static void
+most(const BerthAsk *ask, const guint32 *hosts, guint n, gint64 *scores)
 {
-    double cost = berth_room_least_cost(ask, host);
-    return cost == INFINITY ? -1 : score_of(cost, ask->scale);
+    double costs[BERTH_PORTION];
+    berth_room_least_costs(ask, hosts, n, costs);
+    for (guint i = 0; i < n; i++) {
+        scores[i] = costs[i] == INFINITY ? -1 : score_of(costs[i], ask->scale);
+    }
 }
 
 const BerthRule berth_rule_room = {

@@ -149,7 +149,7 @@ cost_in_first_cell(BerthSnapshot *s, guint32 host, double *least)
     g_auto(BerthAsk) ask = {0};
     berth_ask_init(&ask, s, &four);
     berth_room_costs(&ask, host, &way, 1, &cost);
-    *least = berth_room_least_cost(&ask, host);
+    berth_room_least_costs(&ask, &host, 1, least);
     return cost;
 }
 
