@@ -263,7 +263,7 @@ berth_evaluate_rank(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
     return rank_of(plan, berth_evaluate(ask, plan, host, placement != NULL ? placement : &way));
 }
 
-/* For each host a total that no way of placing there exceeds; 0 when there is no way. */
+/* For each host a total that no way of placing there exceeds; not above zero when there is no way. */
 static void
 find_most(const BerthAsk *ask, const BerthPlan *plan, const guint32 *hosts, guint n, gint64 *totals)
 {
@@ -293,18 +293,12 @@ void
 berth_evaluate_ranks(const BerthAsk *ask, const BerthPlan *plan, const guint32 *hosts, guint n,
                      guint16 floor, guint16 *ranks)
 {
-    guint32 able[BERTH_PORTION];
-    guint at[BERTH_PORTION], n_able = 0;
     gint64 most[BERTH_PORTION];
+    find_most(ask, plan, hosts, n, most);
     for (guint i = 0; i < n; i++) {
-        ranks[i] = 0;
-        able[n_able] = hosts[i];
-        at[n_able] = i;
-        n_able += ask->snapshot->name[hosts[i]] != 0 && has_amounts(ask, plan, hosts[i]);
-    }
-    find_most(ask, plan, able, n_able, most);
-    for (guint k = 0; k < n_able; k++) {
-        guint16 rank = rank_of(plan, MAX(0, most[k]));
-        ranks[at[k]] = rank < floor ? rank : berth_evaluate_rank(ask, plan, able[k], NULL);
+        ranks[i] = rank_of(plan, MAX(0, most[i]));
+        if (ranks[i] >= MAX(1, floor)) {
+            ranks[i] = berth_evaluate_rank(ask, plan, hosts[i], NULL);
+        }
     }
 }

@@ -49,15 +49,25 @@ typedef struct {
     guint8 shareable;
     guint8 family; /* bit of kind and model in family masks */
     guint8 holders;
-    BerthSlotGroup group; /* the k-th slot keeps the host's k-th group, while its worth is known */
 } BerthSlot;
 
-/* What the free state of a host is worth to the mix: to kinds bound to cells, and to the others. */
+/* So many groups of slots are kept; few hosts have more. */
+#define BERTH_WORTH_GROUPS 9
+
+/* The free state of a host and what it is worth to the mix, in one place: all that a bound of what a
+ * request costs there reads. Most hosts have two cells; of others they are not kept. */
 typedef struct {
-    double bound; /* NaN = nothing is worked out */
+    double bound; /* to kinds bound to cells; NaN = nothing is worked out */
     double unbound;
     double plain;  /* of unbound: to those without devices */
     double slices; /* of unbound: what is left of devices */
+    gint32 cpu, mem;
+    struct {
+        gint32 cpu, mem;
+    } cells[2];
+    guint8 n_cells;
+    guint8 n_groups; /* there may be more than are kept */
+    BerthSlotGroup groups[BERTH_WORTH_GROUPS];
 } BerthWorth;
 
 /* The most families told apart; the last one stands for all that came later. */

@@ -24,13 +24,12 @@
 #define CLASSES_MAX 128
 
 typedef struct {
-    GBytes *key; /* owned */
-    guint hash;
-    guint64 seen;   /* position in the ring up to which ranks are right */
-    guint64 epoch;  /* of the index when they were made */
-    guint64 used;   /* tick of the last question */
-    guint32 end;    /* hosts covered */
-    guint16 *ranks; /* owned, length room */
+    GByteArray *key; /* owned */
+    guint64 seen;    /* position in the ring up to which ranks are right */
+    guint64 epoch;   /* of the index when they were made */
+    guint64 used;    /* tick of the last question */
+    guint32 end;     /* hosts covered */
+    guint16 *ranks;  /* owned, length room */
     guint16 *blocks;
     guint16 *tops;
 } Class;
@@ -45,11 +44,11 @@ struct BerthIndex {
     guint32 *ring;   /* hosts in order of change */
     guint32 *latest; /* per host: low bits of the position after its latest note */
     guint n_classes;
+    guint64 hashes[CLASSES_MAX]; /* of their keys */
     Class classes[CLASSES_MAX];
     guint64 facts; /* of the snapshot when places were listed */
     GHashTable
-        *places[3];     /* per scope: symbol of the place to GArray of hosts; NULL = not listed */
-    GHashTable *by_key; /* borrowed key to class number + 1 */
+        *places[3]; /* per scope: symbol of the place to GArray of hosts; NULL = not listed */
     GByteArray *scratch;
 };
 
@@ -62,7 +61,7 @@ round_up(guint32 n, guint32 unit)
 static void
 clear_class(Class *class)
 {
-    g_clear_pointer(&class->key, g_bytes_unref);
+    g_clear_pointer(&class->key, g_byte_array_unref);
     g_clear_pointer(&class->ranks, g_free);
     g_clear_pointer(&class->blocks, g_free);
     g_clear_pointer(&class->tops, g_free);
@@ -80,7 +79,6 @@ berth_index_free(BerthIndex *index)
     for (guint i = 0; i < G_N_ELEMENTS(index->places); i++) {
         g_clear_pointer(&index->places[i], g_hash_table_unref);
     }
-    g_hash_table_unref(index->by_key);
     g_byte_array_unref(index->scratch);
     g_free(index->ring);
     g_free(index->latest);
@@ -101,7 +99,6 @@ make_index(const BerthSnapshot *s, const BerthPolicy *policy)
     index->ring = g_new0(guint32, ring);
     index->latest = g_new0(guint32, index->room);
     index->noted = 1;
-    index->by_key = g_hash_table_new(g_bytes_hash, g_bytes_equal);
     index->scratch = g_byte_array_new();
     return index;
 }
@@ -212,22 +209,30 @@ rank_all(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *
     class->seen = index->noted;
 }
 
-/* Calls for what the bounds of @hosts will read: their columns, then what columns point to. */
+/* So few hosts are ranked together that what ranking the next ones reads comes in meanwhile. */
+#define TOGETHER 16
+
+typedef struct {
+    guint n;
+    guint32 hosts[TOGETHER];
+} Changed;
+
+/* Takes the next hosts from the ring, each once, and calls for what ranking them will read. */
 static void
-prefetch(const Class *class, const BerthSnapshot *s, const guint32 *hosts, guint n)
+take_changed(const BerthIndex *index, Class *class, const BerthSnapshot *s, Changed *changed)
 {
-    for (guint i = 0; i < n; i++) {
-        guint32 host = hosts[i];
-        const void *columns[] = {&s->name[host],       &s->cpu_free[host], &s->mem_free[host],
-                                 &s->n_cells[host],    &s->n_slots[host],  &s->cell_first[host],
-                                 &s->slot_first[host], &s->worth[host],    &class->ranks[host]};
-        for (guint k = 0; k < G_N_ELEMENTS(columns); k++) {
-            __builtin_prefetch(columns[k]);
-        }
+    changed->n = 0;
+    for (; class->seen < index->noted && changed->n < TOGETHER; class->seen++) {
+        guint32 host = index->ring[class->seen & index->ring_mask];
+        changed->hosts[changed->n] = host;
+        changed->n += index->latest[host] == (guint32)(class->seen + 1);
     }
-    for (guint i = 0; i < n; i++) {
-        __builtin_prefetch(berth_cells(s, hosts[i]));
-        __builtin_prefetch(berth_slots(s, hosts[i]));
+    for (guint i = 0; i < changed->n; i++) {
+        guint32 host = changed->hosts[i];
+        const char *worth = (const char *)&s->worth[host];
+        __builtin_prefetch(worth);
+        __builtin_prefetch(worth + sizeof(BerthWorth) - 1);
+        __builtin_prefetch(&class->ranks[host]);
     }
 }
 
@@ -240,20 +245,17 @@ catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *
         return;
     }
     guint16 floor = maximum(class->tops, block_count(index) / BLOCK);
-    while (class->seen < index->noted) {
-        guint32 hosts[BERTH_PORTION];
-        guint16 ranks[BERTH_PORTION];
-        guint n = 0;
-        for (; class->seen < index->noted && n < BERTH_PORTION; class->seen++) {
-            guint32 host = index->ring[class->seen & index->ring_mask];
-            hosts[n] = host;
-            n += index->latest[host] == (guint32)(class->seen + 1);
+    Changed changed[2];
+    guint at = 0;
+    take_changed(index, class, ask->snapshot, &changed[at]);
+    while (changed[at].n > 0) {
+        guint16 ranks[TOGETHER];
+        take_changed(index, class, ask->snapshot, &changed[!at]);
+        berth_evaluate_ranks(ask, plan, changed[at].hosts, changed[at].n, floor, ranks);
+        for (guint i = 0; i < changed[at].n; i++) {
+            set_rank(class, changed[at].hosts[i], ranks[i]);
         }
-        prefetch(class, ask->snapshot, hosts, n);
-        berth_evaluate_ranks(ask, plan, hosts, n, floor, ranks);
-        for (guint i = 0; i < n; i++) {
-            set_rank(class, hosts[i], ranks[i]);
-        }
+        at = !at;
     }
 }
 
@@ -320,30 +322,57 @@ oldest_class(const BerthIndex *index)
     return oldest;
 }
 
+/* Of a key, whose length is a multiple of four. */
+static guint64
+hash_words(const GByteArray *key)
+{
+    guint64 hash = key->len;
+    for (guint i = 0; i < key->len; i += 4) {
+        guint32 word;
+        memcpy(&word, key->data + i, 4);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15;
+        hash ^= hash >> 29;
+    }
+    return hash;
+}
+
+static Class *
+find_class(BerthIndex *index, const GByteArray *key, guint64 hash)
+{
+    for (guint i = 0; i < index->n_classes; i++) {
+        const GByteArray *known = index->classes[i].key;
+        if (index->hashes[i] == hash && known->len == key->len &&
+            memcmp(known->data, key->data, key->len) == 0) {
+            return &index->classes[i];
+        }
+    }
+    return NULL;
+}
+
 static Class *
 get_class(BerthIndex *index, const BerthAsk *ask)
 {
     make_key(index->scratch, ask);
-    g_autoptr(GBytes) key = g_bytes_new_static(index->scratch->data, index->scratch->len);
-    gpointer known = g_hash_table_lookup(index->by_key, key);
-    if (known != NULL) {
-        return &index->classes[GPOINTER_TO_UINT(known) - 1];
+    guint64 hash = hash_words(index->scratch);
+    Class *class = find_class(index, index->scratch, hash);
+    if (class != NULL) {
+        return class;
     }
     guint at = index->n_classes;
     if (at == CLASSES_MAX) {
         at = oldest_class(index);
-        g_hash_table_remove(index->by_key, index->classes[at].key);
         clear_class(&index->classes[at]);
     } else {
         index->n_classes++;
     }
-    Class *class = &index->classes[at];
-    *class = (Class){.key = g_bytes_new(index->scratch->data, index->scratch->len),
+    index->hashes[at] = hash;
+    class = &index->classes[at];
+    *class = (Class){.key = g_byte_array_new(),
                      .epoch = G_MAXUINT64,
                      .ranks = g_new0(guint16, index->room),
                      .blocks = g_new0(guint16, block_count(index)),
                      .tops = g_new0(guint16, block_count(index) / BLOCK)};
-    g_hash_table_insert(index->by_key, class->key, GUINT_TO_POINTER(at + 1));
+    g_byte_array_append(class->key, index->scratch->data, index->scratch->len);
     return class;
 }
 

@@ -7,44 +7,42 @@
 /* The most that kinds bound to cells can be left with, -INFINITY when no cell has room. Only requests
  * bound to cells and hosts of two are looked at; the others lose nothing. */
 INLINE double
-most_bound_left(const BerthAsk *ask, guint32 host, double now, double cpu, double mem)
+most_bound_left(const BerthAsk *ask, const BerthWorth *now, double cpu, double mem)
 {
     const BerthMix *mix = ask->snapshot->mix;
-    const BerthCell *a = berth_cells(ask->snapshot, host), *b = a + 1;
-    if (ask->snapshot->n_cells[host] != 2) {
-        return now;
+    BerthNumaPolicy numa = ask->request->numa;
+    if ((numa != BERTH_NUMA_ONE && numa != BERTH_NUMA_TWO) || now->n_cells != 2) {
+        return now->bound;
     }
-    if (ask->request->numa == BERTH_NUMA_TWO) {
-        return worth_in_two(mix, amounts_left(a->cpu_free - cpu / 2, a->mem_free - mem / 2),
-                            amounts_left(b->cpu_free - cpu / 2, b->mem_free - mem / 2));
-    }
-    if (ask->request->numa != BERTH_NUMA_ONE) {
-        return now;
+    Amounts a = {now->cells[0].cpu, now->cells[0].mem};
+    Amounts b = {now->cells[1].cpu, now->cells[1].mem};
+    if (numa == BERTH_NUMA_TWO) {
+        return worth_in_two(mix, amounts_left(a.cpu - cpu / 2, a.mem - mem / 2),
+                            amounts_left(b.cpu - cpu / 2, b.mem - mem / 2));
     }
     double most = -INFINITY;
     for (guint c = 0; c < 2; c++) {
-        if (a->cpu_free >= cpu && a->mem_free >= mem) {
-            double left = worth_in_two(mix, amounts_left(a->cpu_free - cpu, a->mem_free - mem),
-                                       amounts_left(b->cpu_free, b->mem_free));
+        if (a.cpu >= cpu && a.mem >= mem) {
+            double left = worth_in_two(mix, amounts_left(a.cpu - cpu, a.mem - mem),
+                                       amounts_left(b.cpu, b.mem));
             most = MAX(most, left);
         }
-        const BerthCell *next = b;
+        Amounts next = b;
         b = a;
         a = next;
     }
     return most;
 }
 
-/* The groups of free devices of @host, with @cpu and @mem beside them. */
+/* The groups of free devices, with @cpu and @mem beside them. */
 INLINE void
-read_groups(BerthRoom *room, const BerthSnapshot *s, guint32 host, double cpu, double mem)
+read_groups(BerthRoom *room, const BerthWorth *now, double cpu, double mem)
 {
-    const BerthSlot *slots = berth_slots(s, host);
     room->cpu = cpu;
     room->mem = mem;
     room->n_slots = 0;
-    for (guint k = 0; k < s->n_slots[host] && slots[k].group.same > 0; k++) {
-        add_group(room, slots[k].group);
+    for (guint k = 0; k < now->n_groups; k++) {
+        add_group(room, now->groups[k]);
     }
 }
 
@@ -68,7 +66,7 @@ worth_with_less(const BerthMix *mix, BerthRoom *room, guint k, double millis)
     guint n = room->n_slots;
     Lanes kinds = {0};
     room->same[k] -= 1;
-    if (room->free[k] > millis && n < BERTH_DEVICES_MAX) {
+    if (room->free[k] > millis) {
         room->free[n] = room->free[k] - millis;
         room->family[n] = room->family[k];
         room->same[n] = 1;
@@ -121,10 +119,13 @@ least_cost(const BerthAsk *ask, guint32 host)
     const BerthWorth *now = get_worth(s, host);
     double cpu = berth_ask_cpu_on(ask, host), mem = ask->memory_mib;
     BerthRoom room;
-    read_groups(&room, s, host, s->cpu_free[host] - cpu, s->mem_free[host] - mem);
-    if (room.n_slots == BERTH_DEVICES_MAX) { /* there may be more groups than are kept */
+    if ((cpu > now->cpu && cpu > 0) || (mem > now->mem && mem > 0)) {
+        return INFINITY;
+    }
+    if (now->n_groups > BERTH_WORTH_GROUPS) {
         return -INFINITY;
     }
+    read_groups(&room, now, now->cpu - cpu, now->mem - mem);
     double cost = -ROUNDING * (now->bound + now->unbound);
     if (r->n_devices > 0) {
         cost += least_lost_by_devices(s->mix, now, &room, r->devices[0].millis);
@@ -135,7 +136,7 @@ least_cost(const BerthAsk *ask, guint32 host)
         return cost;
     }
     cost += now->plain - worth_plain(s->mix, &room);
-    return cost + now->bound - most_bound_left(ask, host, now->bound, cpu, mem);
+    return cost + now->bound - most_bound_left(ask, now, cpu, mem);
 }
 
 /**

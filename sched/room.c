@@ -55,27 +55,19 @@ berth_room_read(BerthRoom *room, const BerthSnapshot *s, guint32 host)
     }
 }
 
-/* Keeps the groups of @host's slots beside them; a group of none is the end. */
-static void
-keep_groups(const BerthSnapshot *s, guint32 host)
-{
-    BerthSlotGroup groups[BERTH_DEVICES_MAX];
-    BerthSlot *slots = berth_slots(s, host);
-    guint n = group_slots(slots, s->n_slots[host], groups);
-    for (guint k = 0; k < s->n_slots[host]; k++) {
-        slots[k].group = k < n ? groups[k] : (BerthSlotGroup){0};
-    }
-}
-
-/* As berth_room_read, from the groups that were kept. */
+/* As berth_room_read, for a host whose worth is known. */
 INLINE void
 read_kept(BerthRoom *room, const BerthSnapshot *s, guint32 host)
 {
-    const BerthSlot *slots = berth_slots(s, host);
+    const BerthWorth *worth = &s->worth[host];
+    if (worth->n_groups > BERTH_WORTH_GROUPS) {
+        berth_room_read(room, s, host);
+        return;
+    }
     read_amounts(room, s, host);
     room->n_slots = 0;
-    for (guint k = 0; k < s->n_slots[host] && slots[k].group.same > 0; k++) {
-        add_group(room, slots[k].group);
+    for (guint k = 0; k < worth->n_groups; k++) {
+        add_group(room, worth->groups[k]);
     }
 }
 
@@ -194,12 +186,24 @@ BERTH_WIDE void
 berth_room_set_worth(const BerthSnapshot *s, guint32 host)
 {
     BerthRoom room;
-    keep_groups(s, host);
-    read_kept(&room, s, host);
-    s->worth[host] = (BerthWorth){.bound = worth_bound(s->mix, &room),
-                                  .unbound = worth_unbound(s->mix, &room),
-                                  .plain = worth_plain(s->mix, &room),
-                                  .slices = value_slices(s->mix, &room)};
+    BerthWorth *worth = &s->worth[host];
+    berth_room_read(&room, s, host);
+    *worth = (BerthWorth){.bound = worth_bound(s->mix, &room),
+                          .unbound = worth_unbound(s->mix, &room),
+                          .plain = worth_plain(s->mix, &room),
+                          .slices = value_slices(s->mix, &room),
+                          .cpu = s->cpu_free[host],
+                          .mem = s->mem_free[host],
+                          .n_cells = room.n_cells,
+                          .n_groups = room.n_slots};
+    for (guint c = 0; c < 2 && room.n_cells == 2; c++) {
+        worth->cells[c].cpu = berth_cells(s, host)[c].cpu_free;
+        worth->cells[c].mem = berth_cells(s, host)[c].mem_free;
+    }
+    for (guint k = 0; k < MIN(room.n_slots, BERTH_WORTH_GROUPS); k++) {
+        worth->groups[k] = (BerthSlotGroup){(gint16)room.free[k], berth_room_family(&room, k),
+                                            (guint8)room.same[k]};
+    }
 }
 
 /**
