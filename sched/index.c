@@ -1,7 +1,7 @@
-/* The index: per class of equal requests the rank of every host, with maxima over blocks of 64 and over
- * blocks of those. A change of a host is noted once, in a ring; a class that is asked again looks at
- * the hosts noted since it was asked last, each once, and then reads the best from the maxima. Nothing
- * is sampled: the answer is that of a scan, and a test holds it to that.
+/* The index: per class of equal requests the rank of every host (ranks.c). A change of a host is
+ * noted once, in a ring; a class that is asked again looks at the hosts noted since it was asked
+ * last, each once, and then reads the best from the maxima. Nothing is sampled: the answer is that
+ * of a scan, and a test holds it to that.
  *
  * Ranks below the best of a class may be too high: a host is ranked only as far as it takes to see that
  * it is not better. The host that is chosen is ranked exactly, which is asked for
@@ -16,22 +16,20 @@
 
 #include <string.h>
 
+#include "sched/index-key.h"
 #include "sched/mix.h"
+#include "sched/ranks.h"
 #include "sched/relation.h"
-#include "sched/wide.h"
 
-#define BLOCK BERTH_PORTION
 #define CLASSES_MAX 128
 
 typedef struct {
     GByteArray *key; /* owned */
+    guint64 hash;    /* of the key */
     guint64 seen;    /* position in the ring up to which ranks are right */
     guint64 epoch;   /* of the index when they were made */
     guint64 used;    /* tick of the last question */
-    guint32 end;     /* hosts covered */
-    guint16 *ranks;  /* owned, length room */
-    guint16 *blocks;
-    guint16 *tops;
+    BerthRanks ranks;
 } Class;
 
 struct BerthIndex {
@@ -44,7 +42,6 @@ struct BerthIndex {
     guint32 *ring;   /* hosts in order of change */
     guint32 *latest; /* per host: low bits of the position after its latest note */
     guint n_classes;
-    guint64 hashes[CLASSES_MAX]; /* of their keys */
     Class classes[CLASSES_MAX];
     guint64 facts; /* of the snapshot when places were listed */
     GHashTable
@@ -52,19 +49,11 @@ struct BerthIndex {
     GByteArray *scratch;
 };
 
-static guint32
-round_up(guint32 n, guint32 unit)
-{
-    return (n + unit - 1) / unit * unit;
-}
-
 static void
 clear_class(Class *class)
 {
     g_clear_pointer(&class->key, g_byte_array_unref);
-    g_clear_pointer(&class->ranks, g_free);
-    g_clear_pointer(&class->blocks, g_free);
-    g_clear_pointer(&class->tops, g_free);
+    berth_ranks_clear(&class->ranks);
 }
 
 void
@@ -90,7 +79,7 @@ make_index(const BerthSnapshot *s, const BerthPolicy *policy)
 {
     BerthIndex *index = g_new0(BerthIndex, 1);
     index->policy = policy;
-    index->room = round_up(s->room, BLOCK);
+    index->room = s->room;
     guint32 ring = 4096;
     while (ring < index->room / 2) {
         ring *= 2;
@@ -137,74 +126,33 @@ berth_index_bytes(const BerthIndex *index)
     if (index == NULL) {
         return 0;
     }
-    gsize class =
-        (gsize)index->room * sizeof(guint16) + (gsize)index->room / BLOCK * sizeof(guint16) * 2;
-    return index->n_classes * class + (gsize)index->room * sizeof(guint32) +
-           (gsize)(index->ring_mask + 1) * sizeof(guint32);
-}
-
-BERTH_WIDE static guint16
-maximum(const guint16 *values, guint n)
-{
-    guint16 best = 0;
-    for (guint i = 0; i < n; i++) {
-        best = values[i] > best ? values[i] : best;
+    gsize bytes = sizeof(guint32) * ((gsize)index->room + index->ring_mask + 1);
+    for (guint i = 0; i < index->n_classes; i++) {
+        bytes += berth_ranks_bytes(&index->classes[i].ranks);
     }
-    return best;
-}
-
-static guint32
-block_count(const BerthIndex *index)
-{
-    return round_up(index->room / BLOCK, BLOCK);
-}
-
-/* The block's best has gone: finds the next, and the same above when that was the best there too. */
-static void
-lower_block(Class *class, guint32 block)
-{
-    guint16 old = class->blocks[block];
-    guint32 top = block / BLOCK;
-    class->blocks[block] = maximum(class->ranks + block * BLOCK, BLOCK);
-    if (class->blocks[block] != old && class->tops[top] == old) {
-        class->tops[top] = maximum(class->blocks + top * BLOCK, BLOCK);
-    }
-}
-
-static void
-set_rank(Class *class, guint32 host, guint16 rank)
-{
-    guint16 old = class->ranks[host];
-    guint32 block = host / BLOCK, top = block / BLOCK;
-    class->ranks[host] = rank;
-    if (rank >= class->blocks[block]) {
-        class->blocks[block] = rank;
-        class->tops[top] = MAX(class->tops[top], rank);
-    } else if (old == class->blocks[block]) {
-        lower_block(class, block);
-    }
+    return bytes;
 }
 
 static void
 rank_all(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *plan)
 {
-    guint32 blocks = block_count(index), end = ask->snapshot->end;
-    guint16 best = 0;
-    memset(class->ranks, 0, sizeof(guint16) * index->room);
-    memset(class->blocks, 0, sizeof(guint16) * blocks);
-    for (guint32 first = 0; first < end; first += BLOCK) {
-        guint32 hosts[BLOCK], block = first / BLOCK;
-        guint n = MIN(BLOCK, end - first);
+    BerthRanks *r = &class->ranks;
+    guint32 end = ask->snapshot->end;
+    guint32 likely = berth_ranks_best_host(r); /* was the best, and is a good one still */
+    guint16 best = likely == BERTH_HOST_NONE ? 0 : berth_evaluate_rank(ask, plan, likely, NULL);
+    memset(r->ranks, 0, sizeof(guint16) * r->room);
+    for (guint32 first = 0; first < end; first += BERTH_PORTION) {
+        guint32 hosts[BERTH_PORTION];
+        guint n = MIN(BERTH_PORTION, end - first);
         for (guint i = 0; i < n; i++) {
             hosts[i] = first + i;
         }
-        berth_evaluate_ranks(ask, plan, hosts, n, best, class->ranks + first);
-        class->blocks[block] = maximum(class->ranks + first, BLOCK);
-        best = MAX(best, class->blocks[block]);
+        berth_evaluate_ranks(ask, plan, hosts, n, best, r->ranks + first);
+        for (guint i = 0; i < n; i++) {
+            best = MAX(best, r->ranks[first + i]);
+        }
     }
-    for (guint32 top = 0; top < blocks / BLOCK; top++) {
-        class->tops[top] = maximum(class->blocks + top * BLOCK, BLOCK);
-    }
+    berth_ranks_set_all(r);
     class->epoch = index->epoch;
     class->seen = index->noted;
 }
@@ -232,7 +180,7 @@ take_changed(const BerthIndex *index, Class *class, const BerthSnapshot *s, Chan
         const char *worth = (const char *)&s->worth[host];
         __builtin_prefetch(worth);
         __builtin_prefetch(worth + sizeof(BerthWorth) - 1);
-        __builtin_prefetch(&class->ranks[host]);
+        __builtin_prefetch(&class->ranks.ranks[host]);
     }
 }
 
@@ -244,7 +192,7 @@ catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *
         rank_all(index, class, ask, plan);
         return;
     }
-    guint16 floor = maximum(class->tops, block_count(index) / BLOCK);
+    guint16 floor = berth_ranks_best(&class->ranks);
     Changed changed[2];
     guint at = 0;
     take_changed(index, class, ask->snapshot, &changed[at]);
@@ -253,61 +201,10 @@ catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *
         take_changed(index, class, ask->snapshot, &changed[!at]);
         berth_evaluate_ranks(ask, plan, changed[at].hosts, changed[at].n, floor, ranks);
         for (guint i = 0; i < changed[at].n; i++) {
-            set_rank(class, changed[at].hosts[i], ranks[i]);
+            berth_ranks_set(&class->ranks, changed[at].hosts[i], ranks[i]);
         }
         at = !at;
     }
-}
-
-static void
-put_words(GByteArray *key, const void *words, guint n)
-{
-    g_byte_array_append(key, words, n * 4);
-}
-
-/* Everything of the request that a rank may depend on, as bytes: equal keys, equal ranks. */
-static void
-make_key(GByteArray *key, const BerthAsk *ask)
-{
-    const BerthRequest *r = ask->request;
-    guint8 lists[8] = {r->n_cpu_features, r->n_networks,  r->n_disks,       r->n_counts,
-                       r->n_devices,      r->n_selectors, r->n_tolerations, r->dedicated};
-    gint64 amounts[3] = {ask->cpu_millis, ask->memory_mib, ask->pages};
-    BerthSymbol names[6] = {ask->arch,  ask->cpu_model, ask->machine,
-                            ask->image, ask->page_key,  r->numa};
-    g_byte_array_set_size(key, 0);
-    put_words(key, lists, 2);
-    put_words(key, amounts, 6);
-    put_words(key, names, 6);
-    put_words(key, ask->features, r->n_cpu_features);
-    put_words(key, ask->networks, r->n_networks);
-    for (guint i = 0; i < r->n_disks; i++) {
-        put_words(key, &ask->disks[i], 1);
-        put_words(key, &r->disks[i].amount, 2);
-    }
-    for (guint i = 0; i < r->n_counts; i++) {
-        put_words(key, &ask->counts[i], 1);
-        put_words(key, &r->counts[i].amount, 2);
-    }
-    const BerthSymbol *models = ask->models;
-    for (guint i = 0; i < r->n_devices; i++) {
-        guint32 need[4] = {ask->devices[i], r->devices[i].n_models, r->devices[i].count,
-                           r->devices[i].millis};
-        put_words(key, need, 4);
-        put_words(key, models, need[1]);
-        models += need[1];
-    }
-    const BerthSymbol *values = ask->selector_values;
-    for (guint i = 0; i < r->n_selectors; i++) {
-        guint32 selector[3] = {ask->selector_keys[i],
-                               r->selectors[i].operator<< 8 | r->selectors[i].weight,
-                               r->selectors[i].n_values};
-        put_words(key, selector, 3);
-        put_words(key, values, selector[2]);
-        values += selector[2];
-    }
-    put_words(key, ask->toleration_keys, r->n_tolerations);
-    put_words(key, ask->toleration_values, r->n_tolerations);
 }
 
 static guint
@@ -322,28 +219,14 @@ oldest_class(const BerthIndex *index)
     return oldest;
 }
 
-/* Of a key, whose length is a multiple of four. */
-static guint64
-hash_words(const GByteArray *key)
-{
-    guint64 hash = key->len;
-    for (guint i = 0; i < key->len; i += 4) {
-        guint32 word;
-        memcpy(&word, key->data + i, 4);
-        hash = (hash ^ word) * 0x9e3779b97f4a7c15;
-        hash ^= hash >> 29;
-    }
-    return hash;
-}
-
 static Class *
 find_class(BerthIndex *index, const GByteArray *key, guint64 hash)
 {
     for (guint i = 0; i < index->n_classes; i++) {
-        const GByteArray *known = index->classes[i].key;
-        if (index->hashes[i] == hash && known->len == key->len &&
-            memcmp(known->data, key->data, key->len) == 0) {
-            return &index->classes[i];
+        Class *class = &index->classes[i];
+        if (class->hash == hash && class->key->len == key->len &&
+            memcmp(class->key->data, key->data, key->len) == 0) {
+            return class;
         }
     }
     return NULL;
@@ -352,8 +235,8 @@ find_class(BerthIndex *index, const GByteArray *key, guint64 hash)
 static Class *
 get_class(BerthIndex *index, const BerthAsk *ask)
 {
-    make_key(index->scratch, ask);
-    guint64 hash = hash_words(index->scratch);
+    berth_index_key_make(index->scratch, ask);
+    guint64 hash = berth_index_key_hash(index->scratch);
     Class *class = find_class(index, index->scratch, hash);
     if (class != NULL) {
         return class;
@@ -365,38 +248,11 @@ get_class(BerthIndex *index, const BerthAsk *ask)
     } else {
         index->n_classes++;
     }
-    index->hashes[at] = hash;
     class = &index->classes[at];
-    *class = (Class){.key = g_byte_array_new(),
-                     .epoch = G_MAXUINT64,
-                     .ranks = g_new0(guint16, index->room),
-                     .blocks = g_new0(guint16, block_count(index)),
-                     .tops = g_new0(guint16, block_count(index) / BLOCK)};
+    *class = (Class){.key = g_byte_array_new(), .hash = hash, .epoch = G_MAXUINT64};
+    berth_ranks_init(&class->ranks, index->room);
     g_byte_array_append(class->key, index->scratch->data, index->scratch->len);
     return class;
-}
-
-/* The best host, the lowest among equals, or BERTH_HOST_NONE. */
-static guint32
-best_host(const BerthIndex *index, const Class *class)
-{
-    guint32 tops = block_count(index) / BLOCK, at = 0;
-    guint16 best = maximum(class->tops, tops);
-    if (best == 0) {
-        return BERTH_HOST_NONE;
-    }
-    while (class->tops[at] != best) {
-        at++;
-    }
-    at *= BLOCK;
-    while (class->blocks[at] != best) {
-        at++;
-    }
-    at *= BLOCK;
-    while (class->ranks[at] != best) {
-        at++;
-    }
-    return at;
 }
 
 /* Hosts of each rack or zone, listed once until facts of hosts change. */
@@ -454,7 +310,7 @@ typedef struct {
 static void
 try_host(Best *best, guint32 host)
 {
-    guint16 rank = best->class->ranks[host];
+    guint16 rank = best->class->ranks.ranks[host];
     gboolean better = rank > best->rank || (rank == best->rank && rank > 0 && host < best->host);
     if (better && berth_evaluate_filters(best->ask, best->rules, host, NULL) < 0) {
         best->rank = rank;
@@ -503,8 +359,8 @@ static guint32
 search(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *fleet_rules,
        guint16 *rank)
 {
-    guint32 host = best_host(index, class);
-    *rank = host == BERTH_HOST_NONE ? 0 : class->ranks[host];
+    guint32 host = berth_ranks_best_host(&class->ranks);
+    *rank = host == BERTH_HOST_NONE ? 0 : class->ranks.ranks[host];
     if (host == BERTH_HOST_NONE || fleet_rules->n_filters == 0) {
         return host;
     }
@@ -514,15 +370,15 @@ search(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *fl
     }
     g_autoptr(GArray) masked = g_array_new(FALSE, FALSE, sizeof(Masked));
     while (host != BERTH_HOST_NONE && berth_evaluate_filters(ask, fleet_rules, host, NULL) >= 0) {
-        Masked m = {host, class->ranks[host]};
+        Masked m = {host, class->ranks.ranks[host]};
         g_array_append_val(masked, m);
-        set_rank(class, host, 0);
-        host = best_host(index, class);
+        berth_ranks_set(&class->ranks, host, 0);
+        host = berth_ranks_best_host(&class->ranks);
     }
-    *rank = host == BERTH_HOST_NONE ? 0 : class->ranks[host];
+    *rank = host == BERTH_HOST_NONE ? 0 : class->ranks.ranks[host];
     for (guint i = 0; i < masked->len; i++) {
-        set_rank(class, g_array_index(masked, Masked, i).host,
-                 g_array_index(masked, Masked, i).rank);
+        berth_ranks_set(&class->ranks, g_array_index(masked, Masked, i).host,
+                        g_array_index(masked, Masked, i).rank);
     }
     return host;
 }
@@ -605,7 +461,7 @@ berth_index_pick(BerthSnapshot *s, const BerthAsk *ask, const BerthPolicy *polic
             decision->score = rank;
             return BERTH_INDEX_PLACED;
         }
-        set_rank(class, host, exact);
+        berth_ranks_set(&class->ranks, host, exact);
     }
     decision->placement = (BerthPlacement){0};
     return BERTH_INDEX_REFUSED;

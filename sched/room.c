@@ -135,12 +135,12 @@ worth_bound(const BerthMix *mix, const BerthRoom *room)
 }
 
 INLINE double
-worth_unbound(const BerthMix *mix, const BerthRoom *room)
+worth_unbound(const BerthMix *mix, const BerthRoom *room, double slices)
 {
     Lanes worth = {0};
     count_unbound(mix, room, NULL, &worth);
     count_with_devices(mix, room, NULL, &worth);
-    return sum_lanes(worth) + (room->n_slots > 0 ? value_slices(mix, room) : 0);
+    return sum_lanes(worth) + slices;
 }
 
 /* What is left of the worth of kinds bound to cells; @room is as before afterwards. */
@@ -174,7 +174,7 @@ worth_without_devices(const BerthMix *mix, const BerthRoom *room, const BerthAsk
         after.same[k] = room->same[k];
     }
     take_devices(&after, ask, way);
-    return worth_unbound(mix, &after);
+    return worth_unbound(mix, &after, value_slices(mix, &after));
 }
 
 /**
@@ -188,10 +188,11 @@ berth_room_set_worth(const BerthSnapshot *s, guint32 host)
     BerthRoom room;
     BerthWorth *worth = &s->worth[host];
     berth_room_read(&room, s, host);
+    double slices = value_slices(s->mix, &room);
     *worth = (BerthWorth){.bound = worth_bound(s->mix, &room),
-                          .unbound = worth_unbound(s->mix, &room),
+                          .unbound = worth_unbound(s->mix, &room, slices),
                           .plain = worth_plain(s->mix, &room),
-                          .slices = value_slices(s->mix, &room),
+                          .slices = slices,
                           .cpu = s->cpu_free[host],
                           .mem = s->mem_free[host],
                           .n_cells = room.n_cells,
@@ -224,7 +225,8 @@ berth_room_costs(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, 
     double cpu = berth_ask_cpu_on(ask, host), mem = ask->memory_mib;
     room.cpu -= cpu;
     room.mem -= mem;
-    double unbound = ways[0].n_devices > 0 ? 0 : worth_unbound(mix, &room);
+    double unbound =
+        ways[0].n_devices > 0 ? 0 : worth_unbound(mix, &room, value_slices(mix, &room));
     for (guint i = 0; i < n; i++) {
         double bound = now->bound;
         if (ways[i].cells[0] != BERTH_CELL_NONE) {
