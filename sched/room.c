@@ -177,13 +177,8 @@ worth_without_devices(const BerthMix *mix, const BerthRoom *room, const BerthAsk
     return worth_unbound(mix, &after, value_slices(mix, &after));
 }
 
-/**
- * berth_room_set_worth:
- *
- * Works out what the free state of @host is worth, for all that ask until it changes.
- */
-BERTH_WIDE void
-berth_room_set_worth(const BerthSnapshot *s, guint32 host)
+BERTH_WIDE static void
+set_worth(const BerthSnapshot *s, guint32 host)
 {
     BerthRoom room;
     BerthWorth *worth = &s->worth[host];
@@ -205,6 +200,17 @@ berth_room_set_worth(const BerthSnapshot *s, guint32 host)
         worth->groups[k] = (BerthSlotGroup){(gint16)room.free[k], berth_room_family(&room, k),
                                             (guint8)room.same[k]};
     }
+}
+
+/**
+ * berth_room_set_worth:
+ *
+ * Works out what the free state of @host is worth, for all that ask until it changes.
+ */
+void
+berth_room_set_worth(const BerthSnapshot *s, guint32 host)
+{
+    set_worth(s, host);
 }
 
 /**
