@@ -19,8 +19,10 @@ mkdir -p "$sshd/root/.ssh"
 : >"$sshd/root/.ssh/authorized_keys"
 chmod -R go= "$sshd/root"
 new_host_key() {
-    rm -f "$sshd/host_key"
-    dropbearkey -t ed25519 -f "$sshd/host_key" | grep ^ssh- >"$sshd/host_key.pub" &&
+    # A newer one writes the public half itself.
+    rm -f "$sshd/host_key" "$sshd/host_key.pub"
+    dropbearkey -t ed25519 -f "$sshd/host_key" >/dev/null 2>&1
+    dropbearkey -y -f "$sshd/host_key" | grep ^ssh- >"$sshd/host_key.pub" &&
         fingerprint=$(ssh-keygen -lf "$sshd/host_key.pub" | cut -d' ' -f2)
 }
 start_sshd() { "$fleet" exec 2 dropbear -s -p 2222 -r "$sshd/host_key" -P "$sshd/pid" 2>>"$sshd/log"; }

@@ -16,7 +16,7 @@ mkdir "$pki" "$tls"
 # ---- certificates
 new_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$pki/$1.key"; }
 new_ca() { new_key "$1" && openssl req -x509 -key "$pki/$1.key" -days 2 -subj "/CN=$1" -out "$pki/$1.pem"; }
-issue() { # NAME CA DAYS EXTENSION…: valid from now for so many days; -1: it was, until yesterday
+issue() { # NAME CA DAYS EXTENSION…: valid from now for so many days, 0: it was
     new_key "$1" && openssl req -new -key "$pki/$1.key" -subj "/CN=$1" -out "$pki/$1.csr" &&
         openssl x509 -req -in "$pki/$1.csr" -CA "$pki/$2.pem" -CAkey "$pki/$2.key" -CAcreateserial -days "$3" \
             -extfile <(printf '%s\n' "${@:4}") -out "$pki/$1.pem"
@@ -25,8 +25,8 @@ server() { issue "$1" "$2" "$3" "subjectAltName=$4" extendedKeyUsage=serverAuth;
 client() { issue "$1" "$2" "$3" extendedKeyUsage=clientAuth; }
 {
     new_ca ca && new_ca other-ca && server right ca 2 "IP:$address" && server foreign other-ca 2 "IP:$address" &&
-        server expired ca -1 "IP:$address" && server misnamed ca 2 "DNS:elsewhere.example,IP:192.0.2.7" &&
-        client berth ca 2 && client berth-foreign other-ca 2 && client berth-expired ca -1
+        server expired ca 0 "IP:$address" && server misnamed ca 2 "DNS:elsewhere.example,IP:192.0.2.7" &&
+        client berth ca 2 && client berth-foreign other-ca 2 && client berth-expired ca 0
 } >"$pki/log" 2>&1 || bail "no certificates: $(tail -n 5 "$pki/log")"
 
 serve() { # CERTIFICATE: the libvirtd of h2 begins anew with it, whatever it is worth
