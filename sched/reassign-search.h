@@ -50,8 +50,9 @@ struct BerthReassign {
     guint32 stride[BERTH_REASSIGN_STRIDES];
 
     double minus_log[BERTH_REASSIGN_LOGS];
-    double scale; /* mean cost of one resource of one process */
-    double hot;   /* first start temperature in units of @scale */
+    double scale;      /* mean cost of one resource of one process */
+    double hot, other; /* start temperatures of long rounds and of probes, in units of @scale */
+    double round_best; /* what @best_cost was when the round began */
     double temperature, floor, cooling;
     gboolean homing;     /* hot rounds start from home */
     gboolean racing;     /* this round is still to be compared with earlier ones */

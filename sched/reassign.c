@@ -4,10 +4,11 @@
  *
  * First a few sweeps take each process to the best of some machines: on large instances that is most
  * of the way. Then come rounds, each of which cools from a start temperature to its floor over a
- * number of steps: a hot one from home, and before and after it a short warm one from the best
- * assignment. A hot round three times as long does better than three of them, so their length grows
- * quickly; the first has its end within ten seconds. Nothing depends on time, so the moves are the
- * same for a seed and whoever stops earlier has just seen fewer of them.
+ * number of steps: long ones from home, and after each a short warm one from the best assignment. One
+ * three times as long does better than three of them, so their length grows quickly; the first has
+ * its end within ten seconds. Before each a probe tries from home whether far cooler is better, as it
+ * is where little is to be won by moving much: then the two change roles. Nothing depends on time, so
+ * the moves are the same for a seed and whoever stops earlier has just seen fewer of them.
  *
  * While it is hot only large processes are drawn, and the others are best at home: a process that is
  * away takes up transient resources twice, and what the small ones take so the large ones lack. Where
@@ -28,10 +29,14 @@
 #define ROUND_STEPS_SMALL 42000000.0
 #define SMALL 2000.0
 #define FEW 500.0
-/* Processes up to which hot rounds start from home: of more, the sweeps have already won more than a
- * round from home does within ten seconds. */
-#define HOMING_MOST 25000
-/* Start of the hot rounds with more processes, which begin with the best assignment. */
+/* More processes than this are many for ten seconds: then there is one sweep, no opening and no
+ * probe before the first long round, and that is shorter. */
+#define LARGE 25000
+#define LARGE_HASTE 0.7
+/* Processes on a machine up to which long rounds start from home with so many processes, too. With
+ * more of them the sweeps have already won more than a round from home does. */
+#define HOMING_CREW 100.0
+/* Start of the long rounds that begin with the best assignment. */
 #define COOL 0.5
 /* The temperature at which a hot round is compared with the one before, and what one look adds to the
  * mean cost by which it is. */
@@ -59,11 +64,17 @@
 #define SHARE_SHIFT 31200
 #define SHARE_SWAP 15600
 
-/* Rounds come in this order, over and over. */
+/* Rounds come in this order; the first is an opening that comes once. */
+typedef enum { WARM, LONG, PROBE } RoundKind;
 static const struct {
-    double heat; /* start in units of the hot start; below 1 from the best assignment */
-    double span; /* steps in units of the present length of a hot round */
-} rounds[] = {{0.1, 0.2}, {1, 1}, {0.03, 0.2}};
+    RoundKind kind;
+    double span; /* steps in units of the present length of a long round */
+} rounds[] = {{LONG, 0.15}, {PROBE, 0.1}, {LONG, 1}, {WARM, 0.2}};
+#define FIRST_PROBE 1
+#define FIRST_LONG 2
+/* Start of a warm round in units of that of a long one; of probes in units of the first long one. */
+#define WARMTH 0.03
+#define COOLNESS 0.003
 /* Growth of that length from one of these orders to the next. */
 #define ROUND_GROWTH 2.5
 
@@ -109,21 +120,30 @@ restore(BerthReassign *x, const guint32 *to)
     x->n_changed = kept;
 }
 
-/* Starts the present round: hot from home, or warm from the best assignment. */
+/* Starts the present round: from home, or warm from the best assignment. */
 static void
 begin_round(BerthReassign *x)
 {
-    double heat = rounds[x->round].heat;
-    x->racing = x->homing && heat == 1;
-    restore(x, x->racing ? x->state->home : x->best);
-    start_round(x, x->hot * heat, x->round_steps * rounds[x->round].span);
+    RoundKind kind = rounds[x->round].kind;
+    double start = kind == PROBE ? x->other : kind == WARM ? x->hot * WARMTH : x->hot;
+    gboolean from_home = x->homing && kind != WARM;
+    x->racing = from_home && kind == LONG && start > RACE;
+    x->round_best = x->best_cost;
+    restore(x, from_home ? x->state->home : x->best);
+    start_round(x, start, x->round_steps * rounds[x->round].span);
 }
 
+/* A probe that found the best, in a tenth of the steps, shows the better heat for long rounds. */
 static void
 next_round(BerthReassign *x)
 {
+    if (rounds[x->round].kind == PROBE && x->best_cost < x->round_best) {
+        double hot = x->hot;
+        x->hot = x->other;
+        x->other = hot;
+    }
     if (++x->round == G_N_ELEMENTS(rounds)) {
-        x->round = 0;
+        x->round = x->homing ? FIRST_PROBE : FIRST_LONG;
         x->round_steps *= ROUND_GROWTH;
     }
     begin_round(x);
@@ -183,6 +203,9 @@ sweep_step(BerthReassign *x)
         x->sweeps = pays ? x->sweeps - 1 : 0;
         x->sweep_cost = x->best_cost;
         x->swept = 0;
+        if (x->sweeps == 0) {
+            begin_round(x);
+        }
     }
 }
 
@@ -234,6 +257,25 @@ berth_reassign_run(BerthReassign *x, guint64 steps)
     }
 }
 
+/* Chooses heat and length of the rounds by the size of the instance. */
+static void
+plan_rounds(BerthReassign *x)
+{
+    double machines = MAX(1, x->model->machines), processes = MAX(1, x->model->processes);
+    double crew = processes / machines, sparse = MIN(1, SPARSE_CREW / MAX(1, crew));
+    double few = pow(MIN(1, MANY / processes), 1.5);
+    gboolean large = processes > LARGE;
+    x->homing = !large || crew <= HOMING_CREW;
+    x->hot = x->homing ? MAX(HOT_LEAST, HOT * sparse * few) : COOL;
+    x->other = x->hot * COOLNESS;
+    x->eject_share = (guint)(SHARE_EJECT * sparse);
+    x->sweeps = large && x->homing ? 1 : SWEEPS;
+    x->sweep_cost = x->best_cost;
+    x->round_steps = (ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / processes)) *
+                     MIN(1, processes / FEW) * (large && x->homing ? LARGE_HASTE : 1);
+    x->round = large ? FIRST_LONG : 0;
+}
+
 /**
  * berth_reassign_new:
  * @model: the instance, valid (berth_reassign_model_validate); borrowed, must outlive the search
@@ -260,19 +302,8 @@ berth_reassign_new(const BerthReassignModel *model, const guint32 *home, guint64
     x->changed = g_new(guint32, model->processes);
     x->is_changed = g_new0(guint8, model->processes);
     berth_reassign_targets_init(x);
-    double crew = (double)model->processes / MAX(1, model->machines);
-    double sparse = MIN(1, SPARSE_CREW / MAX(1, crew));
-    double few = pow(MIN(1, MANY / MAX(1, model->processes)), 1.5);
-    x->homing = model->processes <= HOMING_MOST;
-    x->hot = x->homing ? MAX(HOT_LEAST, HOT * sparse * few) : COOL;
-    x->eject_share = (guint)(SHARE_EJECT * sparse);
-    x->sweeps = SWEEPS;
-    x->sweep_cost = x->best_cost;
-    x->round_steps = (ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / MAX(1, model->processes))) *
-                     MIN(1, model->processes / FEW);
-    x->round = x->homing ? 0 : 1;
+    plan_rounds(x);
     x->record = G_MAXDOUBLE;
-    begin_round(x);
     return x;
 }
 
