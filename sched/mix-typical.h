@@ -36,6 +36,7 @@ struct BerthMix {
     BerthMixKind typical[BERTH_MIX_TYPICAL_MAX]; /* as they were when chosen */
     double share[BERTH_MIX_TYPICAL_MAX];         /* frequency, sums to 1 */
     double value[BERTH_MIX_TYPICAL_MAX];
+    double near_value[BERTH_MIX_TYPICAL_MAX]; /* of nearly fitting: the same, or 0 while many fit */
     double per_cpu[BERTH_MIX_TYPICAL_MAX], per_mem[BERTH_MIX_TYPICAL_MAX];
     double millis[BERTH_MIX_TYPICAL_MAX];
     double slices[BERTH_MIX_TYPICAL_MAX], whole[BERTH_MIX_TYPICAL_MAX];

@@ -24,6 +24,8 @@
 /* So many still fitting is scarce; for kinds with devices also as many as are expected before the
  * fleet is full. */
 #define SCARCE 4.0
+/* When so many of a kind still fit in the fleet, hosts that only nearly fit one are of no use to it. */
+#define MANY 100
 /* A fleet of so many hosts keeps its values while none drifts by more than this share: working out
  * every kept rank anew is dear there, and its mix is steady. */
 #define LARGE_FLEET 2048
@@ -200,7 +202,7 @@ set_nothing(BerthMix *mix, guint at)
     mix->per_cpu[at] = mix->per_mem[at] = 0;
     mix->typical[at] = nothing;
     mix->share[at] = 0;
-    mix->value[at] = 0;
+    mix->value[at] = mix->near_value[at] = 0;
 }
 
 /* Chooses the commonest kinds, without devices first, so that sums run over plain stretches. */
@@ -336,7 +338,7 @@ set_values(BerthMix *mix, const BerthSnapshot *s, gboolean learned)
 {
     Fleet fleet;
     double weighed = 0;
-    double raw[BERTH_MIX_TYPICAL_MAX];
+    double raw[BERTH_MIX_TYPICAL_MAX], near[BERTH_MIX_TYPICAL_MAX];
     sum_fleet(mix, s, &fleet);
     double expected = expected_requests(mix, &fleet);
     double tolerance = s->hosts > LARGE_FLEET ? LARGE_FLEET_DRIFT : 0;
@@ -346,15 +348,20 @@ set_values(BerthMix *mix, const BerthSnapshot *s, gboolean learned)
         double scarce = SCARCE + (kind->families != 0 ? mix->share[t] * expected : 0);
         double worth = mix->share[t] * size_of(kind, &fleet);
         raw[t] = worth * (PLENTY + exp(-fleet.counts[t] / scarce));
+        /* to keep a hole nearly whole costs others, for nothing while nobody waits for it */
+        near[t] = fleet.counts[t] < MANY ? 1 : 0;
         weighed += raw[t];
     }
     /* sums to 1000 whatever the fleet, so that slices keep their weight against it */
     for (guint t = 0; t < mix->n && weighed > 0; t++) {
         raw[t] = in_steps(1000 * raw[t] / weighed);
+        near[t] *= raw[t];
         changed |= fabs(raw[t] - mix->value[t]) > tolerance * mix->value[t];
+        changed |= fabs(near[t] - mix->near_value[t]) > tolerance * mix->near_value[t];
     }
     for (guint t = 0; t < mix->n && (changed || learned) && weighed > 0; t++) {
         mix->value[t] = raw[t];
+        mix->near_value[t] = near[t];
     }
     return changed || learned;
 }

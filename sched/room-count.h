@@ -163,9 +163,11 @@ count_bound(const BerthMix *mix, const BerthRoom *room, guint n_cells, double *c
         take_counts(mix, t, count_in_cells(mix, room, t, n_cells, FALSE), counts, worth);
     }
     for (guint t = mix->first_two; t < mix->n_plain; t += BERTH_MIX_LANES) {
-        Lanes n = count_in_cells(mix, room, t, n_cells, TRUE);
-        n += counts == NULL ? nearness_in_pairs(mix, room, t, n_cells) : (Lanes){0};
-        take_counts(mix, t, n, counts, worth);
+        take_counts(mix, t, count_in_cells(mix, room, t, n_cells, TRUE), counts, worth);
+        if (counts == NULL) {
+            *worth +=
+                nearness_in_pairs(mix, room, t, n_cells) * *(const Lanes *)&mix->near_value[t];
+        }
     }
 }
 
@@ -274,8 +276,8 @@ worth_in_two(const BerthMix *mix, Amounts a, Amounts b)
     Amounts least = {MIN(a.cpu, b.cpu), MIN(a.mem, b.mem)};
     for (guint t = mix->first_two; t < mix->n_plain; t += BERTH_MIX_LANES) {
         Lanes halves = count_amounts(mix, t, least.cpu, least.mem);
-        Lanes n = whole(halves) + nearness(halves);
-        worth += n * *(const Lanes *)&mix->value[t];
+        worth += whole(halves) * *(const Lanes *)&mix->value[t];
+        worth += nearness(halves) * *(const Lanes *)&mix->near_value[t];
     }
     return sum_lanes(worth);
 }

@@ -179,6 +179,13 @@ test_room_of_a_host_that_nearly_fits_two_cells_costs_more(void)
         g_assert_cmpfloat(least[i], <=, 0);
         g_assert_cmpfloat(least[i], >, -1e-3);
     }
+    /* nobody waits for them once many others have room */
+    for (guint i = 0; i < 101; i++) {
+        g_autofree char *name = g_strdup_printf("roomy%u", i);
+        add_with_cells(s, name, 16, 16);
+    }
+    g_assert_true(berth_mix_refresh(s->mix, s));
+    g_assert_cmpfloat(cost_in_first_cell(s, near, &least[0]), ==, 0);
 }
 
 static void
