@@ -169,7 +169,8 @@ run_backup(BerthSession *session, const BerthArgs *args, GError **error)
                    : BERTH_FAILED;
     }
     g_autofree char *part = g_strconcat(file, ".part", NULL);
-    g_auto(BerthFd) fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    unlink(part); /* of an attempt that was cut: who may read it is not known */
+    g_auto(BerthFd) fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
         berth_error_set_errno(error, errno, "cannot write '%s'", part);
         return BERTH_FAILED;
