@@ -279,7 +279,8 @@ test_a_guest_that_does_not_read_costs_only_its_lane(void)
     while (link.closed == 0) {
         gint64 begin_us = g_get_monotonic_time();
         g_assert_cmpint(call(&first, BERTH_HOST_DOMAIN_GET).code, ==, -1);
-        g_assert_cmpint(g_get_monotonic_time() - begin_us, <, 2 * G_USEC_PER_SEC);
+        /* The lane is stuck for 30 s; a busy machine can take some seconds for a call. */
+        g_assert_cmpint(g_get_monotonic_time() - begin_us, <, 10 * G_USEC_PER_SEC);
         g_assert_cmpuint(++calls, <, 100000);
     }
     g_assert_cmpint(link.code, ==, BERTH_ERROR_TIMEOUT);
