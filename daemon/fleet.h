@@ -30,11 +30,10 @@ typedef struct {
     guint64 inventory_as_of;   /* number of the last change when it was asked for */
     GHashTable *domains;       /* uuid -> BerthDomain*, owned */
     GHashTable *volumes;       /* name -> capacity (gint64*), of Berth's pool; NULL: not read */
-    guint64 doubts,
-        settled_doubts; /* calls whose effect on volumes was not known; … and is by now */
-    GHashTable *
-        leaving; /* set of volumes that a call under way deletes: a list does not bring them back */
-    GHashTable *stuck;   /* set of uuid */
+    guint64 doubts;            /* calls whose effect on volumes was not known … */
+    guint64 settled_doubts;    /* … and is by now */
+    GHashTable *leaving;       /* set of volumes that a call under way deletes: lists don't count */
+    GHashTable *stuck;         /* set of uuid */
     GHashTable *touched; /* uuid or volume -> number of the last change seen (pointer-sized) */
     guint64 changes;
     GHashTable *doubted; /* uuid -> number of the change at which a call's effect was not known */

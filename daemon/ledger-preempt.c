@@ -1,7 +1,8 @@
 /* Room that is made by stopping lesser workloads, and kept meanwhile for the one that it is made for.
  *
  * What a victim holds stays charged under its uid, also when it is off, released or deleted, until the one
- * that asked takes the place, and so does what is free and needed beside it: nobody else gets it. Held charges are nobody's victims a second time. */
+ * that asked takes the place, and so does what is free and needed beside it: nobody else gets it. Held
+ * charges are nobody's victims a second time. */
 #include "daemon/ledger-private.h"
 
 #include "sched/group.h"
