@@ -1,4 +1,4 @@
-/* Questions about placement: why, plan, capacity, fleet export. */
+/* Questions about placement: why, plan, capacity, rebalance, fleet export. */
 #include "cli/cmd.h"
 
 #include <errno.h>
@@ -85,16 +85,23 @@ run_why(BerthSession *session, const BerthArgs *args, GError **error)
 
 /* ---- what the fleet is assumed to be --------------------------------------------------------------- */
 
-/* Adds --without-host and --add-host to @question. */
-static gboolean
-add_assumptions(const BerthArgs *args, json_t *question, GError **error)
+/* Adds the hosts that the option @option names to @question. */
+static void
+add_hosts(const BerthArgs *args, const char *option, const char *member, json_t *question)
 {
-    json_t *without = json_array(), *like = json_array();
-    json_object_set_new(question, "without_hosts", without);
-    json_object_set_new(question, "add_hosts_like", like);
-    for (char *const *host = berth_args_list(args, "without-host"); *host != NULL; host++) {
-        json_array_append_new(without, json_string(*host));
+    json_t *hosts = json_array();
+    json_object_set_new(question, member, hosts);
+    for (char *const *host = berth_args_list(args, option); *host != NULL; host++) {
+        json_array_append_new(hosts, json_string(*host));
     }
+}
+
+/* Adds --add-host to @question. */
+static gboolean
+add_more_hosts(const BerthArgs *args, json_t *question, GError **error)
+{
+    json_t *like = json_array();
+    json_object_set_new(question, "add_hosts_like", like);
     for (char *const *host = berth_args_list(args, "add-host"); *host != NULL; host++) {
         if (!g_str_has_prefix(*host, "like=") || strlen(*host) == strlen("like=")) {
             berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, "--add-host like=HOST",
@@ -104,6 +111,14 @@ add_assumptions(const BerthArgs *args, json_t *question, GError **error)
         json_array_append_new(like, json_string(*host + strlen("like=")));
     }
     return TRUE;
+}
+
+/* Adds --without-host and --add-host to @question. */
+static gboolean
+add_assumptions(const BerthArgs *args, json_t *question, GError **error)
+{
+    add_hosts(args, "without-host", "without_hosts", question);
+    return add_more_hosts(args, question, error);
 }
 
 static json_t *
@@ -348,6 +363,85 @@ run_capacity(BerthSession *session, const BerthArgs *args, GError **error)
     return BERTH_EXIT_OK;
 }
 
+/* ---- rebalance ----------------------------------------------------------------------------------- */
+
+static void
+put_moves(const json_t *moves)
+{
+    static const BerthColumn columns[] = {{"Kind", "/kind"},
+                                          {"Name", "/name"},
+                                          {"From", "/from"},
+                                          {"To", "/to"},
+                                          {"Because", "/reason"},
+                                          {"Copy s", "/copy_s"},
+                                          {NULL}};
+    if (json_array_size(moves) > 0) {
+        g_autofree char *text = berth_print_objects(moves, columns, FALSE, 0);
+        printf("%s", text);
+    }
+}
+
+static void
+put_stuck(BerthSession *session, const json_t *stuck)
+{
+    gsize i;
+    json_t *one;
+    json_array_foreach ((json_t *)stuck, i, one) {
+        berth_session_say(session, "%s '%s' stays on host %s: %s", berth_json_string(one, "kind"),
+                          berth_json_string(one, "name"), berth_json_string(one, "host"),
+                          berth_json_string(one, "why"));
+    }
+}
+
+static void
+put_rebalance(BerthSession *session, const json_t *plan)
+{
+    const json_t *moves = json_object_get(plan, "moves");
+    put_moves(moves);
+    put_stuck(session, json_object_get(plan, "stuck"));
+    if (json_array_size(moves) == 0) {
+        berth_session_say(session, "Nothing is worth moving.");
+        return;
+    }
+    berth_session_say(
+        session, "%s%zu move%s, one after the other, about %" G_GINT64_FORMAT " s of copying.",
+        json_is_true(json_object_get(plan, "limited")) ? "The first " : "", json_array_size(moves),
+        json_array_size(moves) == 1 ? "" : "s", berth_json_integer(plan, "copy_s", 0));
+}
+
+/* What --@option says, as member @member; absent: the daemon's own. */
+static void
+add_number(const BerthArgs *args, const char *option, const char *member, json_t *question)
+{
+    if (berth_args_has(args, option)) {
+        json_object_set_new(question, member, json_integer(berth_args_number(args, option, 0)));
+    }
+}
+
+static int
+run_rebalance(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    g_autoptr(json_t) question =
+        json_pack("{s:b}", "repair_only", berth_args_has(args, "repair-only"));
+    add_hosts(args, "empty", "empty_hosts", question);
+    if (!add_more_hosts(args, question, error)) {
+        return BERTH_FAILED;
+    }
+    add_number(args, "moves", "moves_max", question);
+    add_number(args, "link", "link_mib_s", question);
+    g_autoptr(json_t) plan = ask(session, "/v1/rebalance", question, error);
+    if (plan == NULL) {
+        return BERTH_FAILED;
+    }
+    if (berth_session_wants_value(session)) {
+        berth_session_put_value(session, plan);
+    } else {
+        put_rebalance(session, plan);
+    }
+    return json_array_size(json_object_get(plan, "stuck")) == 0 ? BERTH_EXIT_OK
+                                                                : BERTH_EXIT_REFUSED;
+}
+
 /* ---- fleet export -------------------------------------------------------------------------------- */
 
 static int
@@ -371,12 +465,14 @@ run_fleet_export(BerthSession *session, const BerthArgs *args, GError **error)
 
 /* ---- the table ----------------------------------------------------------------------------------- */
 
-#define ASSUMPTIONS                                                                                \
-    {"without-host",     0, BERTH_OPTION_LIST, "HOST", "as if the host were lost", NULL,           \
-     BERTH_COMPLETE_HOST},                                                                         \
+#define ADD_HOST                                                                                   \
     {                                                                                              \
         "add-host", 0, BERTH_OPTION_LIST, "like=HOST", "as if one more host like it were there"    \
     }
+#define ASSUMPTIONS                                                                                \
+    {"without-host",     0, BERTH_OPTION_LIST, "HOST", "as if the host were lost", NULL,           \
+     BERTH_COMPLETE_HOST},                                                                         \
+        ADD_HOST
 
 static const BerthArgument why_arguments[] = {
     {"domain", "name, libvirt's name, or UUID", .complete = BERTH_COMPLETE_WORKLOAD},
@@ -398,6 +494,17 @@ static const BerthOption capacity_options[] = {
      "of what: vcpus=2,memory_mib=512, a file, or a workload's name", NULL,
      BERTH_COMPLETE_WORKLOAD},
     ASSUMPTIONS,
+    {NULL},
+};
+
+static const BerthOption rebalance_options[] = {
+    {"empty", 0, BERTH_OPTION_LIST, "HOST", "everything is to leave the host", NULL,
+     BERTH_COMPLETE_HOST},
+    {"repair-only", 0, BERTH_OPTION_FLAG, NULL,
+     "only what must leave its host or breaks a rule there"},
+    {"moves", 0, BERTH_OPTION_NUMBER, "N", "at most so many moves (100)"},
+    {"link", 0, BERTH_OPTION_NUMBER, "MIB", "MiB a second that one migration copies (1000)"},
+    ADD_HOST,
     {NULL},
 };
 
@@ -431,6 +538,17 @@ const BerthCommand berth_placement_commands[] = {
          "disk_mib counts too.",
      .example = "berth capacity --like vcpus=2,memory_mib=512\nberth capacity --like web\n"
                 "berth capacity --like vm.yaml --without-host h3"},
+    {.name = "rebalance",
+     .group = BERTH_GROUP_PLACEMENT,
+     .doc = "which live migrations would make the fleet better",
+     .run = run_rebalance,
+     .options = rebalance_options,
+     .about = "A plan: nothing is moved. In its order no move breaks a rule, each workload having "
+              "room at both ends while it is copied. Hosts above 80 % of their vCPUs or memory are "
+              "relieved, and hosts that have room in only one of them. With --empty, everything "
+              "leaves a host. Exits with 4 when something must leave its host and can't.",
+     .example = "berth rebalance\nberth rebalance --empty h3 --repair-only\n"
+                "berth rebalance --add-host like=h1"},
     {.name = "fleet export",
      .group = BERTH_GROUP_PLACEMENT,
      .doc = "write the fleet as the scheduler sees it, for berth-sim replay",

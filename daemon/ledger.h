@@ -74,6 +74,20 @@ void berth_ledger_rerank(BerthFleetLedger *ledger, const BerthObject *workload);
 BerthFleetLedger *berth_ledger_copy(const BerthFleetLedger *ledger);
 gboolean berth_ledger_add_like(BerthFleetLedger *copy, const char *like, const char *name);
 gboolean berth_ledger_lose_host(BerthFleetLedger *copy, const char *name);
+/**
+ * BerthLedgerMovable: a workload of which a plan of migrations is to know
+ * @object: borrowed
+ * @needs: owned by the caller
+ * @fixed: why it can't be moved live, or NULL; borrowed
+ */
+typedef struct {
+    const BerthObject *object;
+    BerthNeeds needs;
+    const char *fixed;
+} BerthLedgerMovable;
+
+json_t *berth_ledger_rebalance(BerthFleetLedger *copy, const BerthLedgerMovable *workloads, guint n,
+                               const BerthRebalanceQuestion *question);
 json_t *berth_ledger_capacity(BerthFleetLedger *copy, const BerthObject *like,
                               const BerthNeeds *needs, guint limit);
 

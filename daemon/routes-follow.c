@@ -1,4 +1,4 @@
-/* Streams out: watch and logs; and the controllers' answers to why, xml, plan, capacity and fleet. Main
+/* Streams out: watch and logs; and the controllers' answers to why, xml, plan, capacity, rebalance and fleet. Main
  * loop. */
 #include "daemon/routes-private.h"
 
@@ -225,6 +225,13 @@ handle_capacity(Call *call)
 {
     const BerthWorkloadOps *ops = call->routes->ops;
     ask_about_body(call, ops != NULL ? ops->capacity : NULL);
+}
+
+void
+handle_rebalance(Call *call)
+{
+    const BerthWorkloadOps *ops = call->routes->ops;
+    ask_about_body(call, ops != NULL ? ops->rebalance : NULL);
 }
 
 void

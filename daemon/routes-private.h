@@ -5,7 +5,7 @@
  *   routes-write.c    put, post, patch, delete
  *   routes-verb.c     verbs and Tasks
  *   routes-wait.c     Prefer: wait
- *   routes-follow.c   watch, logs, why, xml, plan, capacity, fleet
+ *   routes-follow.c   watch, logs, why, xml, plan, capacity, rebalance, fleet
  *   routes-file.c     image upload, backup
  *   routes-about.c    health, version, metrics, openapi
  *   routes-stream.c   the WebSocket of exec, attach, console */
@@ -150,6 +150,7 @@ void handle_why(Call *call);
 void handle_xml(Call *call);
 void handle_plan(Call *call);
 void handle_capacity(Call *call);
+void handle_rebalance(Call *call);
 void handle_fleet(Call *call);
 void handle_exec(Call *call);
 void handle_attach(Call *call);

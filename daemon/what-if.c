@@ -1,4 +1,4 @@
-/* The three questions: plan (in what-if-plan.c), capacity, fleet. Each makes the fleet that it asks about
+/* The questions: plan (what-if-plan.c), rebalance (what-if-rebalance.c), capacity, fleet. Each makes the fleet that it asks about
  * first: hosts thought away, hosts like others added. Main loop only. */
 #include "daemon/what-if.h"
 
@@ -6,6 +6,15 @@
 #include "base/json.h"
 
 /* ---- the fleet that is asked about --------------------------------------------------------------- */
+
+/* @place: pointer into the question */
+void
+berth_what_if_unknown_host(const char *name, const char *place, GError **error)
+{
+    g_autofree char *quoted = berth_quote(name);
+    berth_error_set_at(error, BERTH_ERROR_NOT_FOUND, place, "berth host list",
+                       "%s is no host that was ever connected", quoted);
+}
 
 /* Calls @change for each of @names, which are the question's member @member. */
 static gboolean
@@ -15,9 +24,7 @@ each_host(BerthWhatIf *what_if, char **names, const char *member,
     for (guint i = 0; names != NULL && names[i] != NULL; i++) {
         if (!change(what_if, names[i], i + 1)) {
             g_autofree char *place = g_strdup_printf("/%s/%u", member, i);
-            g_autofree char *quoted = berth_quote(names[i]);
-            berth_error_set_at(error, BERTH_ERROR_NOT_FOUND, place, "berth host list",
-                               "%s is no host that was ever connected", quoted);
+            berth_what_if_unknown_host(names[i], place, error);
             return FALSE;
         }
     }
@@ -152,6 +159,21 @@ answer_capacity(gpointer control, const json_t *json, BerthAnswer answer, gpoint
 }
 
 static void
+answer_rebalance(gpointer control, const json_t *json, BerthAnswer answer, gpointer user_data)
+{
+    g_autoptr(GError) error = NULL;
+    g_auto(BerthWhatIf) what_if = {0};
+    BerthRebalanceQuestion *question =
+        berth_schema_read(&berth_rebalance_question_schema, json, &error);
+    json_t *plan = question != NULL && berth_what_if_init(&what_if, control, NULL,
+                                                          question->add_hosts_like, &error)
+                       ? berth_what_if_rebalance(&what_if, question, &error)
+                       : NULL;
+    berth_schema_free(&berth_rebalance_question_schema, question);
+    answer_json(plan, error, answer, user_data);
+}
+
+static void
 answer_fleet(gpointer control, BerthAnswer answer, gpointer user_data)
 {
     answer_json(berth_ledger_export(((BerthControl *)control)->ledger), NULL, answer, user_data);
@@ -163,5 +185,6 @@ berth_what_if_fill_ops(BerthControl *control, BerthWorkloadOps *ops)
     ops->what_if_data = control;
     ops->plan = answer_plan;
     ops->capacity = answer_capacity;
+    ops->rebalance = answer_rebalance;
     ops->fleet = answer_fleet;
 }

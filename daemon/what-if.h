@@ -1,15 +1,16 @@
-/* Questions about placement that change nothing: what documents would do, how many more of a kind fit, and
- * the fleet as a file. Answered on a copy of the ledger. Main loop only. */
+/* Questions about placement that change nothing: what documents would do, how many more of a kind fit,
+ * which live migrations are worth making, and the fleet as a file. Answered on a copy of the ledger. Main
+ * loop only. */
 #pragma once
 
 #include "daemon/control.h"
 
 G_BEGIN_DECLS
 
-/* Fills plan, capacity, fleet and their data. @control: borrowed, outlives @ops. */
+/* Fills plan, capacity, rebalance, fleet and their data. @control: borrowed, outlives @ops. */
 void berth_what_if_fill_ops(BerthControl *control, BerthWorkloadOps *ops);
 
-/* ---- shared by what-if.c and what-if-plan.c ---- */
+/* ---- shared by what-if.c, what-if-plan.c and what-if-rebalance.c ---- */
 
 /**
  * BerthWhatIf: the fleet as the question assumes it to be
@@ -29,6 +30,9 @@ gboolean berth_what_if_init(BerthWhatIf *what_if, BerthControl *control, char **
 void berth_what_if_clear(BerthWhatIf *what_if);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthWhatIf, berth_what_if_clear)
 
+void berth_what_if_unknown_host(const char *name, const char *place, GError **error);
+json_t *berth_what_if_rebalance(BerthWhatIf *what_if, const BerthRebalanceQuestion *question,
+                                GError **error);
 json_t *berth_what_if_plan(BerthWhatIf *what_if, const BerthPlanQuestion *question, GError **error);
 
 G_END_DECLS

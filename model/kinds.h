@@ -211,8 +211,22 @@ typedef struct {
     json_t *hosts, *ends;
 } BerthCapacityAnswer;
 
+typedef struct {
+    char **empty_hosts, **add_hosts_like;
+    gboolean repair_only;
+    gint64 moves_max, link_mib_s;
+} BerthRebalanceQuestion;
+
+typedef struct {
+    gint64 revision;
+    gboolean limited;
+    json_t *moves, *stuck;
+    gint64 cost_before_s, cost_after_s, copy_s;
+} BerthRebalanceAnswer;
+
 extern const BerthSchema berth_plan_question_schema, berth_plan_schema,
-    berth_capacity_question_schema, berth_capacity_answer_schema;
+    berth_capacity_question_schema, berth_capacity_answer_schema, berth_rebalance_question_schema,
+    berth_rebalance_answer_schema;
 
 /* ---- RequestKey: hidden; name is a hash of actor, collection and key ---- */
 typedef struct {

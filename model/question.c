@@ -1,14 +1,18 @@
-/* Questions about placement, and the outer shape of their answers: POST /v1/plan and /v1/capacity. */
+/* Questions about placement, and the outer shape of their answers: POST /v1/plan, /v1/capacity and
+ * /v1/rebalance. */
 #include "model/kinds.h"
 
 #define HOSTS_MAX 1000
 
-/* What both questions may assume. */
+#define ADD_HOSTS_LIKE(owner)                                                                      \
+    BERTH_FIELD(owner, add_hosts_like, STRINGS, .maximum = HOSTS_MAX,                              \
+                .doc = "An empty host like each of these is added.")
+
+/* What plans and capacity may assume. */
 #define ASSUMPTIONS(owner)                                                                         \
     BERTH_FIELD(owner, without_hosts, STRINGS, .maximum = HOSTS_MAX,                               \
                 .doc = "Hosts that are thought away; what runs there is placed again."),           \
-        BERTH_FIELD(owner, add_hosts_like, STRINGS, .maximum = HOSTS_MAX,                          \
-                    .doc = "An empty host like each of these is added.")
+        ADD_HOSTS_LIKE(owner)
 
 #define PLAN_QUESTION(member, kind, ...) BERTH_FIELD(BerthPlanQuestion, member, kind, __VA_ARGS__)
 
@@ -63,3 +67,41 @@ static const BerthField capacity_fields[] = {
 };
 const BerthSchema berth_capacity_answer_schema =
     BERTH_SCHEMA("CapacityAnswer", BerthCapacityAnswer, capacity_fields, "How many more fit.");
+
+#define REBALANCE_QUESTION(member, kind, ...)                                                      \
+    BERTH_FIELD(BerthRebalanceQuestion, member, kind, __VA_ARGS__)
+
+static const BerthField rebalance_question_fields[] = {
+    REBALANCE_QUESTION(empty_hosts, STRINGS, .maximum = HOSTS_MAX,
+                       .doc = "Hosts that everything is to leave."),
+    REBALANCE_QUESTION(repair_only, BOOL,
+                       .doc =
+                           "Only what must leave its host or breaks a rule there; no balancing."),
+    REBALANCE_QUESTION(moves_max, INT, .fallback = 100, .minimum = 1, .maximum = 1000,
+                       .doc = "Where the plan is cut."),
+    REBALANCE_QUESTION(link_mib_s, INT, .fallback = 1000, .minimum = 1, .maximum = 1000000,
+                       .doc = "Speed of one migration, MiB a second."),
+    ADD_HOSTS_LIKE(BerthRebalanceQuestion),
+};
+const BerthSchema berth_rebalance_question_schema =
+    BERTH_SCHEMA("RebalanceQuestion", BerthRebalanceQuestion, rebalance_question_fields,
+                 "What live migrations are to reach.");
+
+#define REBALANCE(member, kind, ...) BERTH_FIELD(BerthRebalanceAnswer, member, kind, __VA_ARGS__)
+
+static const BerthField rebalance_fields[] = {
+    REBALANCE(revision, INT, .doc = "Revision of the fleet that was planned on."),
+    REBALANCE(limited, BOOL, .doc = "Whether the plan was cut at moves_max."),
+    REBALANCE(moves, JSON,
+              .doc = "In this order, one after the other: kind, project, name, from, to, reason "
+                     "(drain, rule, make-room, balance), copy_s (seconds)."),
+    REBALANCE(stuck, JSON,
+              .doc = "Who should leave its host and can't: kind, project, name, host, why."),
+    REBALANCE(cost_before_s, INT,
+              .doc =
+                  "Overload and lopsidedness of the fleet, as seconds of copying worth mending."),
+    REBALANCE(cost_after_s, INT, .doc = "The same after the moves."),
+    REBALANCE(copy_s, INT, .doc = "Seconds that all moves copy."),
+};
+const BerthSchema berth_rebalance_answer_schema = BERTH_SCHEMA(
+    "RebalanceAnswer", BerthRebalanceAnswer, rebalance_fields, "Live migrations worth making.");

@@ -472,6 +472,9 @@ explain_stuck(Planner *p, guint workload)
         return g_strdup_printf("its host \"%s\" does not answer",
                                berth_snapshot_host_name(f->snapshot, host));
     }
+    if (is_full(p)) {
+        return g_strdup("the plan was cut before its turn");
+    }
     BerthPlacement here = f->placement[workload];
     berth_rebalance_fleet_lift(f, workload);
     g_autoptr(BerthExplanation) why = berth_explain(f->snapshot, m->request, NULL);
