@@ -31,19 +31,15 @@ name_of_uri(const char *uri)
     return g_steal_pointer(&lower);
 }
 
+/* Waits until @task is done, if it is wanted and there is one to wait for. */
 static gboolean
-post_prepare(BerthSession *session, const json_t *host, gint64 wait_s, GError **error)
+wait_prepared(BerthSession *session, const json_t *task, gint64 wait_s, GError **error)
 {
-    g_autofree char *path = berth_json_url(host, ":prepare");
-    g_autoptr(BerthReply) reply = berth_client_call(session->client, "POST", path, NULL, error);
-    if (reply == NULL) {
-        return FALSE;
-    }
-    if (wait_s <= 0 || reply->body == NULL) {
+    if (wait_s <= 0 || g_strcmp0(berth_json_string(task, "kind"), "Task") != 0) {
         return TRUE;
     }
-    g_autoptr(json_t) task = berth_wait_task(session, reply->body, wait_s, error);
-    return task != NULL;
+    g_autoptr(json_t) ended = berth_wait_task(session, task, wait_s, error);
+    return ended != NULL;
 }
 
 static json_t *
@@ -130,7 +126,8 @@ run_host_add(BerthSession *session, const BerthArgs *args, GError **error)
         say_host(session, host, "added; next: berth host prepare");
         return BERTH_EXIT_OK;
     }
-    if (!post_prepare(session, host, BERTH_WAIT_FOREVER, error)) {
+    g_autoptr(json_t) task = berth_post_verb(session, host, "prepare", error);
+    if (task == NULL || !wait_prepared(session, task, BERTH_WAIT_FOREVER, error)) {
         return BERTH_FAILED;
     }
     say_host(session, host, "added and prepared");
@@ -161,18 +158,25 @@ run_host_trust(BerthSession *session, const BerthArgs *args, GError **error)
     return BERTH_EXIT_OK;
 }
 
-static int
-run_host_prepare(BerthSession *session, const BerthArgs *args, GError **error)
+static json_t *
+begin_prepare(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
 {
-    const char *name = berth_args_get(args, "host");
-    gint64 wait_s = berth_wait_option(args, BERTH_WAIT_FOREVER, BERTH_WAIT_DEFAULT_S);
     g_autoptr(json_t) host = berth_get_object(session, &berth_kind_host, name, error);
-    if (host == NULL || !post_prepare(session, host, wait_s, error)) {
-        return BERTH_FAILED;
+    json_t *task = host != NULL ? berth_post_verb(session, host, "prepare", error) : NULL;
+    return task != NULL ? json_pack("[O, o]", host, task) : NULL;
+}
+
+static gboolean
+end_prepare(BerthSession *session, const BerthArgs *args, const json_t *begun, GError **error)
+{
+    gint64 wait_s = berth_wait_option(args, BERTH_WAIT_FOREVER, BERTH_WAIT_DEFAULT_S);
+    if (!wait_prepared(session, json_array_get(begun, 1), wait_s, error)) {
+        return FALSE;
     }
-    g_autoptr(json_t) after = berth_get_object(session, &berth_kind_host, name, error);
+    g_autoptr(json_t) after = berth_get_object(session, &berth_kind_host,
+                                               berth_json_name(json_array_get(begun, 0)), error);
     if (after == NULL) {
-        return BERTH_FAILED;
+        return FALSE;
     }
     const char *acceleration = json_string_value(berth_json_at(after, "/status/acceleration"));
     g_autofree char *what =
@@ -181,7 +185,14 @@ run_host_prepare(BerthSession *session, const BerthArgs *args, GError **error)
             : g_strdup_printf("prepared%s%s", acceleration != NULL ? ", guests run by " : "",
                               acceleration != NULL ? acceleration : "");
     say_host(session, after, what);
-    return BERTH_EXIT_OK;
+    return TRUE;
+}
+
+static int
+run_host_prepare(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    static const BerthNameVerb verb = {begin_prepare, end_prepare};
+    return berth_each_name(session, args, "host", &verb, error);
 }
 
 /* ---- list and show ---- */
@@ -303,50 +314,76 @@ run_host_show(BerthSession *session, const BerthArgs *args, GError **error)
 
 /* ---- remove, cordon, key ---- */
 
-static int
-run_host_remove(BerthSession *session, const BerthArgs *args, GError **error)
+static json_t *
+begin_remove(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
 {
-    g_autoptr(json_t) host =
-        berth_get_object(session, &berth_kind_host, berth_args_get(args, "host"), error);
-    if (host == NULL) {
-        return BERTH_FAILED;
-    }
+    g_autoptr(json_t) host = berth_get_object(session, &berth_kind_host, name, error);
+    return host != NULL && berth_delete(session, host, 0, error) ? g_steal_pointer(&host) : NULL;
+}
+
+static gboolean
+end_remove(BerthSession *session, const BerthArgs *args, const json_t *host, GError **error)
+{
     gint64 wait_s = berth_wait_option(args, ADD_WAIT_S, BERTH_WAIT_DEFAULT_S);
-    if (!berth_delete(session, host, wait_s, error)) {
-        return BERTH_FAILED;
+    if (wait_s > 0 && !berth_wait_gone(session, host, wait_s, error)) {
+        return FALSE;
     }
-    berth_session_say(session, "Host '%s' removed", berth_json_name(host));
-    return BERTH_EXIT_OK;
+    berth_session_say(session, "Host '%s' %s", berth_json_name(host),
+                      wait_s > 0 ? "removed" : "is being removed");
+    return TRUE;
 }
 
 static int
-set_cordoned(BerthSession *session, const BerthArgs *args, gboolean cordoned, GError **error)
+run_host_remove(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    static const BerthNameVerb verb = {begin_remove, end_remove};
+    return berth_each_name(session, args, "host", &verb, error);
+}
+
+static json_t *
+set_cordoned(BerthSession *session, const char *name, gboolean cordoned, GError **error)
 {
     g_autoptr(json_t) patch = json_pack("{s:{s:b}}", "spec", "cordoned", cordoned);
     const BerthRequestOptions options = {.body = patch,
                                          .content_type = "application/merge-patch+json"};
-    g_autofree char *path =
-        berth_object_url(session, &berth_kind_host, berth_args_get(args, "host"));
+    g_autofree char *path = berth_object_url(session, &berth_kind_host, name);
     g_autoptr(BerthReply) reply =
         berth_client_call(session->client, "PATCH", path, &options, error);
-    if (reply == NULL) {
-        return BERTH_FAILED;
-    }
-    say_host(session, reply->body,
-             cordoned ? "cordoned: nothing new is placed on it" : "uncordoned");
-    return BERTH_EXIT_OK;
+    return reply != NULL ? json_incref(reply->body) : NULL;
+}
+
+static json_t *
+begin_cordon(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
+{
+    return set_cordoned(session, name, TRUE, error);
+}
+
+static json_t *
+begin_uncordon(BerthSession *session, const BerthArgs *args, const char *name, GError **error)
+{
+    return set_cordoned(session, name, FALSE, error);
+}
+
+static gboolean
+end_cordon(BerthSession *session, const BerthArgs *args, const json_t *host, GError **error)
+{
+    gboolean cordoned = json_is_true(berth_json_at(host, "/spec/cordoned"));
+    say_host(session, host, cordoned ? "cordoned: nothing new is placed on it" : "uncordoned");
+    return TRUE;
 }
 
 static int
 run_host_cordon(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    return set_cordoned(session, args, TRUE, error);
+    static const BerthNameVerb verb = {begin_cordon, end_cordon};
+    return berth_each_name(session, args, "host", &verb, error);
 }
 
 static int
 run_host_uncordon(BerthSession *session, const BerthArgs *args, GError **error)
 {
-    return set_cordoned(session, args, FALSE, error);
+    static const BerthNameVerb verb = {begin_uncordon, end_cordon};
+    return berth_each_name(session, args, "host", &verb, error);
 }
 
 static int
@@ -438,6 +475,10 @@ static const BerthArgument host_argument[] = {
     {"host", "name of the host", .complete = BERTH_COMPLETE_HOST},
     {NULL},
 };
+static const BerthArgument hosts_argument[] = {
+    {"host", "names of hosts", .rest = TRUE, .complete = BERTH_COMPLETE_HOST},
+    {NULL},
+};
 static const BerthArgument uri_argument[] = {
     {"uri", "where its libvirt is: qemu:///system, qemu+ssh://root@HOST/system"},
     {NULL},
@@ -507,25 +548,25 @@ const BerthCommand berth_host_commands[] = {
      .group = BERTH_GROUP_HOSTS,
      .doc = "make Berth's pool, upload the guest OS, prove the acceleration",
      .run = run_host_prepare,
-     .arguments = host_argument,
+     .arguments = hosts_argument,
      .options = wait_option},
     {.name = "host cordon",
      .group = BERTH_GROUP_HOSTS,
      .doc = "place nothing new on a host",
      .run = run_host_cordon,
-     .arguments = host_argument,
+     .arguments = hosts_argument,
      .alias = "cordon"},
     {.name = "host uncordon",
      .group = BERTH_GROUP_HOSTS,
      .doc = "place on a host again",
      .run = run_host_uncordon,
-     .arguments = host_argument,
+     .arguments = hosts_argument,
      .alias = "uncordon"},
     {.name = "host remove",
      .group = BERTH_GROUP_HOSTS,
      .doc = "remove a host from the fleet",
      .run = run_host_remove,
-     .arguments = host_argument,
+     .arguments = hosts_argument,
      .options = wait_option},
     {.name = "host key",
      .group = BERTH_GROUP_HOSTS,
