@@ -155,6 +155,7 @@ run_order(const GArray *pods, const GArray *order, BerthSnapshot *snapshot, SimV
     guint failed = 0;
     for (guint i = 0; i < order->len; i++) {
         guint row = g_array_index(order, guint32, i);
+        sim_progress("pod %u of %u", i + 1, order->len);
         const Pod *pod = &g_array_index(pods, Pod, MIN(row, pods->len - 1));
         BerthDeviceNeed need;
         BerthRequest request = request_of(pod, &need);

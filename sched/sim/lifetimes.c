@@ -272,6 +272,7 @@ run_size(const GArray *vms, const GArray *starts, guint hosts, const BerthPolicy
     gboolean verified = TRUE;
     for (guint i = 0; i < starts->len; i++) {
         guint start = g_array_index(starts, guint32, i);
+        sim_progress("%u hosts: start %u of %u", hosts, i + 1, starts->len);
         Outcome outcome;
         guint n = count_by_first_fit(vms, start, hosts) + MORE_VMS;
         verified &= run_episode(vms, start, n, hosts, policy, &outcome);

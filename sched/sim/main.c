@@ -1,5 +1,6 @@
 /* berth-sim: replays traces through the scheduler and prints figures. One subcommand a file, one line
  * here; `berth-sim COMMAND --help` lists its options. */
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,6 +49,7 @@ print_value(const char *key, const json_t *value)
 void
 sim_print(gboolean as_json, json_t *object)
 {
+    sim_progress_end();
     if (as_json) {
         g_autofree char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(10));
         printf("%s\n", text);
@@ -67,6 +69,7 @@ sim_print(gboolean as_json, json_t *object)
 int
 sim_fail(GError *error)
 {
+    sim_progress_end();
     fprintf(stderr, "berth-sim: %s\n", error->message);
     g_error_free(error);
     return 1;
@@ -85,11 +88,14 @@ usage(FILE *to)
 int
 main(int argc, char **argv)
 {
+    setlocale(LC_CTYPE, "");
     if (argc < 2) {
         return usage(stderr);
     }
     for (guint i = 0; i < G_N_ELEMENTS(commands); i++) {
         if (g_str_equal(argv[1], commands[i].name)) {
+            g_autofree char *name = g_strconcat("berth-sim ", argv[1], NULL);
+            g_set_prgname(name);
             return commands[i].run(argc - 1, argv + 1);
         }
     }

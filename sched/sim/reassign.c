@@ -10,6 +10,7 @@
 #include "sched/reassign.h"
 #include "sched/sim/reassign-check.h"
 #include "sched/sim/reassign-file.h"
+#include "sched/sim/sim.h"
 
 #include <stdio.h>
 
@@ -84,6 +85,8 @@ run_search(BerthReassign *search, gint64 started_us, double seconds, Figures *fi
         if (elapsed >= seconds) {
             break;
         }
+        sim_progress("%.0f of %.0f s: cost %" G_GINT64_FORMAT, elapsed, seconds,
+                     berth_reassign_cost(search));
         berth_reassign_run(search, HELPING);
     }
     for (; mark < G_N_ELEMENTS(marks_s); mark++) {
@@ -147,6 +150,7 @@ solve(const Options *options, gint64 started_us, GError **error)
     }
     g_autoptr(BerthReassign) search = berth_reassign_new(model, home, (guint64)options->seed);
     run_search(search, started_us, options->seconds, &figures);
+    sim_progress_end();
     gboolean good = judge(model, home, search, &figures, error);
     if (options->json) {
         print_json(&figures);

@@ -107,6 +107,7 @@ run(Replay *replay, const BerthPolicy *policy)
     replay->charges = g_new(guint32, n + 1);
     replay->tokens = g_new(guint, n + 1);
     for (guint i = 0; i < n; i++) {
+        sim_progress("placement %u of %u", i + 1, n);
         release_until(replay, i, replay->file->decisions[i]);
         place_one(replay, i, policy);
     }

@@ -44,4 +44,7 @@ const BerthPolicy *sim_policy(const char *name, GError **error);
 void sim_print(gboolean as_json, json_t *object);
 int sim_fail(GError *error);
 
+void sim_progress(const char *format, ...) G_GNUC_PRINTF(1, 2);
+void sim_progress_end(void);
+
 G_END_DECLS

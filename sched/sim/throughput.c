@@ -328,6 +328,7 @@ measure(guint hosts, guint decisions, gboolean as_json)
     World world = {.snapshot = make_fleet(hosts)};
     world.charges = g_array_new(FALSE, FALSE, sizeof(guint32));
     source_init(&world.source);
+    sim_progress("%u hosts: filling", hosts);
     fill(&world, hosts);
     g_autofree guint32 *times = g_new(guint32, decisions);
     guint placed = 0;
@@ -346,6 +347,7 @@ measure(guint hosts, guint decisions, gboolean as_json)
     double per_cpu_second = decisions * 1e9 / MAX(1, now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_start);
     double per_second = decisions * 1e9 / MAX(1, last - start);
     qsort(times, decisions, sizeof(guint32), compare_times);
+    sim_progress("%u hosts: scanning", hosts);
     double scan64 = measure_scan(hosts, 64), same_pct, cpu_pct, device_pct;
     gsize bytes = berth_snapshot_bytes(world.snapshot);
     double naive = measure_naive(&world, hosts, &same_pct);

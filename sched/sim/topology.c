@@ -151,6 +151,7 @@ run(World *world, const SimCsv *vms, const BerthPolicy *policy, const char *name
     guint domains = highest_domain(vms);
     for (guint i = 0; i < vms->rows->len; i++) {
         Wish wish;
+        sim_progress("request %u of %u", i + 1, vms->rows->len);
         read_wish(vms, i, domains, &wish);
         place_wish(world, &wish, policy);
     }
