@@ -119,7 +119,8 @@ static void
 set_amounts(BerthAsk *ask)
 {
     const BerthRequest *r = ask->request;
-    ask->cpu_millis = r->dedicated ? (r->cpu_millis + 999) / 1000 * 1000 : r->cpu_millis;
+    ask->cpu_millis = r->dedicated ? 0 : r->cpu_millis;
+    ask->cpus = r->dedicated ? (r->cpu_millis + 999) / 1000 : 0;
     ask->memory_mib = r->memory_mib + r->overhead_mib;
     if (r->hugepage_kib > 0) {
         char text[16];

@@ -10,6 +10,8 @@ G_BEGIN_DECLS
 /**
  * BerthAsk: what the rules get
  * @memory_mib: ordinary memory to charge, overhead included, huge pages not
+ * @cpu_millis: of CPUs that are shared
+ * @cpus: dedicated CPUs to charge, 0 without
  * @pages: huge pages to charge, 0 without
  * @host: the only host allowed, or BERTH_HOST_NONE; a name nobody has is @host_unknown
  * @scale: berth_mix_scale as of the snapshot's last refresh before
@@ -21,6 +23,7 @@ typedef struct {
     const BerthSnapshot *snapshot;
     const BerthRequest *request;
     gint64 cpu_millis;
+    gint64 cpus;
     gint64 memory_mib;
     gint64 pages;
     double scale;
@@ -47,12 +50,11 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthAsk, berth_ask_clear)
 guint32 berth_snapshot_charge_asked(BerthSnapshot *snapshot, const BerthAsk *ask,
                                     const BerthPlacement *placement);
 
-/* CPU the request takes on @host: dedicated CPUs take their whole over-commit with them. */
+/* CPU that a project's quota is charged with, whoever else shares it. */
 static inline gint64
-berth_ask_cpu_on(const BerthAsk *ask, guint32 host)
+berth_ask_cpu_in_all(const BerthAsk *ask)
 {
-    return ask->request->dedicated ? ask->cpu_millis * ask->snapshot->cpu_pct[host] / 100
-                                   : ask->cpu_millis;
+    return ask->cpu_millis + ask->cpus * 1000;
 }
 
 /* How many cells the request is bound to; PREFER_ONE is decided by the placement. */

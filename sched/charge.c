@@ -61,6 +61,8 @@ take_share(BerthSnapshot *s, const BerthCharge *charge, int sign)
         if (charge->stocks[i].kind == BERTH_STOCK_HUGEPAGE) {
             share->memory_used_mib +=
                 sign * charge->stocks[i].amount * charge->stocks[i].page_kib / 1024;
+        } else if (charge->stocks[i].kind == BERTH_STOCK_CPU) {
+            share->cpu_used_millis += sign * charge->stocks[i].amount * 1000;
         }
     }
 }
@@ -235,11 +237,23 @@ use_pages(const BerthAsk *ask, const BerthPlacement *placement, GArray *uses)
     }
 }
 
+/* Dedicated CPUs are always of bound cells, in halves of two. */
+static void
+use_cpus(const BerthAsk *ask, const BerthPlacement *placement, GArray *uses)
+{
+    guint bound = placement->cells[1] == BERTH_CELL_NONE ? 1 : 2;
+    for (guint i = 0; i < bound; i++) {
+        BerthStockUse use = {0, BERTH_STOCK_CPU, placement->cells[i], 0,
+                             berth_place_part(ask->cpus, i, bound)};
+        g_array_append_val(uses, use);
+    }
+}
+
 static void
 fill_stocks(BerthCharge *charge, const BerthAsk *ask, const BerthPlacement *placement)
 {
     const BerthRequest *r = ask->request;
-    if (r->n_disks + r->n_counts == 0 && ask->pages == 0) {
+    if (r->n_disks + r->n_counts == 0 && ask->pages == 0 && ask->cpus == 0) {
         return;
     }
     GArray *uses = g_array_new(FALSE, FALSE, sizeof(BerthStockUse));
@@ -255,6 +269,9 @@ fill_stocks(BerthCharge *charge, const BerthAsk *ask, const BerthPlacement *plac
     }
     if (ask->pages > 0) {
         use_pages(ask, placement, uses);
+    }
+    if (ask->cpus > 0) {
+        use_cpus(ask, placement, uses);
     }
     charge->n_stocks = uses->len;
     charge->stocks = (BerthStockUse *)(gpointer)g_array_free(uses, FALSE);
@@ -284,7 +301,7 @@ fill_charge(BerthCharge *charge, BerthSnapshot *s, const BerthAsk *ask,
     const BerthRequest *r = ask->request;
     charge->uid = g_strdup(r->uid);
     charge->host = placement->host;
-    charge->cpu_millis = berth_ask_cpu_on(ask, placement->host);
+    charge->cpu_millis = ask->cpu_millis;
     charge->memory_mib = ask->memory_mib;
     charge->cells[0] = placement->cells[0];
     charge->cells[1] = placement->cells[1];

@@ -59,7 +59,7 @@ add_stocks(BerthSnapshot *s, guint32 at, const BerthHost *host)
 {
     guint n = host->n_pools + host->n_counts;
     for (guint i = 0; i < host->n_cells; i++) {
-        n += host->cells[i].n_hugepages;
+        n += host->cells[i].n_hugepages + (host->cells[i].dedicated_cpus > 0);
     }
     s->n_stocks[at] = n;
     s->stock_first[at] = berth_runs_add(&s->stocks, n);
@@ -84,6 +84,10 @@ add_stocks(BerthSnapshot *s, guint32 at, const BerthHost *host)
                                     .cell = c,
                                     .page_kib = g_ascii_strtoull(pages->key, NULL, 10),
                                     .capacity = pages->amount};
+        }
+        if (host->cells[c].dedicated_cpus > 0) {
+            *stock++ = (BerthStock){
+                .kind = BERTH_STOCK_CPU, .cell = c, .capacity = host->cells[c].dedicated_cpus};
         }
     }
 }
@@ -170,7 +174,6 @@ berth_snapshot_add_host_columns(BerthSnapshot *s, guint32 at, const BerthHost *h
     s->mem_cap[at] = s->mem_free[at] = with_overcommit(mem, host->memory_overcommit_pct);
     s->largest_cpu = MAX(s->largest_cpu, s->cpu_cap[at]);
     s->largest_slots = MAX(s->largest_slots, host->n_devices);
-    s->cpu_pct[at] = host->cpu_overcommit_pct == 0 ? 100 : host->cpu_overcommit_pct;
     s->state[at] = host->state;
     s->zone[at] = berth_symbols_intern(&s->symbols, host->zone);
     s->rack[at] = berth_symbols_intern(&s->symbols, host->rack);

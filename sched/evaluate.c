@@ -148,7 +148,7 @@ static inline gboolean
 has_amounts(const BerthAsk *ask, const BerthPlan *plan, guint32 host)
 {
     const BerthSnapshot *s = ask->snapshot;
-    gint64 cpu = plan->vcpu ? berth_ask_cpu_on(ask, host) : 0;
+    gint64 cpu = plan->vcpu ? ask->cpu_millis : 0;
     gint64 mem = plan->memory ? ask->memory_mib : 0;
     return (cpu <= s->cpu_free[host] || cpu == 0) && (mem <= s->mem_free[host] || mem == 0);
 }

@@ -22,7 +22,7 @@ static gboolean
 admits(const BerthAsk *ask, guint32 host, BerthRefusal *refusal)
 {
     const BerthShare *share = berth_snapshot_share(ask->snapshot, ask->project);
-    gint64 cpu = berth_ask_cpu_on(ask, host);
+    gint64 cpu = berth_ask_cpu_in_all(ask);
     gint64 memory = ask->request->memory_mib + ask->request->overhead_mib;
     gint64 devices = device_millis(ask->request);
     if (share->workloads_used >= share->workloads) {

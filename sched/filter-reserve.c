@@ -32,7 +32,7 @@ list_loads(const BerthAsk *ask, guint32 lost, guint32 target)
         g_array_append_val(loads, load);
     }
     if (lost == target) {
-        Load load = {berth_ask_cpu_on(ask, target), ask->memory_mib};
+        Load load = {ask->cpu_millis, ask->memory_mib};
         g_array_append_val(loads, load);
     }
     g_array_sort(loads, compare_loads);
@@ -49,7 +49,7 @@ list_room(const BerthAsk *ask, guint32 target, Load *room)
         room[h] = (Load){0, 0};
         if (berth_host_is_schedulable(s, h)) {
             gint64 taken = h == target;
-            room[h].cpu = MAX(0, s->cpu_free[h] - taken * berth_ask_cpu_on(ask, target));
+            room[h].cpu = MAX(0, s->cpu_free[h] - taken * ask->cpu_millis);
             room[h].mem = MAX(0, s->mem_free[h] - taken * ask->memory_mib);
         }
         sum.cpu += room[h].cpu;
@@ -64,7 +64,7 @@ sum_loads(const BerthAsk *ask, guint32 lost, guint32 target)
 {
     const BerthSnapshot *s = ask->snapshot;
     gint64 more = lost == target;
-    return (Load){s->cpu_cap[lost] - s->cpu_free[lost] + more * berth_ask_cpu_on(ask, target),
+    return (Load){s->cpu_cap[lost] - s->cpu_free[lost] + more * ask->cpu_millis,
                   s->mem_cap[lost] - s->mem_free[lost] + more * ask->memory_mib};
 }
 

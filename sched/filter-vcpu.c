@@ -4,7 +4,7 @@
 static gboolean
 admits(const BerthAsk *ask, guint32 host, BerthRefusal *refusal)
 {
-    gint64 need = berth_ask_cpu_on(ask, host);
+    gint64 need = ask->cpu_millis;
     gint64 have = ask->snapshot->cpu_free[host];
     return need <= have || need == 0 || berth_refuse(refusal, "cpu_millis", need, have);
 }

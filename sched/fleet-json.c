@@ -47,7 +47,8 @@ static const Field taint_fields[] = {F(BerthTaint, TEXT, key), F(BerthTaint, TEX
                                      F(BerthTaint, INTEGER32, effect), END};
 static const Field cell_fields[] = {F(BerthHostCell, INTEGER64, cpu_millis),
                                     F(BerthHostCell, INTEGER64, memory_mib),
-                                    FR(BerthHostCell, hugepages, amount_fields, BerthAmount), END};
+                                    FR(BerthHostCell, hugepages, amount_fields, BerthAmount),
+                                    F(BerthHostCell, INTEGER64, dedicated_cpus), END};
 static const Field device_fields[] = {
     F(BerthHostDevice, TEXT, kind),           F(BerthHostDevice, TEXT, model),
     F(BerthHostDevice, BYTE, cell),           F(BerthHostDevice, INTEGER32, iommu_group),

@@ -14,6 +14,7 @@ typedef enum {
     BERTH_STOCK_POOL,
     BERTH_STOCK_COUNT,
     BERTH_STOCK_HUGEPAGE,
+    BERTH_STOCK_CPU, /* dedicated CPUs */
 } BerthStockKind;
 
 /* A NUMA cell after reserve and over-commit. */
@@ -26,7 +27,7 @@ typedef struct {
 typedef struct {
     BerthSymbol key;
     guint8 kind; /* BerthStockKind */
-    guint8 cell; /* huge pages only */
+    guint8 cell; /* huge pages and dedicated CPUs only */
     guint32 page_kib;
     gint64 capacity;
     gint64 used;
@@ -99,7 +100,7 @@ typedef struct {
     guint32 host;
     guint32 next, previous; /* of the same host */
     guint32 group_next, group_previous;
-    gint32 cpu_millis; /* as charged, dedicated CPUs included */
+    gint32 cpu_millis; /* of CPUs that are shared */
     gint32 memory_mib;
     gint32 cell_cpu_millis; /* per bound cell */
     gint32 cell_memory_mib;
@@ -169,7 +170,6 @@ struct BerthSnapshot {
     BerthSymbol *rack;
     gint32 *cpu_cap, *cpu_free;
     gint32 *mem_cap, *mem_free;
-    guint16 *cpu_pct; /* over-commit */
     guint32 *charge_head;
     guint32 *charge_count;
     guint32 *cell_first;

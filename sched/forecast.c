@@ -92,7 +92,6 @@ copy_columns(BerthSnapshot *to, const BerthSnapshot *from)
     COPY_COLUMN(to, from, cpu_free);
     COPY_COLUMN(to, from, mem_cap);
     COPY_COLUMN(to, from, mem_free);
-    COPY_COLUMN(to, from, cpu_pct);
     COPY_COLUMN(to, from, charge_head);
     COPY_COLUMN(to, from, charge_count);
     COPY_COLUMN(to, from, cell_first);

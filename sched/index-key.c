@@ -20,7 +20,7 @@ berth_index_key_make(GByteArray *key, const BerthAsk *ask)
     const BerthRequest *r = ask->request;
     guint8 lists[8] = {r->n_cpu_features, r->n_networks,  r->n_disks,       r->n_counts,
                        r->n_devices,      r->n_selectors, r->n_tolerations, r->dedicated};
-    gint64 amounts[3] = {ask->cpu_millis, ask->memory_mib, ask->pages};
+    gint64 amounts[3] = {r->cpu_millis, ask->memory_mib, ask->pages};
     BerthSymbol names[6] = {ask->arch,  ask->cpu_model, ask->machine,
                             ask->image, ask->page_key,  r->numa};
     g_byte_array_set_size(key, 0);

@@ -2,7 +2,23 @@
  * answer. Start at berth_place_cells and berth_place_devices. */
 #include "sched/place.h"
 
+#include "sched/rules.h"
+
 #include <string.h>
+
+static gint64
+stock_free(const BerthAsk *ask, guint32 host, guint cell, BerthStockKind kind, BerthSymbol key)
+{
+    const BerthStock *stocks = berth_stocks(ask->snapshot, host);
+    gint64 have = 0;
+    for (guint i = 0; i < ask->snapshot->n_stocks[host]; i++) {
+        if (stocks[i].kind == kind && stocks[i].key == key &&
+            (cell == BERTH_CELL_NONE || stocks[i].cell == cell)) {
+            have += MAX(0, stocks[i].capacity - stocks[i].used);
+        }
+    }
+    return have;
+}
 
 /**
  * berth_place_pages_free:
@@ -13,15 +29,14 @@
 gint64
 berth_place_pages_free(const BerthAsk *ask, guint32 host, guint cell)
 {
-    const BerthStock *stocks = berth_stocks(ask->snapshot, host);
-    gint64 pages = 0;
-    for (guint i = 0; i < ask->snapshot->n_stocks[host]; i++) {
-        if (stocks[i].kind == BERTH_STOCK_HUGEPAGE && stocks[i].key == ask->page_key &&
-            (cell == BERTH_CELL_NONE || stocks[i].cell == cell)) {
-            pages += MAX(0, stocks[i].capacity - stocks[i].used);
-        }
-    }
-    return pages;
+    return stock_free(ask, host, cell, BERTH_STOCK_HUGEPAGE, ask->page_key);
+}
+
+/** Returns: free dedicated CPUs of @cell, or of all of the host with BERTH_CELL_NONE. */
+gint64
+berth_place_cpus_free(const BerthAsk *ask, guint32 host, guint cell)
+{
+    return stock_free(ask, host, cell, BERTH_STOCK_CPU, 0);
 }
 
 /**
@@ -34,13 +49,81 @@ gboolean
 berth_place_cell_admits(const BerthAsk *ask, guint32 host, guint cell, guint parts)
 {
     const BerthCell *c = &berth_cells(ask->snapshot, host)[cell];
-    gint64 cpu = (berth_ask_cpu_on(ask, host) + parts - 1) / parts;
-    gint64 mem = (ask->memory_mib + parts - 1) / parts;
-    if (c->cpu_free < cpu || c->mem_free < mem) {
+    gint64 cpu = berth_place_part(ask->cpu_millis, 0, parts);
+    gint64 mem = berth_place_part(ask->memory_mib, 0, parts);
+    if (c->mem_free < mem || (ask->cpus == 0 && c->cpu_free < cpu)) {
         return FALSE;
     }
-    return ask->pages == 0 ||
-           berth_place_pages_free(ask, host, cell) >= (ask->pages + parts - 1) / parts;
+    return (ask->pages == 0 ||
+            berth_place_pages_free(ask, host, cell) >= berth_place_part(ask->pages, 0, parts)) &&
+           (ask->cpus == 0 ||
+            berth_place_cpus_free(ask, host, cell) >= berth_place_part(ask->cpus, 0, parts));
+}
+
+/* What @cell is short by for one of @parts equal parts, in order of how near it is. */
+static gint64
+shortage_of(const BerthAsk *ask, guint32 host, guint cell, guint parts)
+{
+    const BerthCell *c = &berth_cells(ask->snapshot, host)[cell];
+    gint64 cpus = ask->cpus == 0 ? 0 : berth_place_cpus_free(ask, host, cell);
+    return MAX(0, berth_place_part(ask->cpus, 0, parts) - cpus) * 1000 +
+           (ask->cpus > 0 ? 0 : MAX(0, berth_place_part(ask->cpu_millis, 0, parts) - c->cpu_free)) +
+           MAX(0, berth_place_part(ask->memory_mib, 0, parts) - c->mem_free);
+}
+
+/* The cell that is nearest to having room for one of @parts, for two parts the second nearest. */
+static guint
+nearest_cell(const BerthAsk *ask, guint32 host, guint parts)
+{
+    gint64 best[2] = {G_MAXINT64, G_MAXINT64};
+    guint at[2] = {0, 0};
+    for (guint c = 0; c < ask->snapshot->n_cells[host]; c++) {
+        gint64 missing = shortage_of(ask, host, c, parts);
+        guint rank = missing < best[0] ? 0 : missing < best[1] ? 1 : 2;
+        if (rank == 0) {
+            best[1] = best[0];
+            at[1] = at[0];
+        }
+        if (rank < 2) {
+            best[rank] = missing;
+            at[rank] = c;
+        }
+    }
+    return at[parts - 1];
+}
+
+/**
+ * berth_place_refuse_cells:
+ * @parts: cells that the request needs, 1 or 2, which are not there
+ *
+ * Says in @refusal (nullable) what is missing where least is. Returns: FALSE
+ */
+gboolean
+berth_place_refuse_cells(const BerthAsk *ask, guint32 host, guint parts, BerthRefusal *refusal)
+{
+    if (refusal == NULL) {
+        return FALSE;
+    }
+    if (ask->snapshot->n_cells[host] < parts) {
+        return berth_refuse(refusal, "cells", parts, ask->snapshot->n_cells[host]);
+    }
+    guint cell = nearest_cell(ask, host, parts);
+    const BerthCell *c = &berth_cells(ask->snapshot, host)[cell];
+    gint64 cpus = berth_place_part(ask->cpus, 0, parts);
+    gint64 cpu = berth_place_part(ask->cpu_millis, 0, parts);
+    gint64 mem = berth_place_part(ask->memory_mib, 0, parts);
+    if (cpus > berth_place_cpus_free(ask, host, cell)) {
+        return berth_refuse(refusal, "cell_dedicated_cpus", cpus,
+                            berth_place_cpus_free(ask, host, cell));
+    }
+    if (cpus == 0 && c->cpu_free < cpu) {
+        return berth_refuse(refusal, "cell_cpu_millis", cpu, c->cpu_free);
+    }
+    if (c->mem_free < mem) {
+        return berth_refuse(refusal, "cell_memory_mib", mem, c->mem_free);
+    }
+    return berth_refuse(refusal, "cell_hugepages", berth_place_part(ask->pages, 0, parts),
+                        berth_place_pages_free(ask, host, cell));
 }
 
 /* A bit for each cell that takes one of @parts equal parts. */
@@ -48,9 +131,9 @@ static guint32
 admitting_cells(const BerthAsk *ask, guint32 host, guint parts)
 {
     const BerthCell *cells = berth_cells(ask->snapshot, host);
-    gint64 cpu = berth_ask_cpu_on(ask, host), mem = ask->memory_mib;
+    gint64 cpu = ask->cpu_millis, mem = ask->memory_mib;
     guint32 admitting = 0;
-    if (ask->pages > 0) {
+    if (ask->pages > 0 || ask->cpus > 0) {
         for (guint c = 0; c < ask->snapshot->n_cells[host]; c++) {
             admitting |= (guint32)berth_place_cell_admits(ask, host, c, parts) << c;
         }
@@ -69,7 +152,7 @@ static gboolean
 has_equal_before(const BerthAsk *ask, guint32 host, guint cell)
 {
     const BerthCell *cells = berth_cells(ask->snapshot, host);
-    for (guint c = 0; c < cell && ask->pages == 0; c++) {
+    for (guint c = 0; c < cell && ask->pages == 0 && ask->cpus == 0; c++) {
         if (cells[c].cpu_free == cells[cell].cpu_free &&
             cells[c].mem_free == cells[cell].mem_free && cells[c].cpu_cap == cells[cell].cpu_cap &&
             cells[c].mem_cap == cells[cell].mem_cap) {
@@ -109,14 +192,17 @@ add_cell_pairs(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
  * berth_place_cells:
  * @pairs: (out): room for BERTH_PLACE_CELLS_MAX
  *
- * Returns: how many choices of cells there are; 0 when NUMA refuses
+ * Dedicated CPUs bind to cells whatever the request says: to one when one has room, else to two.
+ *
+ * Returns: how many choices of cells there are; 0 when "numa" or "dedicated" refuses
  */
 guint
 berth_place_cells(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
 {
     static const BerthCellPair unbound = {{BERTH_CELL_NONE, BERTH_CELL_NONE}};
     guint n = 0;
-    switch (ask->request->numa) {
+    BerthNumaPolicy asked = ask->request->numa;
+    switch (asked == BERTH_NUMA_ANY && ask->cpus > 0 ? BERTH_NUMA_PREFER_ONE : asked) {
     case BERTH_NUMA_ONE:
         return add_single_cells(ask, host, pairs);
     case BERTH_NUMA_TWO:
@@ -128,7 +214,7 @@ berth_place_cells(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
     case BERTH_NUMA_ANY:
         break;
     }
-    if (n == 0) {
+    if (n == 0 && ask->cpus == 0) {
         pairs[n++] = unbound;
     }
     return n;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "sched/ask.h"
+#include "sched/explain.h"
 
 G_BEGIN_DECLS
 
@@ -21,6 +22,16 @@ guint berth_place_cells(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
 guint berth_place_devices(const BerthAsk *ask, guint32 host, BerthDeviceSet *sets);
 guint berth_place_count_slots(const BerthAsk *ask, guint32 host, guint need);
 gint64 berth_place_pages_free(const BerthAsk *ask, guint32 host, guint cell);
+gint64 berth_place_cpus_free(const BerthAsk *ask, guint32 host, guint cell);
+gboolean berth_place_refuse_cells(const BerthAsk *ask, guint32 host, guint parts,
+                                  BerthRefusal *refusal);
 guint berth_place_device_count(const BerthAsk *ask);
+
+/* The @i-th of @parts whole parts of @amount; the first are the larger ones. */
+static inline gint64
+berth_place_part(gint64 amount, guint i, guint parts)
+{
+    return (amount + parts - 1 - i) / parts;
+}
 
 G_END_DECLS

@@ -65,7 +65,8 @@ hold_enough(const BerthSnapshot *s, const BerthRequest *request, guint32 host,
         memory += charge->memory_mib;
     }
     gint64 wanted = request->overhead_mib + (request->hugepage_kib == 0 ? request->memory_mib : 0);
-    return victims->len > 0 && cpu >= request->cpu_millis && memory >= wanted;
+    return victims->len > 0 && (request->dedicated || cpu >= request->cpu_millis) &&
+           memory >= wanted;
 }
 
 static gboolean

@@ -53,13 +53,6 @@ is_full(const Planner *p)
     return p->plan->moves->len >= p->fleet.goal.moves_max;
 }
 
-/* What a workload takes on @host, as the ledger counts it. */
-static gint64
-cpu_on(const BerthAsk *ask, guint32 host)
-{
-    return berth_ask_cpu_on(ask, host);
-}
-
 static guint
 count_broken(BerthRebalanceFleet *f, const GArray *workloads)
 {
@@ -92,7 +85,7 @@ static double
 cost_change(const BerthRebalanceFleet *f, const BerthAsk *ask, guint32 from, guint32 to)
 {
     return berth_rebalance_fleet_cost_with(f, from, 0, 0) - f->cost[from] +
-           berth_rebalance_fleet_cost_with(f, to, cpu_on(ask, to), ask->memory_mib) - f->cost[to];
+           berth_rebalance_fleet_cost_with(f, to, ask->cpu_millis, ask->memory_mib) - f->cost[to];
 }
 
 /* A host and what it would cost there, or how little is missing. */
@@ -284,7 +277,7 @@ could_host(Planner *p, guint workload, guint32 host)
     berth_plan_init(&plan, &ask, berth_policy_default());
     return berth_evaluate_filters(&ask, &plan, host, NULL) < 0 &&
            f->snapshot->mem_cap[host] >= ask.memory_mib &&
-           f->snapshot->cpu_cap[host] >= berth_ask_cpu_on(&ask, host);
+           f->snapshot->cpu_cap[host] >= ask.cpu_millis;
 }
 
 /* The share of its capacity by which @host is short of what @workload needs. */

@@ -154,7 +154,7 @@ typedef struct {
 
     BerthNumaPolicy numa;
     guint hugepage_kib; /* the guest's memory comes from pages of this size; 0 = ordinary pages */
-    gboolean dedicated; /* whole host CPUs that nobody shares */
+    gboolean dedicated; /* a host CPU that nobody shares for each vCPU, in one cell or two */
     const BerthDeviceNeed *devices;
     guint n_devices;
 

@@ -117,7 +117,7 @@ least_cost(const BerthAsk *ask, guint32 host)
     const BerthSnapshot *s = ask->snapshot;
     const BerthRequest *r = ask->request;
     const BerthWorth *now = get_worth(s, host);
-    double cpu = berth_ask_cpu_on(ask, host), mem = ask->memory_mib;
+    double cpu = ask->cpu_millis, mem = ask->memory_mib;
     BerthRoom room;
     if ((cpu > now->cpu && cpu > 0) || (mem > now->mem && mem > 0)) {
         return INFINITY;

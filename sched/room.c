@@ -103,7 +103,7 @@ take_cells(BerthRoom *room, const BerthPlacement *way, double cpu, double mem)
 void
 berth_room_place(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *way)
 {
-    double cpu = berth_ask_cpu_on(ask, way->host), mem = ask->memory_mib;
+    double cpu = ask->cpu_millis, mem = ask->memory_mib;
     room->cpu -= cpu;
     room->mem -= mem;
     take_cells(room, way, cpu, mem);
@@ -228,7 +228,7 @@ berth_room_costs(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, 
     BerthRoom room;
     const BerthWorth *now = get_worth(ask->snapshot, host);
     read_kept(&room, ask->snapshot, host);
-    double cpu = berth_ask_cpu_on(ask, host), mem = ask->memory_mib;
+    double cpu = ask->cpu_millis, mem = ask->memory_mib;
     room.cpu -= cpu;
     room.mem -= mem;
     double unbound =

@@ -17,6 +17,7 @@
     RULE(disk)          \
     RULE(count)         \
     RULE(hugepage)      \
+    RULE(dedicated)     \
     RULE(numa)          \
     RULE(device)        \
     RULE(quota)         \

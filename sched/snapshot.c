@@ -44,11 +44,11 @@ berth_snapshot_new(void)
 static void
 free_columns(BerthSnapshot *s)
 {
-    gpointer columns[] = {s->name,       s->state,   s->profile,     s->zone,
-                          s->rack,       s->cpu_cap, s->cpu_free,    s->mem_cap,
-                          s->mem_free,   s->cpu_pct, s->charge_head, s->charge_count,
-                          s->cell_first, s->n_cells, s->stock_first, s->n_stocks,
-                          s->slot_first, s->n_slots, s->images,      s->worth};
+    gpointer columns[] = {s->name,     s->state,       s->profile,      s->zone,
+                          s->rack,     s->cpu_cap,     s->cpu_free,     s->mem_cap,
+                          s->mem_free, s->charge_head, s->charge_count, s->cell_first,
+                          s->n_cells,  s->stock_first, s->n_stocks,     s->slot_first,
+                          s->n_slots,  s->images,      s->worth};
     for (guint i = 0; i < G_N_ELEMENTS(columns); i++) {
         g_free(columns[i]);
     }
@@ -114,7 +114,6 @@ grow_columns(BerthSnapshot *s)
     GROW(cpu_free);
     GROW(mem_cap);
     GROW(mem_free);
-    GROW(cpu_pct);
     GROW(charge_head);
     GROW(charge_count);
     GROW(cell_first);
@@ -245,7 +244,6 @@ berth_snapshot_become_like(BerthSnapshot *s, guint32 twin, guint32 host)
     drop_host_columns(s, twin);
     s->cpu_cap[twin] = s->cpu_free[twin] = s->cpu_cap[host];
     s->mem_cap[twin] = s->mem_free[twin] = s->mem_cap[host];
-    s->cpu_pct[twin] = s->cpu_pct[host];
     s->zone[twin] = s->zone[host];
     s->rack[twin] = s->rack[host];
     s->profile[twin] = s->profile[host];

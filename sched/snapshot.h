@@ -19,12 +19,15 @@ G_BEGIN_DECLS
  * @cpu_millis: 1000 per hardware thread of the cell
  * @memory_mib: all memory of the cell, huge pages included
  * @hugepages: pages per size; the key is the size in KiB as text, such as "2048"
+ * @dedicated_cpus: hardware threads beside those of @cpu_millis, each for one vCPU of a request that
+ *   asks for dedicated ones, and for nobody else
  */
 typedef struct {
     gint64 cpu_millis;
     gint64 memory_mib;
     const BerthAmount *hugepages;
     guint n_hugepages;
+    gint64 dedicated_cpus;
 } BerthHostCell;
 
 /**

@@ -22,6 +22,7 @@ typedef struct {
 typedef struct {
     guint32 host;
     gint64 cpu, mem;
+    gint64 cpu_in_all; /* dedicated CPUs included */
     guint8 cells[2];
     guint n_devices;
     guint8 devices[BERTH_DEVICES_MAX];
@@ -138,6 +139,10 @@ add_stocks(Host *h, const BerthHost *host)
             const BerthAmount *pages = &host->cells[c].hugepages[i];
             add_stock(h, "pages", pages->key, pages->amount);
         }
+        if (host->cells[c].dedicated_cpus > 0) {
+            g_autofree char *cell = g_strdup_printf("%u", c);
+            add_stock(h, "cpus", cell, host->cells[c].dedicated_cpus);
+        }
     }
 }
 
@@ -219,7 +224,7 @@ take(SimVerifier *v, const Book *book, int sign)
         }
     }
     gint64 *quota = book->project == NULL ? NULL : g_hash_table_lookup(v->quotas, book->project);
-    if (quota != NULL && (*quota -= sign * book->cpu) < 0 && sign > 0) {
+    if (quota != NULL && (*quota -= sign * book->cpu_in_all) < 0 && sign > 0) {
         complain(v, "project %s is over its quota", book->project);
     }
     if (h->cpu < 0 || h->mem < 0) {
@@ -356,8 +361,8 @@ book_stock(Book *book, const char *kind, const char *key, gint64 amount)
 static void
 book_stocks(Book *book, const BerthRequest *r)
 {
-    book->stock = g_new0(char *, r->n_disks + r->n_counts + 2);
-    book->sizes = g_new(gint64, r->n_disks + r->n_counts + 1);
+    book->stock = g_new0(char *, r->n_disks + r->n_counts + 4);
+    book->sizes = g_new(gint64, r->n_disks + r->n_counts + 3);
     for (guint i = 0; i < r->n_disks; i++) {
         book_stock(book, "pool", r->disks[i].key, r->disks[i].amount);
     }
@@ -368,6 +373,13 @@ book_stocks(Book *book, const BerthRequest *r)
         g_autofree char *size = g_strdup_printf("%u", r->hugepage_kib);
         gint64 pages = (r->memory_mib * 1024 + r->hugepage_kib - 1) / r->hugepage_kib;
         book_stock(book, "pages", size, pages);
+    }
+    gint64 left = book->cpu_in_all / 1000, parts = book->cells[1] == BERTH_CELL_NONE ? 1 : 2;
+    for (guint i = 0; r->dedicated && i < parts; i++) {
+        g_autofree char *cell = g_strdup_printf("%u", book->cells[i]);
+        gint64 take = i + 1 == parts ? left : (left + 1) / 2;
+        book_stock(book, "cpus", cell, take);
+        left -= take;
     }
 }
 
@@ -395,16 +407,14 @@ guint
 sim_verifier_place(SimVerifier *v, const BerthRequest *r, const BerthPlacement *placement)
 {
     Book book = {.host = placement->host,
-                 .cpu = r->cpu_millis,
+                 .cpu = r->dedicated ? 0 : r->cpu_millis,
+                 .cpu_in_all = r->dedicated ? (r->cpu_millis + 999) / 1000 * 1000 : r->cpu_millis,
                  .mem = (r->hugepage_kib > 0 ? 0 : r->memory_mib) + r->overhead_mib,
                  .cells = {placement->cells[0], placement->cells[1]},
                  .n_devices = placement->n_devices,
                  .group = g_strdup(r->group),
                  .project = g_strdup(r->project),
                  .live = TRUE};
-    if (r->dedicated) {
-        book.cpu = book.cpu * ((Host *)g_ptr_array_index(v->hosts, book.host))->pct / 100;
-    }
     memcpy(book.devices, placement->devices, sizeof(book.devices));
     book_stocks(&book, r);
     check_facts(v, r, &book);

@@ -9,9 +9,16 @@ static inline BerthHost
 fixture_host(const char *name)
 {
     static const BerthAmount pages = {"2048", 512};
-    static const BerthHostCell cells[2] = {
-        {.cpu_millis = 4000, .memory_mib = 9216, .hugepages = &pages, .n_hugepages = 1},
-        {.cpu_millis = 4000, .memory_mib = 9216, .hugepages = &pages, .n_hugepages = 1}};
+    static const BerthHostCell cells[2] = {{.cpu_millis = 4000,
+                                            .memory_mib = 9216,
+                                            .hugepages = &pages,
+                                            .n_hugepages = 1,
+                                            .dedicated_cpus = 2},
+                                           {.cpu_millis = 4000,
+                                            .memory_mib = 9216,
+                                            .hugepages = &pages,
+                                            .n_hugepages = 1,
+                                            .dedicated_cpus = 3}};
     static const BerthAmount pools[] = {{"local", 102400}};
     static const BerthAmount counts[] = {{"licence", 2}};
     static const BerthHostDevice devices[] = {{"gpu", "A10", 0, 1, TRUE},

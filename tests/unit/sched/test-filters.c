@@ -161,19 +161,76 @@ test_vcpu(void)
     g_assert_cmpstr(refused_by(s, &r), ==, "vcpu");
 }
 
+static BerthRequest
+dedicated_request(guint vcpus, BerthNumaPolicy numa)
+{
+    BerthRequest r = fixture_request();
+    r.dedicated = TRUE;
+    r.cpu_millis = vcpus * 1000;
+    r.numa = numa;
+    return r;
+}
+
+/* The cells have two and three: never more, whatever the over-commit. */
 static void
-test_dedicated_cpus_are_not_overcommitted(void)
+test_dedicated_cpus_are_of_one_cell_or_two(void)
 {
     g_autoptr(BerthSnapshot) s = berth_snapshot_new();
     BerthHost host = fixture_host("h1");
-    host.cpu_overcommit_pct = 200;
+    host.cpu_overcommit_pct = 400;
     berth_snapshot_put_host(s, &host, NULL, NULL);
-    BerthRequest r = fixture_request();
-    r.dedicated = TRUE;
-    r.cpu_millis = 8000;
-    g_assert_null(refused_by(s, &r));
-    r.cpu_millis = 8001;
-    g_assert_cmpstr(refused_by(s, &r), ==, "vcpu");
+    const struct {
+        guint vcpus;
+        BerthNumaPolicy numa;
+        guint8 cells[2];
+        const char *dimension;
+    } cases[] = {
+        {3, BERTH_NUMA_ANY, {1, BERTH_CELL_NONE}, NULL},
+        {4, BERTH_NUMA_ANY, {0, 1}, NULL},
+        {5, BERTH_NUMA_ANY, {0, 0}, "cell_dedicated_cpus"}, /* 3 and 2 are not halves that fit */
+        {6, BERTH_NUMA_ANY, {0, 0}, "dedicated_cpus"},
+        {4, BERTH_NUMA_ONE, {0, 0}, "cell_dedicated_cpus"},
+        {2, BERTH_NUMA_TWO, {0, 1}, NULL},
+    };
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        BerthRequest r = dedicated_request(cases[i].vcpus, cases[i].numa);
+        BerthDecision decision;
+        g_test_message("%u vCPUs", cases[i].vcpus);
+        g_assert_cmpint(berth_pick(s, &r, NULL, &decision), ==, cases[i].dimension == NULL);
+        if (cases[i].dimension == NULL) {
+            g_assert_cmpmem(decision.placement.cells, 2, cases[i].cells, 2);
+            continue;
+        }
+        g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+        const BerthRefusal *refusal = &g_array_index(e->refusals, BerthRefusal, 0);
+        g_assert_cmpstr(refusal->code, ==, "dedicated");
+        g_assert_cmpstr(refusal->dimension, ==, cases[i].dimension);
+    }
+}
+
+/* Neither takes from the other, and the quota counts both. */
+static void
+test_dedicated_cpus_are_apart_from_shared_ones(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h = fixture_add(s, "h1");
+    BerthRequest shared = fixture_request(), own = dedicated_request(3, BERTH_NUMA_ONE);
+    shared.cpu_millis = 8000;
+    own.uid = "own";
+    own.project = "p";
+    berth_snapshot_set_quota(s, "p", 4000, -1, -1, -1);
+    berth_snapshot_charge_on(s, &own, h);
+    g_assert_null(refused_by(s, &shared));
+    berth_snapshot_charge_on(s, &shared, h);
+    BerthRequest last = dedicated_request(2, BERTH_NUMA_ANY);
+    g_assert_null(refused_by(s, &last));
+    last.project = "p";
+    g_assert_cmpstr(refused_by(s, &last), ==, "quota");
+    last.cpu_millis = 3000;
+    last.project = NULL;
+    g_assert_cmpstr(refused_by(s, &last), ==, "dedicated");
+    g_assert_true(berth_snapshot_release(s, "own"));
+    g_assert_null(refused_by(s, &last));
 }
 
 static void
@@ -435,7 +492,9 @@ main(int argc, char **argv)
     ADD("selector/knows-every-operator", test_selector);
     ADD("taint/needs-a-toleration-with-key-and-value", test_taint);
     ADD("vcpu/counts-reserve-and-overcommit", test_vcpu);
-    ADD("vcpu/dedicated-cpus-are-not-overcommitted", test_dedicated_cpus_are_not_overcommitted);
+    ADD("dedicated/cpus-are-of-one-cell-or-two", test_dedicated_cpus_are_of_one_cell_or_two);
+    ADD("dedicated/cpus-are-apart-from-shared-ones",
+        test_dedicated_cpus_are_apart_from_shared_ones);
     ADD("memory/counts-reserve-overhead-and-huge-pages", test_memory);
     ADD("count/limits-named-resources", test_count);
     ADD("hugepage/needs-pages-of-the-size", test_hugepage);

@@ -76,7 +76,8 @@ add_random_host(World *w, guint i)
         cells[c] = (BerthHostCell){.cpu_millis = cpu * 1000 / n_cells,
                                    .memory_mib = gib * 1024 / n_cells,
                                    .hugepages = &pages,
-                                   .n_hugepages = i % 3 == 0};
+                                   .n_hugepages = i % 3 == 0,
+                                   .dedicated_cpus = below(w, 6)};
     }
     BerthHostDevice devices[8];
     guint n_devices = below(w, 2) ? below(w, 9) : 0;
