@@ -134,6 +134,8 @@ check_plan(const BerthDomainPlan *plan, const char *kernel, const char *initrd, 
     if (!check_text("uuid", plan->uuid, TRUE, error) ||
         !check_text("name", plan->name, TRUE, error) ||
         !check_text("CPU set", plan->cpuset, FALSE, error) ||
+        !check_text("pins", plan->pins, FALSE, error) ||
+        !check_text("emulator's CPU set", plan->emulator_cpuset, FALSE, error) ||
         !check_text("node set", plan->nodeset, FALSE, error) ||
         !check_text("kernel command line", plan->cmdline, FALSE, error) ||
         !check_text("kernel path", kernel, plan->kernel_volume != NULL, error) ||
@@ -445,6 +447,25 @@ add_memory_source(const BerthDomainPlan *plan, xmlNode *domain)
     }
 }
 
+/* Each vCPU on a host CPU of its own, and what else QEMU does away from them. */
+static void
+add_pins(const BerthDomainPlan *plan, xmlNode *domain)
+{
+    if (plan->pins == NULL) {
+        return;
+    }
+    xmlNode *tune = berth_xml_add(domain, "cputune", NULL);
+    g_auto(GStrv) cpus = g_strsplit(plan->pins, ",", -1);
+    for (guint i = 0; cpus[i] != NULL; i++) {
+        xmlNode *pin = berth_xml_add(tune, "vcpupin", NULL);
+        berth_xml_set_format(pin, "vcpu", "%u", i);
+        berth_xml_set(pin, "cpuset", cpus[i]);
+    }
+    if (plan->emulator_cpuset != NULL) {
+        berth_xml_set(berth_xml_add(tune, "emulatorpin", NULL), "cpuset", plan->emulator_cpuset);
+    }
+}
+
 static void
 add_size(const BerthDomainPlan *plan, xmlNode *domain)
 {
@@ -459,6 +480,7 @@ add_size(const BerthDomainPlan *plan, xmlNode *domain)
         berth_xml_set(vcpu, "cpuset", plan->cpuset);
     }
     berth_xml_set_format(vcpu, "current", "%u", plan->vcpus);
+    add_pins(plan, domain);
     add_memory_source(plan, domain);
 }
 

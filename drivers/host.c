@@ -242,6 +242,8 @@ keep_plan(OwnedCall *owned, const BerthDomainPlan *plan)
     owned->plan.name = keep(owned, plan->name);
     owned->plan.title = keep(owned, plan->title);
     owned->plan.cpuset = keep(owned, plan->cpuset);
+    owned->plan.pins = keep(owned, plan->pins);
+    owned->plan.emulator_cpuset = keep(owned, plan->emulator_cpuset);
     owned->plan.nodeset = keep(owned, plan->nodeset);
     owned->plan.kernel_pool = keep(owned, plan->kernel_pool);
     owned->plan.kernel_volume = keep(owned, plan->kernel_volume);

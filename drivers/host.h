@@ -157,10 +157,12 @@ typedef struct {
     gboolean kvm; /* FALSE: TCG */
     guint vcpus;
     guint64 memory_mib;
-    const char *cpuset;  /* host CPUs that it may use, as libvirt writes them: "0-3,8"; NULL: all */
-    const char *nodeset; /* NUMA nodes that its memory comes from; NULL: any */
-    gboolean interleave; /* evenly from those of nodeset; FALSE: from nowhere else */
-    guint huge_pages_kib; /* its memory is pages of this size; 0: ordinary ones */
+    const char *cpuset; /* host CPUs that it may use, as libvirt writes them: "0-3,8"; NULL: all */
+    const char *pins;   /* host CPU of each vCPU, "4,5,6"; NULL: each may use all of cpuset */
+    const char *emulator_cpuset; /* where the rest of QEMU runs; NULL: as cpuset */
+    const char *nodeset;         /* NUMA nodes that its memory comes from; NULL: any */
+    gboolean interleave;         /* evenly from those of nodeset; FALSE: from nowhere else */
+    guint huge_pages_kib;        /* its memory is pages of this size; 0: ordinary ones */
     /* Direct kernel boot, as volumes of a pool; NULL kernel: boot from the first disk. */
     const char *kernel_pool, *kernel_volume, *initrd_volume, *cmdline;
     const BerthDiskPlan *disks;

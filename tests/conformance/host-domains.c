@@ -167,6 +167,32 @@ test_domains_of_others_are_left_alone(void)
     remove_domain(uuid_a);
 }
 
+/* The host's last CPU for the vCPU, its first one for the rest of QEMU. */
+static void
+test_pinned_domain_starts(void)
+{
+    g_auto(BerthHostReply) seen = {0}, reply = {0};
+    g_assert_cmpint(call(&(BerthHostCall){.verb = BERTH_HOST_INVENTORY}, &seen), ==, -1);
+    const GPtrArray *cells = seen.inventory->cells;
+    const BerthCell *first = cells->pdata[0], *last = cells->pdata[cells->len - 1];
+    g_autofree char *pin = g_strdup_printf("%u", last->cpus[last->cpu_count - 1]);
+    g_autofree char *rest = g_strdup_printf("%u", first->cpus[0]);
+    BerthDomainPlan plan = make_plan(uuid_a, "conformance.a");
+    plan.cpuset = plan.pins = pin;
+    plan.emulator_cpuset = rest;
+    ASSERT_OK(.verb = BERTH_HOST_DOMAIN_DEFINE, .plan = &plan);
+    ASSERT_OK(.verb = BERTH_HOST_DOMAIN_START, .uuid = uuid_a);
+    g_assert_cmpint(call(&(BerthHostCall){.verb = BERTH_HOST_DOMAIN_XML, .uuid = uuid_a}, &reply),
+                    ==, -1);
+    g_autofree char *text = g_strdelimit(g_strdup(reply.text), "\"", '\'');
+    g_autofree char *vcpu = g_strdup_printf("<vcpupin vcpu='0' cpuset='%s'/>", pin);
+    g_autofree char *emulator = g_strdup_printf("<emulatorpin cpuset='%s'/>", rest);
+    g_assert_nonnull(strstr(text, vcpu));
+    g_assert_nonnull(strstr(text, emulator));
+    ASSERT_OK(.verb = BERTH_HOST_DOMAIN_DESTROY, .uuid = uuid_a);
+    remove_domain(uuid_a);
+}
+
 static void
 test_networks_are_started_and_reserve_addresses(void)
 {
@@ -210,6 +236,7 @@ add_domain_tests(void)
     ADD("a-taken-name-is-refused", test_a_taken_name_is_refused);
     ADD("a-missing-kernel-is-refused", test_a_missing_kernel_is_refused);
     ADD("domains-of-others-are-left-alone", test_domains_of_others_are_left_alone);
+    ADD("pinned-domain-starts", test_pinned_domain_starts);
     ADD("networks-are-started-and-reserve-addresses",
         test_networks_are_started_and_reserve_addresses);
 }

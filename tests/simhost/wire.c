@@ -52,6 +52,8 @@ static const Field plan_fields[] = {
     FIELD(BerthDomainPlan, vcpus, UINT),
     FIELD(BerthDomainPlan, memory_mib, U64),
     FIELD(BerthDomainPlan, cpuset, STRING),
+    FIELD(BerthDomainPlan, pins, STRING),
+    FIELD(BerthDomainPlan, emulator_cpuset, STRING),
     FIELD(BerthDomainPlan, nodeset, STRING),
     FIELD(BerthDomainPlan, interleave, BOOL),
     FIELD(BerthDomainPlan, huge_pages_kib, UINT),

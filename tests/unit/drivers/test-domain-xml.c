@@ -133,6 +133,24 @@ test_bound_vm_has_its_cells_and_pages(void)
     golden_check("domain-vm-two-cells.xml", two);
 }
 
+static void
+test_pinned_pod_has_its_cpus(void)
+{
+    BerthDomainPlan plan = make_pod(BERTH_PROFILE_Q35);
+    plan.vcpus = 3;
+    plan.cpuset = "4-5,12";
+    plan.pins = "4,5,12";
+    plan.emulator_cpuset = "0-3";
+    plan.nodeset = "0,1";
+    plan.interleave = TRUE;
+    g_autofree char *xml = format(&plan);
+    golden_check("domain-pod-pinned.xml", xml);
+    plan.pins = "4,\x01";
+    g_autoptr(GError) error = NULL;
+    g_assert_null(berth_domain_xml_format(&plan, "/kernel", "/initrd", &error));
+    g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
+}
+
 /* Hot-plug and cold start must agree: more disks never move those that are there. */
 static void
 test_more_disks_do_not_move_the_first_ones(void)
@@ -351,6 +369,7 @@ main(int argc, char **argv)
                     test_vm_with_everything_boots_its_disk_under_kvm);
     g_test_add_func("/drivers/domain-xml/bound-vm-has-its-cells-and-pages",
                     test_bound_vm_has_its_cells_and_pages);
+    g_test_add_func("/drivers/domain-xml/pinned-pod-has-its-cpus", test_pinned_pod_has_its_cpus);
     g_test_add_func("/drivers/domain-xml/more-disks-do-not-move-the-first-ones",
                     test_more_disks_do_not_move_the_first_ones);
     g_test_add_func("/drivers/domain-xml/wrong-plans-are-refused-by-name",
