@@ -208,7 +208,7 @@ plan_power_on(const BerthWorkloadSight *s)
     if (!s->disks) {
         return step(BERTH_DO_MAKE_DISKS, BERTH_PHASE_PREPARING, NULL);
     }
-    if (!s->defined) {
+    if (!s->defined || s->stale) {
         return step(BERTH_DO_DEFINE, BERTH_PHASE_PREPARING, NULL);
     }
     return step(BERTH_DO_START, BERTH_PHASE_STARTING, NULL);

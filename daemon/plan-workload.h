@@ -55,6 +55,7 @@ typedef struct {
     gboolean doubtful; /* a call's effect on domain or volumes is not known (yet) */
 
     gboolean defined;
+    gboolean stale; /* of a VM that is off: its definition may be older than its place */
     BerthDomainState state;
     BerthStopReason stop_reason;
 

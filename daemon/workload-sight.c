@@ -134,6 +134,8 @@ berth_workload_see(BerthWorkloadRun *run, BerthObject *object, BerthWorkloadSigh
     if (sight->placed) {
         see_host(control, object, sight);
     }
+    /* A VM stays defined while it is off; at its next start CPUs, cells and the spec may be others. */
+    sight->stale = sight->vm && (run->defined_us == 0 || run->defined_us < run->placed_us);
     follow_power(run, sight);
     follow_power_cycle(run, sight);
     sight->force = run->force;

@@ -171,6 +171,20 @@ test_delete_takes_domain_then_disks_then_record(void)
     assert_step(&sight, BERTH_DO_REMOVE, BERTH_PHASE_DELETING);
 }
 
+/* What it was defined as when it last ran may name CPUs that others have now. */
+static void
+test_vm_that_was_off_is_defined_anew(void)
+{
+    BerthWorkloadSight sight = running_vm();
+    sight.stale = TRUE;
+    assert_step(&sight, BERTH_DO_NOTHING, BERTH_PHASE_RUNNING);
+    sight.state = BERTH_DOMAIN_SHUTOFF;
+    sight.phase = BERTH_PHASE_PREPARING;
+    assert_step(&sight, BERTH_DO_DEFINE, BERTH_PHASE_PREPARING);
+    sight.stale = FALSE;
+    assert_step(&sight, BERTH_DO_START, BERTH_PHASE_STARTING);
+}
+
 /* A call that hangs or whose answer was lost may leave a domain or a disk behind. */
 static void
 test_nothing_leaves_its_host_in_doubt(void)
@@ -360,6 +374,7 @@ main(int argc, char **argv)
         test_nothing_is_done_on_a_host_that_cannot_be_seen);
     ADD("stop-asks-once-then-cuts-when-time-is-over",
         test_stop_asks_once_then_cuts_when_time_is_over);
+    ADD("vm-that-was-off-is-defined-anew", test_vm_that_was_off_is_defined_anew);
     ADD("nothing-leaves-its-host-in-doubt", test_nothing_leaves_its_host_in_doubt);
     ADD("lost-power-is-nobodys-will", test_lost_power_is_nobodys_will);
     ADD("what-is-off-stays-off-unseen", test_what_is_off_stays_off_unseen);
