@@ -460,6 +460,13 @@ run_nodeinfo(BerthSession *session, const BerthArgs *args, GError **error)
     berth_facts_add(facts, "Thread(s) per core", "%" G_GINT64_FORMAT,
                     berth_json_integer(has, "threads", 0));
     berth_facts_add(facts, "NUMA cell(s)", "%zu", json_array_size(json_object_get(has, "cells")));
+    const json_t *dedicated = json_object_get(json_object_get(host, "status"), "dedicated_cpus");
+    if (dedicated != NULL) {
+        const char *left = berth_json_string(dedicated, "free");
+        berth_facts_add(facts, "Dedicated CPU(s)", "%s (free: %s)",
+                        berth_json_string(dedicated, "cpus"),
+                        left != NULL && *left != '\0' ? left : "none");
+    }
     berth_facts_add(facts, "Memory size", "%" G_GINT64_FORMAT " KiB",
                     1024 * berth_json_integer(has, "memory_mib", 0));
     g_autofree char *text = berth_facts_format(facts);

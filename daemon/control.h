@@ -14,6 +14,7 @@
 #include "daemon/queue.h"
 #include "daemon/stage.h"
 #include "daemon/workload-ops.h"
+#include "model/cpu-set.h"
 
 G_BEGIN_DECLS
 
@@ -96,6 +97,8 @@ gboolean berth_workload_place_group(BerthControl *control, BerthFleetLedger *led
 void berth_workload_needs_init(BerthNeeds *needs, BerthControl *control, BerthObject *object);
 void berth_workload_needs_clear(BerthNeeds *needs);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthNeeds, berth_workload_needs_clear)
+gboolean berth_workload_shared_cpus(BerthControl *control, const BerthFleetHost *host,
+                                    BerthCpuSet *set);
 guint berth_workload_controller_queue_length(BerthWorkloadController *controller);
 
 /* ---- images ---- */

@@ -307,6 +307,10 @@ start_probe(Prepare *prepare)
                             .spec = (char *)"{}",
                             .labels = (char *)"{}",
                             .format = 1};
+    BerthCpuSet shared;
+    g_autofree char *cpus = berth_workload_shared_cpus(prepare->control, host, &shared)
+                                ? berth_cpu_set_format(&shared)
+                                : NULL;
     BerthDomainPlan plan = {
         .uuid = prepare->uuid,
         .name = name,
@@ -315,6 +319,7 @@ start_probe(Prepare *prepare)
         .kvm = prepare->kvm,
         .vcpus = 1,
         .memory_mib = PROBE_MIB,
+        .cpuset = cpus,
         .kernel_pool = berth_fleet_pool(prepare->control->fleet),
         .kernel_volume = kernel,
         .initrd_volume = initramfs,

@@ -22,9 +22,15 @@ write_cells(const BerthInventory *inventory)
                                                    (json_int_t)cell->huge_pages[k].size_kib,
                                                    "count", (json_int_t)cell->huge_pages[k].count));
         }
-        json_array_append_new(list, json_pack("{s:i, s:I, s:i, s:o}", "id", (int)cell->id,
+        BerthCpuSet cpus = {{0}};
+        for (guint k = 0; k < cell->cpu_count; k++) {
+            berth_cpu_set_add(&cpus, cell->cpus[k]);
+        }
+        g_autofree char *cpu_set = berth_cpu_set_format(&cpus);
+        json_array_append_new(list, json_pack("{s:i, s:I, s:i, s:s, s:o}", "id", (int)cell->id,
                                               "memory_mib", (json_int_t)(cell->memory_kib / 1024),
-                                              "cpus", (int)cell->cpu_count, "huge_pages", pages));
+                                              "cpus", (int)cell->cpu_count, "cpu_set", cpu_set,
+                                              "huge_pages", pages));
     }
     return list;
 }
@@ -135,6 +141,12 @@ write_usage(BerthControl *control, const char *name, json_t *status)
         json_object_set_new(status, "capacity", write_capacity(&capacity));
         json_object_set_new(status, "used", write_capacity(&used));
         json_object_set_new(status, "free", write_capacity(&left));
+    }
+    json_t *dedicated = berth_ledger_dedicated(control->ledger, name);
+    if (dedicated != NULL) {
+        json_object_set_new(status, "dedicated_cpus", dedicated);
+    } else {
+        json_object_del(status, "dedicated_cpus");
     }
 }
 

@@ -183,6 +183,7 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     request->machine = berth_profile_names[workload->profile];
     request->numa = (BerthNumaPolicy)workload->numa;
     request->hugepage_kib = (guint)workload->huge_pages_kib;
+    request->dedicated = workload->dedicated_cpus;
     request->host = placement->host;
     request->labels = (const BerthLabel *)ask->labels->data;
     request->n_labels = ask->labels->len;

@@ -28,7 +28,21 @@ note_cells(const BerthPlacement *placement, json_t *why)
     json_decref(cells);
 }
 
-/* Numbers the decision, and writes host, score, cells and number to @why. */
+/* The host's CPUs that are its vCPUs' own, by number. */
+static void
+note_cpus(BerthFleetLedger *ledger, const BerthRequest *request, const BerthPlacement *placement,
+          const char *host, json_t *why)
+{
+    json_t *cpus = request->dedicated
+                       ? ledger_cpus_take(ledger->cpus, request->uid, host, placement->cells,
+                                          (guint)(request->cpu_millis / 1000))
+                       : NULL;
+    if (cpus != NULL) {
+        json_object_set_new(why, "cpus", cpus);
+    }
+}
+
+/* Numbers the decision, and writes host, score, cells, CPUs and number to @why. */
 void
 ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
                      const BerthDecision *decision, json_t *why)
@@ -38,6 +52,7 @@ ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
     json_object_set_new(why, "host", json_string(host));
     json_object_set_new(why, "score", json_integer(decision->score));
     note_cells(&decision->placement, why);
+    note_cpus(ledger, request, &decision->placement, host, why);
     json_object_set_new(why, "decision", json_integer(ledger->decisions));
 }
 

@@ -1,6 +1,7 @@
 /* What the files of the ledger share: ledger.c (hosts and charges), ledger-ask.c (objects as requests),
- * ledger-book.c (the fleet file), ledger-forecast.c (copies to try things on), ledger-group.c (all or none),
- * ledger-line.c (who waits), ledger-preempt.c (room that is made), ledger-rebalance.c (who better moves). */
+ * ledger-book.c (the fleet file), ledger-cpus.c (dedicated CPUs by number), ledger-forecast.c (copies to try things
+ * on), ledger-group.c (all or none), ledger-line.c (who waits), ledger-preempt.c (room that is made),
+ * ledger-rebalance.c (who better moves). */
 #pragma once
 
 #include "daemon/ledger.h"
@@ -18,6 +19,7 @@ struct BerthFleetLedger {
     BerthCapacity reserve;
     gint64 pod_overhead_mib, vm_overhead_mib;
     struct LedgerBook *book; /* owned; NULL in copies */
+    struct LedgerCpus *cpus; /* owned */
     GHashTable *reserved;    /* uid -> json_t*: charged with its group, reasons of the decision */
     GHashTable *held;        /* victims whose room is kept; shared by copies, which only read it */
     BerthWaiting *waiting;   /* owned; who has no place */
@@ -38,6 +40,20 @@ void ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *
                      gint64 decision);
 void ledger_book_release(LedgerBook *book, const char *uid, gint64 decisions);
 json_t *ledger_book_export(const LedgerBook *book, const BerthSnapshot *snapshot);
+
+/* ledger-cpus.c */
+typedef struct LedgerCpus LedgerCpus;
+LedgerCpus *ledger_cpus_new(void);
+LedgerCpus *ledger_cpus_copy(const LedgerCpus *cpus);
+void ledger_cpus_free(LedgerCpus *cpus);
+void ledger_cpus_offer(LedgerCpus *cpus, const char *host, const json_t *inventory,
+                       const char *text);
+void ledger_cpus_remove_host(LedgerCpus *cpus, const char *host);
+guint ledger_cpus_count(const LedgerCpus *cpus, const char *host, guint cell);
+json_t *ledger_cpus_take(LedgerCpus *cpus, const char *uid, const char *host, const guint8 cells[2],
+                         guint count);
+void ledger_cpus_note(LedgerCpus *cpus, const char *uid, const char *host, const json_t *list);
+void ledger_cpus_release(LedgerCpus *cpus, const char *uid);
 
 /* A request and the arrays it points to; strings are borrowed from the object. */
 typedef struct {

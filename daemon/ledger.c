@@ -32,6 +32,7 @@ berth_ledger_new(BerthClock *clock)
     ledger->waiting = berth_waiting_new(BACKOFF_MIN_US, BACKOFF_MAX_US);
     ledger->snapshot = berth_snapshot_new();
     ledger->book = ledger_book_new();
+    ledger->cpus = ledger_cpus_new();
     ledger->reserved = ledger_reservations_new();
     ledger->held = ledger_holds_new();
     return ledger;
@@ -42,6 +43,7 @@ berth_ledger_free(BerthFleetLedger *ledger)
 {
     berth_snapshot_free(ledger->snapshot);
     ledger_book_free(ledger->book);
+    ledger_cpus_free(ledger->cpus);
     g_hash_table_destroy(ledger->reserved);
     g_hash_table_unref(ledger->held);
     berth_waiting_free(ledger->waiting);
@@ -131,18 +133,31 @@ free_pool_mib(const json_t *inventory, const BerthHostSpec *spec, gint64 reserve
 }
 
 static gint64
+count_dedicated(const BerthFleetLedger *ledger, const char *host)
+{
+    gint64 count = 0;
+    for (guint cell = 0; cell < BERTH_CELLS_MAX; cell++) {
+        count += ledger_cpus_count(ledger->cpus, host, cell);
+    }
+    return count;
+}
+
+static gint64
 part_of(gint64 whole, gint64 part, gint64 total)
 {
     return total <= 0 ? 0 : whole * part / total;
 }
 
 /* The NUMA cells as the inventory lists them, each with its part of what may be used of the host; huge pages that
- * nobody set aside are none. More cells than can be counted are one. @pages: gets what they point to. */
+ * nobody set aside are none. More cells than can be counted are one. @vcpus: those that are shared. @pages: gets
+ * what they point to. */
 static GArray *
-read_cells(const json_t *inventory, gint64 vcpus, gint64 memory_mib, GPtrArray *pages)
+read_cells(const BerthFleetLedger *ledger, const BerthObject *host, const json_t *inventory,
+           gint64 vcpus, gint64 memory_mib, GPtrArray *pages)
 {
     GArray *cells = g_array_new(FALSE, TRUE, sizeof(BerthHostCell));
     const json_t *list = json_object_get(inventory, "cells");
+    gint64 shared = json_int(inventory, "cpus") - count_dedicated(ledger, host->name);
     size_t i, k;
     json_t *cell, *kind;
     if (json_array_size(list) > BERTH_CELLS_MAX) {
@@ -158,9 +173,10 @@ read_cells(const json_t *inventory, gint64 vcpus, gint64 memory_mib, GPtrArray *
                 g_array_append_val(amounts, amount);
             }
         }
+        guint dedicated = ledger_cpus_count(ledger->cpus, host->name, (guint)i);
         BerthHostCell read = {
-            .cpu_millis =
-                part_of(vcpus * 1000, json_int(cell, "cpus"), json_int(inventory, "cpus")),
+            .cpu_millis = part_of(vcpus * 1000, json_int(cell, "cpus") - dedicated, shared),
+            .dedicated_cpus = dedicated,
             .memory_mib = part_of(memory_mib, json_int(cell, "memory_mib"),
                                   json_int(inventory, "memory_mib")),
             .n_hugepages = amounts->len,
@@ -203,7 +219,9 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
     const BerthHostSpec *spec = object->spec_data;
     const BerthHostStatus *status = object->status_data;
     const json_t *inventory = status->inventory;
-    gint64 vcpus = bounded(json_int(inventory, "cpus"), spec->limit.vcpus);
+    ledger_cpus_offer(ledger->cpus, object->name, inventory, spec->dedicated_cpus);
+    gint64 vcpus = MAX(0, bounded(json_int(inventory, "cpus"), spec->limit.vcpus) -
+                              count_dedicated(ledger, object->name));
     gint64 memory_mib = bounded(json_int(inventory, "memory_mib"), spec->limit.memory_mib);
     BerthCapacity reserve = reserve_of(ledger, object);
     g_autoptr(GArray) labels = ledger_read_labels(object->labels);
@@ -212,7 +230,7 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
     g_autoptr(GPtrArray) machines = read_names(json_object_get(inventory, "machine_types"));
     const char *cpu_model = json_string_value(json_object_get(inventory, "cpu_model"));
     g_autoptr(GPtrArray) pages = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GArray) cells = read_cells(inventory, vcpus, memory_mib, pages);
+    g_autoptr(GArray) cells = read_cells(ledger, object, inventory, vcpus, memory_mib, pages);
     BerthAmount pool = {"berth", free_pool_mib(inventory, spec, reserve.disk_mib)};
     BerthHost host = {
         .name = object->name,
@@ -272,6 +290,7 @@ berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name)
         close_host(ledger, name);
     }
     ledger_book_remove_host(ledger->book, name);
+    ledger_cpus_remove_host(ledger->cpus, name);
     ledger_wake(ledger, BERTH_WAKE_WORKLOADS);
 }
 
@@ -294,6 +313,7 @@ static gboolean
 drop_charge(BerthFleetLedger *ledger, const char *uid)
 {
     ledger_book_release(ledger->book, uid, ledger->decisions);
+    ledger_cpus_release(ledger->cpus, uid);
     g_hash_table_remove(ledger->reserved, uid);
     return berth_snapshot_release(ledger->snapshot, uid);
 }
@@ -311,6 +331,18 @@ brief_json(BerthFleetLedger *ledger, const BerthExplanation *explanation)
     return berth_explain_to_json(ledger->snapshot, explanation, RECORDED_HOSTS_MAX);
 }
 
+/* A host takes no dedicated CPUs until its spec names some: nobody would guess that. */
+static const char *
+hint_of(const BerthExplanation *explanation)
+{
+    for (guint i = 0; i < explanation->refusals->len; i++) {
+        if (g_str_equal(g_array_index(explanation->refusals, BerthRefusal, i).code, "dedicated")) {
+            return "name more CPUs in spec.dedicated_cpus of a Host, or see 'berth why NAME'";
+        }
+    }
+    return "see 'berth why NAME', or 'berth host list' for what is free";
+}
+
 static gboolean
 refuse(BerthFleetLedger *ledger, LedgerAsk *ask, json_t **why, GError **error)
 {
@@ -319,9 +351,7 @@ refuse(BerthFleetLedger *ledger, LedgerAsk *ask, json_t **why, GError **error)
     *why = brief_json(ledger, explanation);
     berth_waiting_refused(ledger->waiting, ask->request.uid, berth_wakes_of(explanation),
                           berth_clock_monotonic_us(ledger->clock));
-    berth_error_set_at(error, BERTH_ERROR_EXHAUSTED, NULL,
-                       "see 'berth why NAME', or 'berth host list' for what is free", "%s",
-                       summary);
+    berth_error_set_at(error, BERTH_ERROR_EXHAUSTED, NULL, hint_of(explanation), "%s", summary);
     return FALSE;
 }
 
@@ -363,12 +393,13 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const 
     return TRUE;
 }
 
-/* To the cells that were chosen when it was placed, if its record names some. */
+/* To the cells and CPUs that were chosen when it was placed, if its record names some. */
 static void
 charge_recorded(BerthFleetLedger *ledger, const BerthRequest *request, guint32 host,
                 const json_t *record)
 {
     const json_t *cells = json_object_get(record, "cells");
+    const json_t *cpus = json_object_get(record, "cpus");
     BerthPlacement placement = {.host = host, .cells = {BERTH_CELL_NONE, BERTH_CELL_NONE}};
     for (guint i = 0; i < G_N_ELEMENTS(placement.cells) && i < json_array_size(cells); i++) {
         placement.cells[i] = (guint8)json_integer_value(json_array_get(cells, i));
@@ -377,6 +408,10 @@ charge_recorded(BerthFleetLedger *ledger, const BerthRequest *request, guint32 h
         berth_snapshot_charge(ledger->snapshot, request, &placement);
     } else {
         berth_snapshot_charge_on(ledger->snapshot, request, host);
+    }
+    if (cpus != NULL) {
+        ledger_cpus_note(ledger->cpus, request->uid,
+                         berth_snapshot_host_name(ledger->snapshot, host), cpus);
     }
 }
 
@@ -392,6 +427,10 @@ berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, const
     if (index != BERTH_HOST_NONE) {
         const json_t *record = berth_workload_status_of(workload)->placement;
         gint64 decision = json_int(record, "decision");
+        if (json_object_get(record, "cpus") != NULL) {
+            ask.request.cpu_millis =
+                1000 * (gint64)json_array_size(json_object_get(record, "cpus"));
+        }
         charge_recorded(ledger, &ask.request, index, record);
         ledger->decisions = MAX(ledger->decisions, decision);
         ledger_book_add(ledger->book, &ask.request, host, decision);

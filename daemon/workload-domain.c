@@ -150,29 +150,100 @@ add_number(GString *list, guint number)
     g_string_append_printf(list, "%s%u", list->len > 0 ? "," : "", number);
 }
 
-/* CPUs and memory of the cells that the scheduler chose, which the record names by their place. */
-static void
-add_cells(Build *build, BerthFleetHost *host, BerthObject *object)
+static BerthCpuSet
+cpus_of(const BerthCell *cell)
 {
-    const json_t *chosen = json_object_get(berth_workload_status_of(object)->placement, "cells");
+    BerthCpuSet set = {{0}};
+    for (guint i = 0; i < cell->cpu_count; i++) {
+        berth_cpu_set_add(&set, cell->cpus[i]);
+    }
+    return set;
+}
+
+static const BerthCell *
+find_cell(const GPtrArray *cells, const json_t *place)
+{
+    json_int_t index = json_integer_value(place);
+    gboolean known = cells != NULL && index >= 0 && index < cells->len;
+    return known ? cells->pdata[index] : NULL; /* NULL: the machine is another one than it was */
+}
+
+/**
+ * berth_workload_shared_cpus:
+ * @set: (out): all CPUs of @host but those that are for guests with dedicated ones
+ *
+ * Returns: whether some are for such guests.
+ */
+gboolean
+berth_workload_shared_cpus(BerthControl *control, const BerthFleetHost *host, BerthCpuSet *set)
+{
+    const BerthObject *object =
+        berth_catalog_get(control->catalog, &berth_kind_host, NULL, host->name);
+    const char *dedicated =
+        object != NULL ? ((const BerthHostSpec *)object->spec_data)->dedicated_cpus : NULL;
     const GPtrArray *cells = host->inventory != NULL ? host->inventory->cells : NULL;
-    GString *cpus = g_string_new(NULL), *nodes = g_string_new(NULL);
+    BerthCpuSet apart;
+    *set = (BerthCpuSet){{0}};
+    for (guint i = 0; cells != NULL && i < cells->len; i++) {
+        BerthCpuSet here = cpus_of(cells->pdata[i]);
+        berth_cpu_set_join(set, &here);
+    }
+    if (dedicated == NULL || !berth_cpu_set_parse(dedicated, &apart, NULL)) {
+        return FALSE;
+    }
+    berth_cpu_set_take_out(set, &apart);
+    return TRUE;
+}
+
+/* A CPU for each vCPU, as recorded, and the others for what QEMU does besides. */
+static void
+add_pins(Build *build, const json_t *cpus, const BerthCpuSet *shared)
+{
+    GString *pins = g_string_new(NULL);
+    BerthCpuSet own = {{0}};
+    for (size_t i = 0; i < json_array_size(cpus); i++) {
+        guint cpu = (guint)json_integer_value(json_array_get(cpus, i));
+        add_number(pins, cpu);
+        berth_cpu_set_add(&own, cpu);
+    }
+    build->plan.vcpus = (guint)json_array_size(cpus);
+    build->plan.pins = keep(build, g_string_free(pins, FALSE));
+    build->plan.cpuset = keep(build, berth_cpu_set_format(&own));
+    if (berth_cpu_set_count(shared) > 0) {
+        build->plan.emulator_cpuset = keep(build, berth_cpu_set_format(shared));
+    }
+}
+
+/* CPUs and memory that the scheduler chose: cells, which the record names by their place, and CPUs. */
+static void
+add_cpus(Build *build, BerthControl *control, BerthFleetHost *host, BerthObject *object)
+{
+    const json_t *record = berth_workload_status_of(object)->placement;
+    const json_t *chosen = json_object_get(record, "cells"),
+                 *cpus = json_object_get(record, "cpus");
+    const GPtrArray *cells = host->inventory != NULL ? host->inventory->cells : NULL;
+    BerthCpuSet shared, near = {{0}};
+    gboolean apart = berth_workload_shared_cpus(control, host, &shared);
+    GString *nodes = g_string_new(NULL);
     for (size_t i = 0; i < json_array_size(chosen); i++) {
-        json_int_t index = json_integer_value(json_array_get(chosen, i));
-        if (cells == NULL || index < 0 || index >= cells->len) {
-            continue; /* the machine is another one than it was */
-        }
-        const BerthCell *cell = cells->pdata[index];
-        add_number(nodes, cell->id);
-        for (guint k = 0; k < cell->cpu_count; k++) {
-            add_number(cpus, cell->cpus[k]);
+        const BerthCell *cell = find_cell(cells, json_array_get(chosen, i));
+        if (cell != NULL) {
+            BerthCpuSet here = cpus_of(cell);
+            add_number(nodes, cell->id);
+            berth_cpu_set_join(&near, &here);
         }
     }
-    const char *cpuset = keep(build, g_string_free(cpus, FALSE));
+    berth_cpu_set_keep(&near, &shared);
     const char *nodeset = keep(build, g_string_free(nodes, FALSE));
-    build->plan.cpuset = *cpuset != '\0' ? cpuset : NULL;
     build->plan.nodeset = *nodeset != '\0' ? nodeset : NULL;
     build->plan.interleave = strchr(nodeset, ',') != NULL;
+    if (cpus != NULL) {
+        add_pins(build, cpus, &shared);
+    } else if (berth_cpu_set_count(&near) > 0) {
+        build->plan.cpuset = keep(build, berth_cpu_set_format(&near));
+    } else if (apart && berth_cpu_set_count(&shared) > 0) {
+        build->plan.cpuset = keep(build, berth_cpu_set_format(&shared));
+    }
 }
 
 static void
@@ -201,7 +272,7 @@ fill_build(Build *build, BerthControl *control, BerthFleetHost *host, BerthObjec
     } else {
         add_vm_disks(build, control, host, object);
     }
-    add_cells(build, host, object);
+    add_cpus(build, control, host, object);
     add_nics(build, control, object);
     fill_mark(build, control, object);
     build->plan.disks = (const BerthDiskPlan *)build->disks->data;
@@ -261,8 +332,10 @@ on_defined(BerthHostReply *reply, const GError *error, gpointer data)
     if (error == NULL && host != NULL) {
         berth_fleet_note_domain(host, pending->uuid, BERTH_DOMAIN_SHUTOFF, BERTH_STOP_UNKNOWN);
     }
-    if (run != NULL) {
+    if (run != NULL && error == NULL) {
         run->defined_us = berth_clock_monotonic_us(pending->controller->control->clock);
+    }
+    if (run != NULL) {
         berth_workload_run_done(run, error);
     }
 }

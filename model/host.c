@@ -1,5 +1,6 @@
 /* Host: a machine that runs libvirtd, and what Berth may use of it. */
 #include "base/error.h"
+#include "model/cpu-set.h"
 #include "model/host-uri.h"
 #include "model/kinds.h"
 #include "model/ssh-key.h"
@@ -65,6 +66,9 @@ static const BerthField spec_fields[] = {
          .doc = "Virtual CPUs per 100 CPUs; 0: what Settings say."),
     HOST(overcommit_memory_percent, INT, .minimum = 0, .maximum = 1000, .unit = "%",
          .doc = "Guest memory per 100 MiB of memory; 0: what Settings say."),
+    HOST(dedicated_cpus, STRING, .format = BERTH_FORMAT_LINE, .minimum = 1, .maximum = 1024,
+         .doc = "CPUs for guests with dedicated_cpus, and for no others: 4-15,^8, for example; "
+                "without it the host takes none of them."),
     HOST(acceleration, STRING, .choices = acceleration_names, .fallback_text = "auto",
          .doc = "How guests run: auto proves KVM by booting a guest and falls back to TCG."),
 };
@@ -98,6 +102,8 @@ static const BerthField status_fields[] = {
     STATUS(used, OBJECT, .schema = &balance_schema,
            .doc = "What workloads and foreign domains are charged."),
     STATUS(free, OBJECT, .schema = &balance_schema, .doc = "What is left."),
+    STATUS(dedicated_cpus, JSON,
+           .doc = "Those of spec.dedicated_cpus that it has, and which of them are free."),
     STATUS(acceleration, STRING, .doc = "How guests run: kvm or tcg; absent: not proved yet."),
     STATUS(acceleration_reason, STRING, .maximum = 65536, .doc = "How that was found out."),
     STATUS(guest_os, STRING, .doc = "Digest of the guest OS that was uploaded."),
@@ -135,6 +141,19 @@ check_host_keys(char **keys, const BerthHostUri *uri, GError **error)
 }
 
 static gboolean
+check_dedicated_cpus(const char *text, GError **error)
+{
+    BerthCpuSet set;
+    g_autoptr(GError) problem = NULL;
+    if (text == NULL || berth_cpu_set_parse(text, &set, &problem)) {
+        return TRUE;
+    }
+    berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/dedicated_cpus",
+                       berth_error_hint(problem), "%s", problem->message);
+    return FALSE;
+}
+
+static gboolean
 validate(const BerthObject *object, GError **error)
 {
     const BerthHostSpec *host = object->spec_data;
@@ -145,7 +164,8 @@ validate(const BerthObject *object, GError **error)
                            problem->message);
         return FALSE;
     }
-    return check_host_keys(host->host_keys, uri, error);
+    return check_host_keys(host->host_keys, uri, error) &&
+           check_dedicated_cpus(host->dedicated_cpus, error);
 }
 
 static const BerthColumn columns[] = {

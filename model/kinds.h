@@ -62,7 +62,8 @@ typedef struct {
     BerthCapacity reserve; /* kept for the host itself */
     BerthCapacity limit;   /* use no more than this of it; 0: all */
     gint64 overcommit_cpu_percent, overcommit_memory_percent; /* 0: Settings' */
-    char *acceleration;                                       /* "auto", "kvm", "tcg" */
+    char *dedicated_cpus; /* BerthCpuSet as text: for guests that ask for them; NULL: none */
+    char *acceleration;   /* "auto", "kvm", "tcg" */
 } BerthHostSpec;
 
 typedef struct {
@@ -78,6 +79,7 @@ typedef struct {
     char *first_hostname;               /* as it was called when it was seen first */
     json_t *inventory;                  /* what the host has, as read */
     BerthCapacity capacity, used, free; /* after reserve, limit and over-commit */
+    json_t *dedicated_cpus;             /* {"cpus", "free"}: sets as text */
     char *acceleration;                 /* "kvm", "tcg", NULL: not proved yet */
     char *acceleration_reason;
     char *guest_os;           /* digest that was uploaded */

@@ -53,11 +53,12 @@ typedef struct {
 
 typedef struct {
     gint64 vcpus, memory_mib;
-    int profile;           /* BerthProfile's order: q35, microvm */
-    int numa;              /* BerthNumaPolicy's order: any, one, two, prefer-one */
-    gint64 huge_pages_kib; /* 0: ordinary pages */
-    int run;               /* BerthRun */
-    int restart;           /* BerthRestart */
+    int profile;             /* BerthProfile's order: q35, microvm */
+    int numa;                /* BerthNumaPolicy's order: any, one, two, prefer-one */
+    gint64 huge_pages_kib;   /* 0: ordinary pages */
+    gboolean dedicated_cpus; /* a host CPU of its own for each vCPU */
+    int run;                 /* BerthRun */
+    int restart;             /* BerthRestart */
     gint64 priority;
     gboolean preemptible; /* may be stopped for one of higher priority */
     gint64 boot_timeout_s, stop_timeout_s;
@@ -192,6 +193,12 @@ extern const BerthSchema berth_placement_schema, berth_nic_schema;
          .mutability = BERTH_MUTABLE_NEVER,                                                        \
          .doc = "Size of the huge pages, set aside on its host, that its memory is made of; 0: "   \
                 "ordinary pages."},                                                                \
+        {.name = "dedicated_cpus",                                                                 \
+         .type = BERTH_FIELD_BOOL,                                                                 \
+         .offset = offsetof(owner, workload.dedicated_cpus),                                       \
+         .mutability = BERTH_MUTABLE_NEVER,                                                        \
+         .doc = "Pins each vCPU to a host CPU that no other guest of Berth uses, of one NUMA "     \
+                "cell or, when none has room, half and half of two."},                             \
         {.name = "run",                                                                            \
          .type = BERTH_FIELD_ENUM,                                                                 \
          .offset = offsetof(owner, workload.run),                                                  \

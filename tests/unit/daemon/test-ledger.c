@@ -275,9 +275,11 @@ put_cells(Fixture *f, const char *more)
         make(&berth_kind_host, "h1", spec,
              "{\"inventory\": {\"cpus\": 4, \"machine_types\": [\"q35\"], \"memory_mib\": 8192, "
              "\"cpu_model\": \"EPYC\", \"cells\": ["
-             "{\"id\": 0, \"cpus\": 2, \"memory_mib\": 4096, \"huge_pages\": [{\"size_kib\": 2048, "
+             "{\"id\": 0, \"cpus\": 2, \"cpu_set\": \"0-1\", \"memory_mib\": 4096, \"huge_pages\": "
+             "[{\"size_kib\": 2048, "
              "\"count\": 512}, {\"size_kib\": 1048576, \"count\": 0}]},"
-             "{\"id\": 1, \"cpus\": 2, \"memory_mib\": 4096, \"huge_pages\": []}]}}");
+             "{\"id\": 1, \"cpus\": 2, \"cpu_set\": \"2-3\", \"memory_mib\": 4096, \"huge_pages\": "
+             "[]}]}}");
     g_autoptr(GError) error = NULL;
     g_assert_true(berth_ledger_put_host(f->ledger, host, TRUE, NULL, &error));
     g_autoptr(json_t) file = berth_ledger_export(f->ledger);
@@ -334,6 +336,90 @@ test_recorded_cells_are_charged(Fixture *f, gconstpointer unused)
     g_autofree char *cells = berth_json_format(json_object_get(why, "cells"));
     g_assert_cmpstr(cells, ==, "[0]");
     g_assert_false(berth_ledger_place(f->ledger, last, &needs, NULL, &none, &refusal, NULL));
+}
+
+static BerthObject *
+make_dedicated(const char *name, int vcpus, const char *placement)
+{
+    g_autofree char *spec =
+        g_strdup_printf("{\"vcpus\": %d, \"memory_mib\": 512, \"dedicated_cpus\": true, "
+                        "\"containers\": [{\"name\": \"main\", \"image\": \"hello\"}]}",
+                        vcpus);
+    g_autofree char *status = g_strdup_printf("{\"host\": \"h1\"%s}", placement);
+    return make(&berth_kind_pod, name, spec, status);
+}
+
+/* The numbers that were given out; "-" when it was refused. */
+static char *
+place_dedicated(Fixture *f, const BerthObject *pod)
+{
+    BerthNeeds needs = {0};
+    g_autofree char *host = NULL;
+    g_autoptr(json_t) why = NULL;
+    return berth_ledger_place(f->ledger, pod, &needs, NULL, &host, &why, NULL)
+               ? berth_json_format(json_object_get(why, "cpus"))
+               : g_strdup("-");
+}
+
+static char *
+dedicated_left(Fixture *f)
+{
+    g_autoptr(json_t) json = berth_ledger_dedicated(f->ledger, "h1");
+    return g_strdup(berth_json_string(json, "free"));
+}
+
+/* The host has CPUs 0 to 3; of those it offers 5 is not one. */
+static void
+test_dedicated_cpus_get_numbers(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) one = make_dedicated("one", 1, ""), two = make_dedicated("two", 2, "");
+    g_autoptr(BerthObject) next = make_dedicated("next", 1, "");
+    g_autoptr(json_t) host = put_cells(f, ", \"dedicated_cpus\": \"1-3,5\"");
+    BerthCapacity capacity, used;
+    g_assert_true(berth_ledger_usage(f->ledger, "h1", &capacity, &used));
+    g_assert_cmpint(capacity.vcpus, ==, 1);
+    g_autofree char *pair = place_dedicated(f, two), *single = place_dedicated(f, one);
+    g_autofree char *none = place_dedicated(f, next), *left = dedicated_left(f);
+    g_assert_cmpstr(pair, ==, "[2,3]");
+    g_assert_cmpstr(single, ==, "[1]");
+    g_assert_cmpstr(none, ==, "-");
+    g_assert_cmpstr(left, ==, "");
+    g_assert_true(berth_ledger_usage(f->ledger, "h1", &capacity, &used));
+    g_assert_cmpint(used.vcpus, ==, 0);
+    berth_ledger_release(f->ledger, two->uid);
+    g_autofree char *again = place_dedicated(f, next);
+    g_assert_cmpstr(again, ==, "[2]");
+}
+
+/* A copy gives out the same ones, and takes none from the original. */
+static void
+test_dedicated_cpus_of_a_plan(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) one = make_dedicated("one", 1, ""), two = make_dedicated("two", 1, "");
+    g_autoptr(json_t) host = put_cells(f, ", \"dedicated_cpus\": \"2-3\"");
+    g_autofree char *first = place_dedicated(f, one);
+    Fixture copy = {.ledger = berth_ledger_copy(f->ledger)};
+    g_autofree char *planned = place_dedicated(&copy, two), *left = dedicated_left(f);
+    g_assert_cmpstr(left, ==, "3");
+    g_autofree char *applied = place_dedicated(f, two);
+    g_assert_cmpstr(planned, ==, "[3]");
+    g_assert_cmpstr(applied, ==, planned);
+    berth_ledger_free(copy.ledger);
+}
+
+/* Also when the spec wants more by now: those that the record names run. */
+static void
+test_recorded_cpus_are_charged(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) placed = make_dedicated(
+        "placed", 2, ", \"placement\": {\"cells\": [1], \"cpus\": [2], \"decision\": 4}");
+    g_autoptr(BerthObject) next = make_dedicated("next", 1, "");
+    BerthNeeds needs = {0};
+    g_autoptr(json_t) host = put_cells(f, ", \"dedicated_cpus\": \"2-3\"");
+    berth_ledger_charge(f->ledger, placed, &needs, "h1");
+    g_autofree char *given = place_dedicated(f, next), *left = dedicated_left(f);
+    g_assert_cmpstr(given, ==, "[3]");
+    g_assert_cmpstr(left, ==, "");
 }
 
 static void
@@ -393,5 +479,8 @@ main(int argc, char **argv)
     ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
     ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);
     ADD("recorded-cells-are-charged", test_recorded_cells_are_charged);
+    ADD("dedicated-cpus-get-numbers", test_dedicated_cpus_get_numbers);
+    ADD("dedicated-cpus-of-a-plan", test_dedicated_cpus_of_a_plan);
+    ADD("recorded-cpus-are-charged", test_recorded_cpus_are_charged);
     return g_test_run();
 }

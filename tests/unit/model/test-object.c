@@ -194,6 +194,9 @@ test_points_at_what_is_wrong(void)
                    NULL, invalid, "/spec/profile", "q35");
     assert_refused(&berth_kind_host, "h1", "{'metadata':{'project':'x'}}", NULL, invalid,
                    "/metadata/project", "fleet");
+    assert_refused(&berth_kind_host, "h1",
+                   "{'spec':{'uri':'qemu:///system','dedicated_cpus':'4-'}}", NULL, invalid,
+                   "/spec/dedicated_cpus", "4-15");
     assert_refused(&berth_kind_settings, "x", "{}", NULL, invalid, "/metadata/name", "fleet");
     assert_refused(pod, NULL, POD, NULL, invalid, "/metadata/name", "required");
     assert_refused(pod, "Web", POD, NULL, invalid, "/metadata/name", "\"Web\" is not a name");
