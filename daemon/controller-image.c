@@ -648,6 +648,7 @@ berth_image_controller_free(BerthImageController *controller)
 {
     GHashTableIter iter;
     gpointer work;
+    berth_queue_detach(controller->queue); /* or another one would begin while these end */
     g_hash_table_iter_init(&iter, controller->works);
     while (g_hash_table_iter_next(&iter, NULL, &work)) {
         g_cancellable_cancel(((Work *)work)->cancellable);

@@ -66,10 +66,7 @@ berth_queue_new(BerthClock *clock, BerthQueueHandler handler, gpointer user_data
 void
 berth_queue_free(BerthQueue *queue)
 {
-    if (queue->source != NULL) {
-        g_source_destroy(queue->source);
-        g_source_unref(queue->source);
-    }
+    berth_queue_detach(queue);
     g_sequence_free(queue->order);
     g_hash_table_destroy(queue->entries);
     g_free(queue);
@@ -253,4 +250,14 @@ berth_queue_attach(BerthQueue *queue)
     g_source_set_callback(queue->source, run_attached, queue, NULL);
     g_source_attach(queue->source, NULL);
     rearm(queue);
+}
+
+/** No key is looked at by the main loop any more, whatever is added. */
+void
+berth_queue_detach(BerthQueue *queue)
+{
+    if (queue->source != NULL) {
+        g_source_destroy(queue->source);
+        g_clear_pointer(&queue->source, g_source_unref);
+    }
 }

@@ -24,5 +24,6 @@ gint64 berth_queue_due_us(const BerthQueue *queue);
 guint berth_queue_run(BerthQueue *queue);
 guint berth_queue_length(const BerthQueue *queue);
 void berth_queue_attach(BerthQueue *queue);
+void berth_queue_detach(BerthQueue *queue);
 
 G_END_DECLS
