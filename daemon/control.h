@@ -88,12 +88,15 @@ gboolean berth_workload_controller_is_cycling(BerthWorkloadController *controlle
 void berth_workload_controller_fill_ops(BerthWorkloadController *controller, BerthWorkloadOps *ops);
 gboolean berth_workload_has_group(const BerthObject *object);
 json_t *berth_preemption_find(BerthControl *control, BerthFleetLedger *ledger,
-                              const BerthObject *object, const BerthNeeds *needs,
-                              const char *present, const GPtrArray *planned);
+                              const BerthParty *party, const GPtrArray *planned);
 char *berth_preemption_text(const json_t *preempting);
-gboolean berth_workload_place_group(BerthControl *control, BerthFleetLedger *ledger,
-                                    BerthObject *object, const GPtrArray *planned,
-                                    GPtrArray **members, json_t **why, GError **error);
+void berth_party_init_one(BerthParty *party, BerthControl *control, BerthObject *object,
+                          const char *host);
+gboolean berth_party_init_group(BerthParty *party, BerthControl *control, BerthFleetLedger *ledger,
+                                BerthObject *object, const GPtrArray *planned, GError **error);
+void berth_party_init_made(BerthParty *party, BerthControl *control, BerthObject *object);
+void berth_party_clear(BerthParty *party);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthParty, berth_party_clear)
 void berth_workload_needs_init(BerthNeeds *needs, BerthControl *control, BerthObject *object);
 void berth_workload_needs_clear(BerthNeeds *needs);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthNeeds, berth_workload_needs_clear)

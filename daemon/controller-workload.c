@@ -457,7 +457,7 @@ static void
 look_at_start(BerthWorkloadController *controller, BerthObject *object, gconstpointer live)
 {
     g_hash_table_add((GHashTable *)live, g_strdup(object->uid));
-    berth_preemption_follow(controller, NULL, object);
+    berth_preemption_resume(controller, object);
     berth_queue_add(controller->queue, object->uid);
 }
 

@@ -77,6 +77,31 @@ berth_ledger_is_reserved(const BerthFleetLedger *ledger, const char *uid)
     return g_hash_table_contains(ledger->reserved, uid);
 }
 
+/** The strings stay borrowed from @party's members and hosts. */
+void
+ledger_party_fill(LedgerParty *asked, const BerthFleetLedger *ledger, const BerthParty *party)
+{
+    guint n = party->members->len;
+    *asked = (LedgerParty){n, g_new0(LedgerAsk, n + 1), g_new0(BerthRequest, n + 1)};
+    for (guint i = 0; i < n; i++) {
+        ledger_ask_fill(&asked->asks[i], ledger, party->members->pdata[i], &party->needs[i]);
+        if (party->hosts[i] != NULL) {
+            asked->asks[i].request.host = party->hosts[i];
+        }
+        asked->requests[i] = asked->asks[i].request;
+    }
+}
+
+void
+ledger_party_clear(LedgerParty *asked)
+{
+    for (guint i = 0; i < asked->n; i++) {
+        ledger_ask_clear(&asked->asks[i]);
+    }
+    g_clear_pointer(&asked->asks, g_free);
+    g_clear_pointer(&asked->requests, g_free);
+}
+
 /* The first that has no place once the others have theirs; all step aside in the line. */
 static void
 explain_refusal(BerthFleetLedger *ledger, const GPtrArray *workloads, const BerthRequest *requests,
@@ -105,36 +130,27 @@ explain_refusal(BerthFleetLedger *ledger, const GPtrArray *workloads, const Bert
 
 /**
  * berth_ledger_reserve:
- * @workloads: not charged yet
- * @needs: of each
+ * @party: none of them is charged yet
  * @why: (out) (transfer full): reasons of a refusal as JSON
  *
  * Charges all or none; berth_ledger_place() then gives each the host it was charged to. Errors: EXHAUSTED.
  */
 gboolean
-berth_ledger_reserve(BerthFleetLedger *ledger, const GPtrArray *workloads, const BerthNeeds *needs,
-                     json_t **why, GError **error)
+berth_ledger_reserve(BerthFleetLedger *ledger, const BerthParty *party, json_t **why,
+                     GError **error)
 {
-    guint n = workloads->len;
-    g_autofree LedgerAsk *asks = g_new0(LedgerAsk, n + 1);
-    g_autofree BerthRequest *requests = g_new0(BerthRequest, n + 1);
-    g_autofree BerthDecision *decisions = g_new0(BerthDecision, n + 1);
-    for (guint i = 0; i < n; i++) {
-        ledger_ask_fill(&asks[i], ledger, workloads->pdata[i], &needs[i]);
-        requests[i] = asks[i].request;
+    g_auto(LedgerParty) asked = {0};
+    ledger_party_fill(&asked, ledger, party);
+    g_autofree BerthDecision *decisions = g_new0(BerthDecision, asked.n + 1);
+    if (!berth_pick_group(ledger->snapshot, asked.requests, asked.n, berth_policy_default(),
+                          decisions)) {
+        explain_refusal(ledger, party->members, asked.requests, why, error);
+        return FALSE;
     }
-    gboolean fits =
-        berth_pick_group(ledger->snapshot, requests, n, berth_policy_default(), decisions);
-    for (guint i = 0; fits && i < n; i++) {
+    for (guint i = 0; i < asked.n; i++) {
         json_t *reasons = json_object();
-        ledger_note_decision(ledger, &requests[i], &decisions[i], reasons);
-        g_hash_table_replace(ledger->reserved, g_strdup(requests[i].uid), reasons);
+        ledger_note_decision(ledger, &asked.requests[i], &decisions[i], reasons);
+        g_hash_table_replace(ledger->reserved, g_strdup(asked.requests[i].uid), reasons);
     }
-    if (!fits) {
-        explain_refusal(ledger, workloads, requests, why, error);
-    }
-    for (guint i = 0; i < n; i++) {
-        ledger_ask_clear(&asks[i]);
-    }
-    return fits;
+    return TRUE;
 }

@@ -1,15 +1,18 @@
 /* Room that is made by stopping lesser workloads, and kept meanwhile for the one that it is made for.
  *
  * What a victim holds stays charged under its uid, also when it is off, released or deleted, until the one
- * that asked takes the place, and so does what is free and needed beside it: nobody else gets it. Held
- * charges are nobody's victims a second time. */
+ * that asked takes the place, and so does what is free and needed beside it, also of the project's quota: nobody
+ * else gets it. Held charges are nobody's victims a second time. */
 #include "daemon/ledger-private.h"
 
 #include "sched/group.h"
 
 typedef struct {
-    char *asker, *host; /* owned */
-    gint64 vcpus, memory_mib;
+    char *asker, *host;       /* owned */
+    gint64 vcpus, memory_mib; /* charged to the host */
+    char *project;    /* owned; the victim's, which the charge counts for; NULL: it is free room */
+    char *claimer;    /* owned; the asker's project, of whose quota … */
+    BerthGiven claim; /* … this is claimed beside what is charged */
 } Hold;
 
 static void
@@ -18,6 +21,8 @@ free_hold(gpointer data)
     Hold *hold = data;
     g_free(hold->asker);
     g_free(hold->host);
+    g_free(hold->project);
+    g_free(hold->claimer);
     g_free(hold);
 }
 
@@ -34,51 +39,66 @@ ledger_is_held(const BerthFleetLedger *ledger, const char *uid)
     return g_hash_table_contains(ledger->held, uid);
 }
 
-/**
- * berth_ledger_preempt:
- * @workload: refused just now
- * @only_host: (nullable): where its disks are
- * @victims: (out) (transfer full): uids of those that would have to stop, when TRUE is returned
- *
- * Returns: (transfer full) (nullable): the host on which it would have room then; nothing is changed
- */
-char *
-berth_ledger_preempt(BerthFleetLedger *ledger, const BerthObject *workload, const BerthNeeds *needs,
-                     const char *only_host, GPtrArray **victims)
+static void
+free_room(gpointer data)
 {
-    g_auto(LedgerAsk) ask = {0};
-    BerthPreemption found;
-    char *host = NULL;
-    ledger_ask_fill(&ask, ledger, workload, needs);
-    if (only_host != NULL) {
-        ask.request.host = only_host;
+    BerthRoom *room = data;
+    g_free(room->host);
+    g_ptr_array_unref(room->victims);
+    g_free(room);
+}
+
+static GPtrArray *
+list_rooms(const BerthSnapshot *s, const BerthPreemption *found, guint n)
+{
+    GPtrArray *rooms = g_ptr_array_new_with_free_func(free_room);
+    for (guint i = 0; i < n; i++) {
+        BerthRoom *room = g_new(BerthRoom, 1);
+        *room = (BerthRoom){g_strdup(berth_snapshot_host_name(s, found->placements[i].host)),
+                            g_ptr_array_new_with_free_func(g_free)};
+        g_ptr_array_add(rooms, room);
     }
-    if (berth_preempt_plan(ledger->snapshot, &ask.request, berth_policy_default(), &found)) {
-        *victims = g_ptr_array_new_with_free_func(g_free);
-        for (guint i = 0; i < found.n_victims; i++) {
-            g_ptr_array_add(
-                *victims, g_strdup(berth_snapshot_charge_uid(ledger->snapshot, found.victims[i])));
-        }
-        host = g_strdup(berth_snapshot_host_name(ledger->snapshot, found.decision.placement.host));
+    for (guint v = 0; v < found->n_victims; v++) {
+        BerthRoom *room = rooms->pdata[found->askers[v]];
+        g_ptr_array_add(room->victims, g_strdup(berth_snapshot_charge_uid(s, found->victims[v])));
     }
-    berth_preemption_clear(&found);
-    return host;
+    return rooms;
 }
 
 /**
- * berth_ledger_hold:
- * @vcpus, @memory_mib: what it gives back
+ * berth_ledger_preempt:
+ * @party: refused just now
  *
- * Keeps what @uid holds on @host for @asker; known already: nothing.
+ * Returns: (transfer full) (nullable): of BerthRoom, for each of the party: where all of them would have room if
+ * the victims were stopped, with the fellows' victims on the same host; nothing is changed
  */
+GPtrArray *
+berth_ledger_preempt(BerthFleetLedger *ledger, const BerthParty *party)
+{
+    g_auto(LedgerParty) asked = {0};
+    BerthPreemption found;
+    ledger_party_fill(&asked, ledger, party);
+    GPtrArray *rooms = berth_preempt_plan(ledger->snapshot, asked.requests, asked.n,
+                                          berth_policy_default(), &found)
+                           ? list_rooms(ledger->snapshot, &found, asked.n)
+                           : NULL;
+    berth_preemption_clear(&found);
+    return rooms;
+}
+
+/** Keeps what @victim holds on @host for @asker; known already: nothing. */
 void
-berth_ledger_hold(BerthFleetLedger *ledger, const char *asker, const char *host, const char *uid,
-                  gint64 vcpus, gint64 memory_mib)
+berth_ledger_hold(BerthFleetLedger *ledger, const char *asker, const char *host,
+                  const BerthVictim *victim)
 {
     Hold *hold = g_new(Hold, 1);
-    *hold = (Hold){g_strdup(asker), g_strdup(host), vcpus, memory_mib};
-    g_hash_table_replace(ledger->held, g_strdup(uid), hold);
-    berth_snapshot_set_rank(ledger->snapshot, uid, G_MAXINT, FALSE);
+    *hold = (Hold){.asker = g_strdup(asker),
+                   .host = g_strdup(host),
+                   .vcpus = victim->vcpus,
+                   .memory_mib = victim->memory_mib,
+                   .project = g_strdup(victim->project)};
+    g_hash_table_replace(ledger->held, g_strdup(victim->uid), hold);
+    berth_snapshot_set_rank(ledger->snapshot, victim->uid, G_MAXINT, FALSE);
 }
 
 /** Charges what is held on @host for victims that have left since: after a restart, no record says it. */
@@ -91,32 +111,67 @@ berth_ledger_charge_holds(BerthFleetLedger *ledger, const char *host)
     g_hash_table_iter_init(&iter, ledger->held);
     while (index != BERTH_HOST_NONE && g_hash_table_iter_next(&iter, &uid, &value)) {
         const Hold *hold = value;
-        if (g_strcmp0(hold->host, host) == 0 && berth_ledger_host_of(ledger, uid) == NULL) {
-            BerthRequest request = {
-                .uid = uid, .cpu_millis = hold->vcpus * 1000, .memory_mib = hold->memory_mib};
+        if (g_strcmp0(hold->host, host) == 0 && hold->vcpus + hold->memory_mib > 0 &&
+            berth_ledger_host_of(ledger, uid) == NULL) {
+            BerthRequest request = {.uid = uid,
+                                    .project = hold->project,
+                                    .cpu_millis = hold->vcpus * 1000,
+                                    .memory_mib = hold->memory_mib};
             berth_snapshot_charge_on(ledger->snapshot, &request, index);
         }
     }
 }
 
+/* Takes @needed off @given as far as it goes. Returns: what is missing. */
+static BerthGiven
+take(const BerthGiven *needed, BerthGiven *given)
+{
+    BerthGiven taken = {MIN(needed->vcpus, given->vcpus),
+                        MIN(needed->memory_mib, given->memory_mib),
+                        MIN(needed->workloads, given->workloads)};
+    given->vcpus -= taken.vcpus;
+    given->memory_mib -= taken.memory_mib;
+    given->workloads -= taken.workloads;
+    return (BerthGiven){needed->vcpus - taken.vcpus, needed->memory_mib - taken.memory_mib,
+                        needed->workloads - taken.workloads};
+}
+
+static void
+claim(BerthFleetLedger *ledger, const Hold *hold, int sign)
+{
+    if (hold->claimer != NULL) {
+        berth_snapshot_claim(ledger->snapshot, hold->claimer, sign * hold->claim.vcpus * 1000,
+                             sign * hold->claim.memory_mib, sign * hold->claim.workloads);
+    }
+}
+
 /**
  * berth_ledger_hold_rest:
- * @given: what the victims on @host give back together
+ * @on_host, @in_project: (inout): what victims on @host, or those of @asker's project, give back and nobody else of
+ *   the party needs; less what @asker takes of it
  *
  * Keeps what @asker needs beside that: it is free now, and somebody lesser in line would take it while the victims
  * stop. Then their room is not enough, others are stopped, and so on for ever.
  */
 void
 berth_ledger_hold_rest(BerthFleetLedger *ledger, const BerthObject *asker, const char *host,
-                       const BerthCapacity *given)
+                       BerthGiven *on_host, BerthGiven *in_project)
 {
-    gint64 vcpus = berth_workload_of(asker)->vcpus - given->vcpus;
-    gint64 memory_mib = berth_ledger_memory_mib(ledger, asker) - given->memory_mib;
-    if (vcpus > 0 || memory_mib > 0) {
-        g_autofree char *rest = g_strconcat(asker->uid, "/rest", NULL);
-        berth_ledger_hold(ledger, asker->uid, host, rest, MAX(0, vcpus), MAX(0, memory_mib));
-        berth_ledger_charge_holds(ledger, host);
-    }
+    BerthGiven needed = {berth_workload_of(asker)->vcpus, berth_ledger_memory_mib(ledger, asker),
+                         1};
+    BerthGiven room = take(&needed, on_host);
+    char *rest = g_strconcat(asker->uid, "/rest", NULL);
+    Hold *hold = g_new(Hold, 1);
+    *hold = (Hold){.asker = g_strdup(asker->uid),
+                   .host = g_strdup(host),
+                   .vcpus = room.vcpus,
+                   .memory_mib = room.memory_mib,
+                   .claimer = g_strdup(asker->project),
+                   .claim = take(&needed, in_project)};
+    g_assert(!ledger_is_held(ledger, rest));
+    g_hash_table_insert(ledger->held, rest, hold);
+    claim(ledger, hold, 1);
+    berth_ledger_charge_holds(ledger, host);
 }
 
 /** Returns: (transfer full): uids of the victims whose room is kept for @asker. */
@@ -139,8 +194,14 @@ berth_ledger_held_for(const BerthFleetLedger *ledger, const char *asker)
 void
 berth_ledger_unhold(BerthFleetLedger *ledger, const char *uid, gboolean gone)
 {
-    if (g_hash_table_remove(ledger->held, uid) && gone) {
-        berth_ledger_release(ledger, uid);
+    const Hold *hold = g_hash_table_lookup(ledger->held, uid);
+    if (hold == NULL) {
+        return;
+    }
+    claim(ledger, hold, -1);
+    g_hash_table_remove(ledger->held, uid);
+    if (!gone || !berth_ledger_release(ledger, uid)) {
+        ledger_wake(ledger, BERTH_WAKE_QUOTA);
     }
 }
 

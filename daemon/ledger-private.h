@@ -69,7 +69,17 @@ void ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const Berth
 void ledger_ask_clear(LedgerAsk *ask);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LedgerAsk, ledger_ask_clear)
 
+/* The requests of a party, with all that they point to. */
+typedef struct {
+    guint n;
+    LedgerAsk *asks;        /* owned */
+    BerthRequest *requests; /* owned */
+} LedgerParty;
+
 /* ledger-group.c */
+void ledger_party_fill(LedgerParty *asked, const BerthFleetLedger *ledger, const BerthParty *party);
+void ledger_party_clear(LedgerParty *asked);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LedgerParty, ledger_party_clear)
 GHashTable *ledger_reservations_new(void);
 gboolean ledger_take_reserved(BerthFleetLedger *ledger, const char *uid, char **host, json_t **why);
 void ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,

@@ -21,6 +21,24 @@ typedef struct {
     GPtrArray *networks;
 } BerthNeeds;
 
+/**
+ * BerthParty: workloads that get their places together or not at all: the members of a group without a host, or one
+ * @members: of BerthObject, borrowed
+ * @needs: of each
+ * @hosts: of each, the only one it may go to; NULL: any; borrowed
+ */
+typedef struct {
+    GPtrArray *members;
+    BerthNeeds *needs;
+    const char **hosts;
+} BerthParty;
+
+/* Where a workload would have room, were @victims stopped, for which it is the reason: of uids, maybe none. */
+typedef struct {
+    char *host;
+    GPtrArray *victims;
+} BerthRoom;
+
 BerthFleetLedger *berth_ledger_new(BerthClock *clock);
 void berth_ledger_free(BerthFleetLedger *ledger);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthFleetLedger, berth_ledger_free)
@@ -35,8 +53,8 @@ gboolean berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workloa
                             const BerthNeeds *needs, const char *only_host, char **host,
                             json_t **why, GError **error);
 void berth_ledger_unplace(BerthFleetLedger *ledger, const char *uid);
-gboolean berth_ledger_reserve(BerthFleetLedger *ledger, const GPtrArray *workloads,
-                              const BerthNeeds *needs, json_t **why, GError **error);
+gboolean berth_ledger_reserve(BerthFleetLedger *ledger, const BerthParty *party, json_t **why,
+                              GError **error);
 gboolean berth_ledger_is_reserved(const BerthFleetLedger *ledger, const char *uid);
 void berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload,
                          const BerthNeeds *needs, const char *host);
@@ -59,12 +77,16 @@ gint64 berth_ledger_due(const BerthFleetLedger *ledger);
 guint berth_ledger_waiting(const BerthFleetLedger *ledger);
 
 /* ---- room that is made for one by stopping others ---- */
-char *berth_ledger_preempt(BerthFleetLedger *ledger, const BerthObject *workload,
-                           const BerthNeeds *needs, const char *only_host, GPtrArray **victims);
+GPtrArray *berth_ledger_preempt(BerthFleetLedger *ledger, const BerthParty *party);
+/* What victims give back: on one host, or to one project's quota. */
+typedef struct {
+    gint64 vcpus, memory_mib, workloads;
+} BerthGiven;
+
 void berth_ledger_hold(BerthFleetLedger *ledger, const char *asker, const char *host,
-                       const char *uid, gint64 vcpus, gint64 memory_mib);
+                       const BerthVictim *victim);
 void berth_ledger_hold_rest(BerthFleetLedger *ledger, const BerthObject *asker, const char *host,
-                            const BerthCapacity *given);
+                            BerthGiven *on_host, BerthGiven *in_project);
 void berth_ledger_charge_holds(BerthFleetLedger *ledger, const char *host);
 GPtrArray *berth_ledger_held_for(const BerthFleetLedger *ledger, const char *asker);
 void berth_ledger_unhold(BerthFleetLedger *ledger, const char *uid, gboolean gone);

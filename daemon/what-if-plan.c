@@ -19,6 +19,7 @@ typedef struct {
     GHashTable *refused; /* set of uid: lost their host and found no other */
     GPtrArray *written;  /* of BerthObject*, borrowed from objects: workloads, in order */
     GHashTable *waiting; /* uid -> step, borrowed: members of groups that are not complete */
+    GHashTable *made; /* uid -> json_t*, owned: status.preempting of members that are placed now */
     json_t *steps;
     gboolean fits;
 } Plan;
@@ -70,32 +71,77 @@ place_victim(Plan *plan, const json_t *victim, const char *from)
     plan->fits = fitted;
 }
 
-/* Refused: others are stopped for @object if that helps, as the controller does. */
-static gboolean
-make_room(Plan *plan, BerthObject *object, const BerthNeeds *needs, const char *present,
-          json_t *step)
+static void
+stop_victims(Plan *plan, const json_t *preempting)
 {
-    BerthFleetLedger *ledger = plan->what_if->ledger;
-    g_autoptr(json_t) preempting = berth_preemption_find(plan->what_if->control, ledger, object,
-                                                         needs, present, plan->written);
-    const json_t *victims = json_object_get(preempting, "victims");
-    const char *made = berth_json_string(preempting, "host");
-    g_autofree char *host = NULL;
-    g_autoptr(json_t) why = NULL;
     size_t i;
     json_t *victim;
-    json_array_foreach (victims, i, victim) {
-        berth_ledger_unplace(ledger, berth_json_string(victim, "uid"));
+    json_array_foreach (json_object_get(preempting, "victims"), i, victim) {
+        berth_ledger_unplace(plan->what_if->ledger, berth_json_string(victim, "uid"));
     }
-    if (preempting == NULL || !berth_ledger_place(ledger, object, needs, made, &host, &why, NULL)) {
+}
+
+static void
+place_victims(Plan *plan, const json_t *preempting)
+{
+    size_t i;
+    json_t *victim;
+    json_array_foreach (json_object_get(preempting, "victims"), i, victim) {
+        place_victim(plan, victim, berth_json_string(preempting, "host"));
+    }
+}
+
+/* Refused: others are stopped for @object if that helps, as the controller does. */
+static gboolean
+make_room(Plan *plan, BerthObject *object, const char *present, json_t *step)
+{
+    BerthFleetLedger *ledger = plan->what_if->ledger;
+    g_auto(BerthParty) alone = {0};
+    berth_party_init_one(&alone, plan->what_if->control, object, present);
+    g_autoptr(json_t) list =
+        berth_preemption_find(plan->what_if->control, ledger, &alone, plan->written);
+    json_t *preempting = json_array_get(list, 0);
+    g_autofree char *host = NULL;
+    g_autoptr(json_t) why = NULL;
+    stop_victims(plan, preempting);
+    if (preempting == NULL ||
+        !berth_ledger_place(ledger, object, &alone.needs[0], berth_json_string(preempting, "host"),
+                            &host, &why, NULL)) {
         return FALSE;
     }
     json_object_set_new(step, "fits", json_true());
     json_object_set_new(step, "host", json_string(host));
     json_object_set(step, "placement", why);
     json_object_set(step, "preempting", preempting);
-    json_array_foreach (victims, i, victim) {
-        place_victim(plan, victim, made);
+    place_victims(plan, preempting);
+    return TRUE;
+}
+
+/* Room for all of @party, others being stopped for it if need be: their steps follow at once. */
+static gboolean
+reserve_party(Plan *plan, BerthParty *party, json_t **why, GError **error)
+{
+    BerthFleetLedger *ledger = plan->what_if->ledger;
+    if (berth_ledger_reserve(ledger, party, why, error)) {
+        return TRUE;
+    }
+    g_autoptr(json_t) list =
+        berth_preemption_find(plan->what_if->control, ledger, party, plan->written);
+    g_autoptr(json_t) again = NULL;
+    size_t i;
+    json_t *preempting;
+    json_array_foreach (list, i, preempting) {
+        stop_victims(plan, preempting);
+        party->hosts[i] = berth_json_string(preempting, "host");
+    }
+    if (list == NULL || !berth_ledger_reserve(ledger, party, &again, NULL)) {
+        return FALSE;
+    }
+    g_clear_error(error);
+    json_array_foreach (list, i, preempting) {
+        const BerthObject *member = party->members->pdata[i];
+        g_hash_table_replace(plan->made, g_strdup(member->uid), json_incref(preempting));
+        place_victims(plan, preempting);
     }
     return TRUE;
 }
@@ -112,12 +158,13 @@ place(Plan *plan, BerthObject *object, const char *present, json_t *step)
     berth_workload_needs_init(&needs, control, object);
     gboolean fits =
         berth_ledger_place(plan->what_if->ledger, object, &needs, present, &host, &why, &error);
-    if (!fits && make_room(plan, object, &needs, present, step)) {
+    if (!fits && make_room(plan, object, present, step)) {
         return;
     }
     plan->fits = plan->fits && fits;
     json_object_set_new(step, "fits", json_boolean(fits));
     json_object_set(step, "placement", why);
+    json_object_set(step, "preempting", g_hash_table_lookup(plan->made, object->uid));
     if (fits) {
         json_object_set_new(step, "host", json_string(host));
     }
@@ -163,12 +210,14 @@ line_up_homeless(const Plan *plan)
 static gboolean
 has_room_with_group(Plan *plan, BerthObject *object)
 {
-    g_autoptr(GPtrArray) members = NULL;
+    g_auto(BerthParty) party = {0};
     g_autoptr(json_t) why = NULL;
+    g_autoptr(GError) refusal = NULL;
     return !berth_workload_has_group(object) ||
            berth_ledger_is_reserved(plan->what_if->ledger, object->uid) ||
-           berth_workload_place_group(plan->what_if->control, plan->what_if->ledger, object,
-                                      plan->written, &members, &why, NULL);
+           (berth_party_init_group(&party, plan->what_if->control, plan->what_if->ledger, object,
+                                   plan->written, &refusal) &&
+            reserve_party(plan, &party, &why, &refusal));
 }
 
 /* A fleet that changed: those without a host try again. Who waits on stays out of the steps. */
@@ -294,12 +343,13 @@ place_members(Plan *plan, const GPtrArray *members, const BerthObject *last)
 static gboolean
 reserve_group(Plan *plan, BerthObject *object, json_t *step)
 {
-    g_autoptr(GPtrArray) members = NULL;
+    g_auto(BerthParty) party = {0};
     g_autoptr(json_t) why = NULL;
     g_autoptr(GError) error = NULL;
-    if (berth_workload_place_group(plan->what_if->control, plan->what_if->ledger, object,
-                                   plan->written, &members, &why, &error)) {
-        place_members(plan, members, object);
+    if (berth_party_init_group(&party, plan->what_if->control, plan->what_if->ledger, object,
+                               plan->written, &error) &&
+        reserve_party(plan, &party, &why, &error)) {
+        place_members(plan, party.members, object);
         return TRUE;
     }
     json_object_set_new(step, "fits", json_false());
@@ -501,6 +551,7 @@ berth_what_if_plan(BerthWhatIf *what_if, const BerthPlanQuestion *question, GErr
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
         g_ptr_array_new(),
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)json_decref),
         json_array(),
         TRUE};
     if (what_if->added || *what_if->lost != NULL) {
@@ -518,6 +569,7 @@ berth_what_if_plan(BerthWhatIf *what_if, const BerthPlanQuestion *question, GErr
     g_hash_table_destroy(plan.objects);
     g_hash_table_destroy(plan.refused);
     g_hash_table_destroy(plan.waiting);
+    g_hash_table_destroy(plan.made);
     g_ptr_array_unref(plan.written);
     return answer;
 }

@@ -240,23 +240,92 @@ placed_status(BerthWorkloadRun *run, BerthObject *object, const char *host, json
     return status;
 }
 
-/* All members that have no host, or none. The others then take their turn, or learn that it is no longer members
- * that are missing. */
-static gboolean
-reserve_group(BerthWorkloadRun *run, BerthObject *object, json_t **why, GError **error)
+/* The others of a party whose members got their places, or could not. Each takes its own, or learns that it is no
+ * longer members that are missing. */
+static void
+call_fellows(BerthWorkloadRun *run, const BerthParty *party, gboolean fits)
 {
     BerthControl *control = run->controller->control;
-    g_autoptr(GPtrArray) members = NULL;
-    gboolean fits =
-        berth_workload_place_group(control, control->ledger, object, NULL, &members, why, error);
-    for (guint i = 0; members != NULL && i < members->len; i++) {
-        const BerthObject *member = members->pdata[i];
+    for (guint i = 0; i < party->members->len; i++) {
+        const BerthObject *member = party->members->pdata[i];
         const char *code = berth_workload_status_of(member)->reason.code;
-        if (fits || (member != object && g_strcmp0(code, "no-capacity") != 0)) {
+        if (fits || (!g_str_equal(member->uid, run->uid) && g_strcmp0(code, "no-capacity") != 0)) {
             berth_ledger_call(control->ledger, member->uid);
+            berth_workload_controller_look(run->controller, member->uid);
         }
     }
-    return fits;
+}
+
+typedef enum { MAY_BEGIN, MAY_SOON, MAY_NOT } Begin;
+
+/* Nobody is stopped for a group of which one member could not take its place: it waits for its image, say. */
+static Begin
+may_begin(BerthWorkloadRun *run, const BerthParty *party)
+{
+    for (guint i = 0; i < party->members->len; i++) {
+        BerthObject *member = party->members->pdata[i];
+        BerthWorkloadRun *of = berth_workload_run_get(run->controller, member->uid);
+        if (of == run) {
+            continue;
+        }
+        if (of->busy) {
+            return MAY_SOON;
+        }
+        BerthWorkloadSight sight;
+        berth_workload_see(of, member, &sight);
+        if (berth_plan_workload(&sight).action != BERTH_DO_PLACE) {
+            return MAY_NOT;
+        }
+    }
+    return MAY_BEGIN;
+}
+
+/* Others are stopped for @party, or it waits in line for something that could help. */
+static void
+make_room_or_park(BerthWorkloadRun *run, BerthObject *object, const BerthParty *party, json_t *why,
+                  const GError *refusal)
+{
+    BerthControl *control = run->controller->control;
+    g_autoptr(json_t) preempting = berth_preemption_find(control, control->ledger, party, NULL);
+    Begin may = preempting != NULL ? may_begin(run, party) : MAY_NOT;
+    if (may == MAY_BEGIN) {
+        berth_preemption_begin(run, party, preempting);
+    } else if (may == MAY_SOON) {
+        /* A record of one of them is being stored. */
+        run->busy = FALSE;
+        berth_ledger_leave(control->ledger, object->uid);
+        berth_queue_retry(run->controller->queue, object->uid);
+    } else {
+        call_fellows(run, party, FALSE);
+        park(run, object, "no-capacity", why, refusal);
+    }
+}
+
+/* Who gets a place in one go with @object. FALSE: members of its group are missing, and it is parked. */
+static gboolean
+gather_party(BerthWorkloadRun *run, BerthObject *object, gboolean made, BerthParty *party)
+{
+    BerthControl *control = run->controller->control;
+    const BerthWorkloadStatus *status = berth_workload_status_of(object);
+    g_autoptr(GError) error = NULL;
+    if (made && status->preempting.with != NULL) {
+        berth_party_init_made(party, control, object);
+        return TRUE;
+    }
+    const char *only = made ? status->preempting.host : status->host;
+    if (status->host != NULL || !berth_workload_has_group(object)) {
+        berth_party_init_one(party, control, object, only);
+        return TRUE;
+    }
+    if (!berth_party_init_group(party, control, control->ledger, object, NULL, &error)) {
+        berth_ledger_step_aside(control->ledger, object->uid, FALSE);
+        park(run, object, "group-incomplete", NULL, error);
+        return FALSE;
+    }
+    if (party->members->len == 1) {
+        party->hosts[0] = only;
+    }
+    return TRUE;
 }
 
 /* A host, charged. FALSE: parked, or others are stopped to make room. */
@@ -264,33 +333,29 @@ static gboolean
 find_place(BerthWorkloadRun *run, BerthObject *object, char **host, json_t **why)
 {
     BerthControl *control = run->controller->control;
-    const char *present = berth_workload_status_of(object)->host;
+    BerthFleetLedger *ledger = control->ledger;
+    g_auto(BerthParty) party = {0};
     g_autoptr(GError) error = NULL;
-    if (present == NULL && berth_workload_has_group(object) &&
-        !berth_ledger_is_reserved(control->ledger, object->uid) &&
-        !reserve_group(run, object, why, &error)) {
-        gboolean incomplete = g_error_matches(error, BERTH_ERROR, BERTH_ERROR_UNAVAILABLE);
-        if (incomplete) {
-            berth_ledger_step_aside(control->ledger, object->uid, FALSE);
-        }
-        park(run, object, incomplete ? "group-incomplete" : "no-capacity", *why, error);
+    gboolean reserved = berth_ledger_is_reserved(ledger, object->uid);
+    gboolean made = berth_preemption_take_over(control, object);
+    if (reserved) {
+        berth_party_init_one(&party, control, object, NULL);
+    } else if (!gather_party(run, object, made, &party)) {
         return FALSE;
     }
-    const char *made = berth_preemption_take_over(control, object);
-    g_auto(BerthNeeds) needs = {0};
-    berth_workload_needs_init(&needs, control, object);
-    if (berth_ledger_place(control->ledger, object, &needs, made != NULL ? made : present, host,
-                           why, &error)) {
+    gboolean together = party.members->len > 1;
+    gboolean fits = !together || berth_ledger_reserve(ledger, &party, why, &error);
+    if (fits && together) {
+        call_fellows(run, &party, TRUE);
+    }
+    if (fits &&
+        berth_ledger_place(ledger, object, &party.needs[0], party.hosts[0], host, why, &error)) {
         return TRUE;
     }
-    g_autoptr(json_t) preempting =
-        made != NULL
-            ? NULL
-            : berth_preemption_find(control, control->ledger, object, &needs, present, NULL);
-    if (preempting != NULL) {
-        berth_preemption_begin(run, object, preempting);
-    } else {
+    if (made) {
         park(run, object, "no-capacity", *why, error);
+    } else {
+        make_room_or_park(run, object, &party, *why, error);
     }
     return FALSE;
 }

@@ -1,8 +1,8 @@
 /* Groups that are placed together or not at all: placement.group with a group_size.
  *
- * When the last member is there, all that have no host are charged in one go; each takes its reservation from the
- * ledger when its own turn comes. A reservation is lost with the daemon: then those without a host are placed
- * together again. Main loop only. */
+ * When the last member is there, all that have no host are a party: they are charged in one go, and each takes its
+ * reservation from the ledger when its own turn comes. A reservation is lost with the daemon: then those without
+ * a host are placed together again. Main loop only. */
 #include "daemon/control.h"
 
 #include "base/error.h"
@@ -62,27 +62,51 @@ list_members(BerthControl *control, BerthFleetLedger *ledger, const BerthObject 
     return homeless;
 }
 
+/* A VM keeps the host of its disks. */
+static const char *
+host_of_disks(const BerthObject *object)
+{
+    return object->kind == &berth_kind_vm ? berth_workload_status_of(object)->host : NULL;
+}
+
+static void
+fill(BerthParty *party, BerthControl *control, GPtrArray *members)
+{
+    party->members = members;
+    party->needs = g_new0(BerthNeeds, members->len + 1);
+    party->hosts = g_new0(const char *, members->len + 1);
+    for (guint i = 0; i < members->len; i++) {
+        berth_workload_needs_init(&party->needs[i], control, members->pdata[i]);
+        party->hosts[i] = host_of_disks(members->pdata[i]);
+    }
+}
+
+/** @party becomes @object alone; @host: (nullable): the only one it may go to. */
+void
+berth_party_init_one(BerthParty *party, BerthControl *control, BerthObject *object,
+                     const char *host)
+{
+    GPtrArray *members = g_ptr_array_new();
+    g_ptr_array_add(members, object);
+    fill(party, control, members);
+    party->hosts[0] = host;
+}
+
 /**
- * berth_workload_place_group:
+ * berth_party_init_group:
  * @object: a member without a host
  * @planned: (nullable): objects that a plan would write, in place of the stored ones
- * @members: (out) (transfer container): the members without a host; they have their reservation when TRUE
- *   is returned
- * @why: (out) (transfer full): reasons of a refusal as JSON; NULL when the group is not complete
  *
- * Reserves room for every member that has none. Errors: EXHAUSTED; UNAVAILABLE while members are missing.
+ * @party becomes every member that has no host. Errors: UNAVAILABLE while members are missing.
  */
 gboolean
-berth_workload_place_group(BerthControl *control, BerthFleetLedger *ledger, BerthObject *object,
-                           const GPtrArray *planned, GPtrArray **members, json_t **why,
-                           GError **error)
+berth_party_init_group(BerthParty *party, BerthControl *control, BerthFleetLedger *ledger,
+                       BerthObject *object, const GPtrArray *planned, GError **error)
 {
     const BerthPlacementSpec *placement = &berth_workload_of(object)->placement;
     guint placed;
     g_autoptr(GPtrArray) homeless = list_members(control, ledger, object, planned, &placed);
     guint wanted = (guint)placement->group_size, there = placed + homeless->len;
-    *members = NULL;
-    *why = NULL;
     if (there < wanted) {
         berth_error_set_at(error, BERTH_ERROR_UNAVAILABLE, NULL,
                            "create the others, or set placement.group_size",
@@ -90,14 +114,35 @@ berth_workload_place_group(BerthControl *control, BerthFleetLedger *ledger, Bert
                            placement->group, there, wanted);
         return FALSE;
     }
-    g_autofree BerthNeeds *needs = g_new0(BerthNeeds, homeless->len + 1);
-    for (guint i = 0; i < homeless->len; i++) {
-        berth_workload_needs_init(&needs[i], control, homeless->pdata[i]);
+    fill(party, control, g_steal_pointer(&homeless));
+    return TRUE;
+}
+
+/** @party becomes those of @object's status.preempting.with that have no place yet, each on the host of its record. */
+void
+berth_party_init_made(BerthParty *party, BerthControl *control, BerthObject *object)
+{
+    char **with = berth_workload_status_of(object)->preempting.with;
+    GPtrArray *members = g_ptr_array_new();
+    for (guint i = 0; with[i] != NULL; i++) {
+        BerthObject *member = berth_catalog_get_uid(control->catalog, with[i]);
+        if (berth_ledger_host_of(control->ledger, with[i]) == NULL) {
+            g_ptr_array_add(members, member);
+        }
     }
-    gboolean fits = berth_ledger_reserve(ledger, homeless, needs, why, error);
-    for (guint i = 0; i < homeless->len; i++) {
-        berth_workload_needs_clear(&needs[i]);
+    fill(party, control, members);
+    for (guint i = 0; i < members->len; i++) {
+        party->hosts[i] = berth_workload_status_of(members->pdata[i])->preempting.host;
     }
-    *members = g_steal_pointer(&homeless);
-    return fits;
+}
+
+void
+berth_party_clear(BerthParty *party)
+{
+    for (guint i = 0; party->members != NULL && i < party->members->len; i++) {
+        berth_workload_needs_clear(&party->needs[i]);
+    }
+    g_clear_pointer(&party->members, g_ptr_array_unref);
+    g_clear_pointer(&party->needs, g_free);
+    g_clear_pointer(&party->hosts, g_free);
 }

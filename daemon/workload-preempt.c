@@ -1,8 +1,10 @@
-/* Preemption: lesser workloads of one host are stopped so that another one gets a place.
+/* Preemption: lesser workloads are stopped so that another one gets a place, or all members of a group do.
  *
- * The record of the one that asked is the only truth: its status.preempting names the host and the victims,
- * is stored before the first one is stopped, and goes when it has its place or doesn't want it any more. Who is
- * named there is displaced: it is stopped as by its user, keeps its power, and waits in line again
+ * The record of the one that asked is the only truth: its status.preempting names the host and the victims there,
+ * is stored before the first one is stopped, and goes when it has its place or doesn't want it any more. Members
+ * of a group that have no place get such records in one transaction, each naming all of them: they wait for the
+ * victims of all and are charged together then; when one record goes before, the others go, too. Who is
+ * named in one is displaced: it is stopped as by its user, keeps its power, and waits in line again
  * afterwards. The ledger keeps the room meanwhile. Start at berth_preemption_begin(). Main loop only. */
 #include "daemon/workload-run.h"
 
@@ -39,8 +41,60 @@ is_lost(BerthControl *control, const char *name)
            (host != NULL && !host->connected && host->why != NULL);
 }
 
+/* It has still to say what lies there: nobody is placed on it before. */
 static gboolean
-are_all_out(BerthControl *control, const BerthPreempting *preempting)
+is_coming(BerthControl *control, const char *name)
+{
+    const BerthFleetHost *host = berth_fleet_get(control->fleet, name);
+    return host != NULL && host->why == NULL &&
+           (!host->connected || !host->listed || host->volumes == NULL);
+}
+
+/* Those who get their places together with @asker, itself included; objects that are gone are left out. */
+static GPtrArray *
+list_party(BerthControl *control, const BerthObject *asker)
+{
+    GPtrArray *party = g_ptr_array_new();
+    char **with = berth_workload_status_of(asker)->preempting.with;
+    if (with == NULL) {
+        g_ptr_array_add(party, (gpointer)asker);
+    }
+    for (guint i = 0; with != NULL && with[i] != NULL; i++) {
+        BerthObject *member = find_workload(control, with[i]);
+        if (member != NULL) {
+            g_ptr_array_add(party, member);
+        }
+    }
+    return party;
+}
+
+/* Whether @member waits with the others, as it was when that was decided, or has its place already. */
+static gboolean
+keeps_to_it(BerthControl *control, const BerthObject *member)
+{
+    const BerthWorkloadStatus *status = berth_workload_status_of(member);
+    if (member->deleting != NULL || member->power != BERTH_POWER_ON) {
+        return FALSE;
+    }
+    return status->preempting.host == NULL ? status->host != NULL
+                                           : status->observed_generation == member->generation &&
+                                                 !is_lost(control, status->preempting.host);
+}
+
+static gboolean
+is_intact(BerthControl *control, const BerthObject *asker, const GPtrArray *party)
+{
+    char **with = berth_workload_status_of(asker)->preempting.with;
+    for (guint i = 0; i < party->len; i++) {
+        if (!keeps_to_it(control, party->pdata[i])) {
+            return FALSE;
+        }
+    }
+    return with == NULL || g_strv_length(with) == party->len;
+}
+
+static gboolean
+has_all_out(BerthControl *control, const BerthPreempting *preempting)
 {
     for (guint i = 0; preempting->victims != NULL && i < preempting->victims->len; i++) {
         const BerthVictim *victim = preempting->victims->pdata[i];
@@ -48,16 +102,30 @@ are_all_out(BerthControl *control, const BerthPreempting *preempting)
             return FALSE;
         }
     }
+    return preempting->host == NULL || !is_coming(control, preempting->host);
+}
+
+static gboolean
+have_all_out(BerthControl *control, const GPtrArray *party)
+{
+    for (guint i = 0; i < party->len; i++) {
+        if (!has_all_out(control, &berth_workload_status_of(party->pdata[i])->preempting)) {
+            return FALSE;
+        }
+    }
     return TRUE;
 }
 
-/** Returns: whether @object has to wait for those that are stopped for it. */
+/** Returns: whether @object has to wait for those that are stopped for it, or for one of its group. */
 gboolean
 berth_preemption_waits(BerthControl *control, const BerthObject *object)
 {
-    const BerthPreempting *preempting = &berth_workload_status_of(object)->preempting;
-    return preempting->host != NULL && !is_lost(control, preempting->host) &&
-           !are_all_out(control, preempting);
+    if (berth_workload_status_of(object)->preempting.host == NULL ||
+        berth_ledger_is_reserved(control->ledger, object->uid)) {
+        return FALSE;
+    }
+    g_autoptr(GPtrArray) party = list_party(control, object);
+    return is_intact(control, object, party) && !have_all_out(control, party);
 }
 
 static void
@@ -79,20 +147,22 @@ end_holds(BerthControl *control, const char *asker)
 /**
  * berth_preemption_take_over:
  *
- * Gives free what was kept for @object, whose turn it is.
+ * Gives free what was kept for @object, whose turn it is, and for those of its group that wait with it.
  *
- * Returns: (nullable): the host where room was made for it; borrowed
+ * Returns: whether room was made for all of them: each on the host of its record
  */
-const char *
+gboolean
 berth_preemption_take_over(BerthControl *control, const BerthObject *object)
 {
-    const BerthPreempting *preempting = &berth_workload_status_of(object)->preempting;
-    if (preempting->host == NULL) {
-        return NULL;
+    if (berth_workload_status_of(object)->preempting.host == NULL) {
+        return FALSE;
     }
-    gboolean made = !is_lost(control, preempting->host) && are_all_out(control, preempting);
-    end_holds(control, object->uid);
-    return made ? preempting->host : NULL;
+    g_autoptr(GPtrArray) party = list_party(control, object);
+    gboolean made = is_intact(control, object, party) && have_all_out(control, party);
+    for (guint i = 0; i < party->len; i++) {
+        end_holds(control, ((const BerthObject *)party->pdata[i])->uid);
+    }
+    return made;
 }
 
 /* ---- what is decided ----------------------------------------------------------------------------- */
@@ -127,25 +197,43 @@ write_victims(BerthControl *control, const GPtrArray *uids, const GPtrArray *pla
     return list;
 }
 
+static json_t *
+write_party(const BerthParty *party)
+{
+    json_t *list = party->members->len > 1 ? json_array() : NULL;
+    for (guint i = 0; list != NULL && i < party->members->len; i++) {
+        const BerthObject *member = party->members->pdata[i];
+        json_array_append_new(list, json_string(member->uid));
+    }
+    return list;
+}
+
 /**
  * berth_preemption_find:
- * @object: refused just now
- * @present: (nullable): where its disks are
+ * @party: refused just now
  * @planned: (nullable): objects that a plan would write, in place of the stored ones
  *
- * Returns: (transfer full) (nullable): what would be its status.preempting; NULL when nobody's stop would help.
- * Members of a group that is placed together stop nobody.
+ * Returns: (transfer full) (nullable): list of what would be the status.preempting of each; NULL when nobody's
+ * stop would help
  */
 json_t *
-berth_preemption_find(BerthControl *control, BerthFleetLedger *ledger, const BerthObject *object,
-                      const BerthNeeds *needs, const char *present, const GPtrArray *planned)
+berth_preemption_find(BerthControl *control, BerthFleetLedger *ledger, const BerthParty *party,
+                      const GPtrArray *planned)
 {
-    g_autoptr(GPtrArray) uids = NULL;
-    g_autofree char *host = berth_workload_has_group(object)
-                                ? NULL
-                                : berth_ledger_preempt(ledger, object, needs, present, &uids);
-    json_t *victims = host == NULL ? NULL : write_victims(control, uids, planned);
-    return victims == NULL ? NULL : json_pack("{s:s, s:o}", "host", host, "victims", victims);
+    g_autoptr(GPtrArray) rooms = berth_ledger_preempt(ledger, party);
+    g_autoptr(json_t) with = write_party(party);
+    json_t *list = rooms == NULL ? NULL : json_array();
+    for (guint i = 0; list != NULL && i < rooms->len; i++) {
+        const BerthRoom *room = rooms->pdata[i];
+        json_t *victims = write_victims(control, room->victims, planned);
+        if (victims == NULL) {
+            g_clear_pointer(&list, json_decref);
+            break;
+        }
+        json_array_append_new(list, json_pack("{s:s, s:o, s:O*}", "host", room->host, "victims",
+                                              victims, "with", with));
+    }
+    return list;
 }
 
 /** Returns: (transfer full): who is stopped where, as a sentence. */
@@ -156,6 +244,11 @@ berth_preemption_text(const json_t *preempting)
     const json_t *victims = json_object_get(preempting, "victims");
     size_t i;
     json_t *victim;
+    if (json_array_size(victims) == 0) {
+        g_string_printf(text, "its place on %s is kept while room is made for others of its group",
+                        berth_json_string(preempting, "host"));
+        return g_string_free(text, FALSE);
+    }
     json_array_foreach (victims, i, victim) {
         const char *join = i == 0 ? "" : i + 1 == json_array_size(victims) ? " and " : ", ";
         g_string_append_printf(text, "%s%s %s/%s", join, berth_json_string(victim, "kind"),
@@ -168,22 +261,61 @@ berth_preemption_text(const json_t *preempting)
     return g_string_free(text, FALSE);
 }
 
-static void
-hold_all(BerthControl *control, const BerthObject *asker, const json_t *preempting)
+/* What the victims of a party give back, less what its members took of it. */
+typedef struct {
+    GHashTable *on_hosts; /* name -> BerthGiven*, owned */
+    BerthGiven in_project;
+} Gifts;
+
+static BerthGiven *
+given_on(Gifts *gifts, const char *host)
 {
-    const char *host = berth_json_string(preempting, "host");
-    BerthCapacity given = {0};
-    size_t i;
-    json_t *victim;
-    json_array_foreach (json_object_get(preempting, "victims"), i, victim) {
-        gint64 vcpus = berth_json_integer(victim, "vcpus", 0);
-        gint64 memory_mib = berth_json_integer(victim, "memory_mib", 0);
-        given.vcpus += vcpus;
-        given.memory_mib += memory_mib;
-        berth_ledger_hold(control->ledger, asker->uid, host, berth_json_string(victim, "uid"),
-                          vcpus, memory_mib);
+    BerthGiven *given = g_hash_table_lookup(gifts->on_hosts, host);
+    if (given == NULL) {
+        given = g_new0(BerthGiven, 1);
+        g_hash_table_insert(gifts->on_hosts, g_strdup(host), given);
     }
-    berth_ledger_hold_rest(control->ledger, asker, host, &given);
+    return given;
+}
+
+static void
+add_gift(BerthGiven *given, const BerthVictim *victim)
+{
+    given->vcpus += victim->vcpus;
+    given->memory_mib += victim->memory_mib;
+    given->workloads++;
+}
+
+static void
+hold_victims(BerthControl *control, const BerthObject *asker, const BerthPreempting *preempting,
+             Gifts *gifts)
+{
+    for (guint i = 0; preempting->victims != NULL && i < preempting->victims->len; i++) {
+        const BerthVictim *victim = preempting->victims->pdata[i];
+        add_gift(given_on(gifts, preempting->host), victim);
+        if (g_strcmp0(victim->project, asker->project) == 0) {
+            add_gift(&gifts->in_project, victim);
+        }
+        berth_ledger_hold(control->ledger, asker->uid, preempting->host, victim);
+    }
+}
+
+/* Keeps the room of all victims, and what @members need beside that; @records: status.preempting of each. */
+static void
+hold_all(BerthControl *control, const GPtrArray *members, const GPtrArray *records)
+{
+    Gifts gifts = {g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free), {0}};
+    for (guint i = 0; i < members->len; i++) {
+        hold_victims(control, members->pdata[i], records->pdata[i], &gifts);
+    }
+    for (guint i = 0; i < members->len; i++) {
+        const char *host = ((const BerthPreempting *)records->pdata[i])->host;
+        if (host != NULL) {
+            berth_ledger_hold_rest(control->ledger, members->pdata[i], host, given_on(&gifts, host),
+                                   &gifts.in_project);
+        }
+    }
+    g_hash_table_destroy(gifts.on_hosts);
 }
 
 static void
@@ -206,42 +338,88 @@ tell(BerthControl *control, const BerthObject *object, const json_t *preempting)
 }
 
 static void
+free_record(gpointer record)
+{
+    berth_schema_free(&berth_preempting_schema, record);
+}
+
+/* For @members, instead of what was kept for them: what they were to have before is of no use to them now. */
+static void
+keep_room(BerthControl *control, const GPtrArray *members, const json_t *preempting)
+{
+    g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func(free_record);
+    for (guint i = 0; i < members->len; i++) {
+        end_holds(control, ((const BerthObject *)members->pdata[i])->uid);
+        g_ptr_array_add(records, berth_schema_read(&berth_preempting_schema,
+                                                   json_array_get(preempting, i), NULL));
+    }
+    hold_all(control, members, records);
+}
+
+typedef struct {
+    BerthWorkloadController *controller;
+    GPtrArray *uids; /* owned; the first one's turn it was */
+} Begun;
+
+static void
 on_begun(gint64 revision, const GPtrArray *changes, int failed_op, const GError *error,
          gpointer data)
 {
-    g_autoptr(BerthPending) pending = data;
-    BerthControl *control = pending->controller->control;
-    BerthWorkloadRun *run = berth_pending_run(pending);
-    if (error != NULL) {
-        end_holds(control, pending->uid);
-    }
-    if (run != NULL) {
-        berth_workload_run_done(run, error);
+    g_autofree Begun *begun = data;
+    g_autoptr(GPtrArray) uids = begun->uids;
+    for (guint i = 0; i < uids->len; i++) {
+        BerthWorkloadRun *run = g_hash_table_lookup(begun->controller->runs, uids->pdata[i]);
+        if (error != NULL) {
+            end_holds(begun->controller->control, uids->pdata[i]);
+        }
+        if (run != NULL) {
+            /* Whose turn it was tries again after a back-off, for all. */
+            berth_workload_run_done(run, i == 0 ? error : NULL);
+        }
     }
 }
 
-/**
- * berth_preemption_begin:
- * @preempting: from berth_preemption_find()
- *
- * Keeps the room and records what is going to happen; the stops follow from the record.
- */
-void
-berth_preemption_begin(BerthWorkloadRun *run, BerthObject *object, json_t *preempting)
+static void
+begin_one(BerthControl *control, BerthTransaction *transaction, BerthObject *object,
+          const json_t *preempting)
 {
-    BerthControl *control = run->controller->control;
     json_t *status = berth_status_copy(object);
     g_autofree char *text = berth_preemption_text(preempting);
-    hold_all(control, object, preempting);
     tell(control, object, preempting);
     berth_ledger_leave(control->ledger, object->uid);
     berth_status_set_text(status, "phase", berth_phase_name(BERTH_PHASE_PENDING));
     berth_status_set_reason(status, object->name, "preempting", text, NULL);
-    json_object_set(status, "preempting", preempting);
+    json_object_set(status, "preempting", (json_t *)preempting);
     json_object_set_new(status, "observed_generation", json_integer(object->generation));
-    berth_catalog_put_status(control->catalog, object, status, on_begun,
-                             berth_pending_new(run, object, NULL));
+    berth_catalog_add_status(transaction, object, status);
     json_decref(status);
+}
+
+/**
+ * berth_preemption_begin:
+ * @run: of the member whose turn it is; nothing is under way for the others
+ * @preempting: from berth_preemption_find()
+ *
+ * Keeps the room and records what is going to happen, of all in one transaction; the stops follow from the records.
+ */
+void
+berth_preemption_begin(BerthWorkloadRun *run, const BerthParty *party, const json_t *preempting)
+{
+    BerthWorkloadController *controller = run->controller;
+    BerthTransaction *transaction = berth_transaction_new();
+    Begun *begun = g_new(Begun, 1);
+    *begun = (Begun){controller, g_ptr_array_new_with_free_func(g_free)};
+    g_ptr_array_add(begun->uids, g_strdup(run->uid));
+    keep_room(controller->control, party->members, preempting);
+    for (guint i = 0; i < party->members->len; i++) {
+        BerthObject *member = party->members->pdata[i];
+        begin_one(controller->control, transaction, member, json_array_get(preempting, i));
+        if (!g_str_equal(member->uid, run->uid)) {
+            berth_workload_run_get(controller, member->uid)->busy = TRUE;
+            g_ptr_array_add(begun->uids, g_strdup(member->uid));
+        }
+    }
+    berth_catalog_submit(controller->control->catalog, transaction, on_begun, begun);
 }
 
 /* ---- what is recorded ---------------------------------------------------------------------------- */
@@ -256,18 +434,41 @@ let_go(BerthWorkloadController *controller, const BerthObject *asker)
         g_hash_table_remove(controller->displaced, victim->uid);
         berth_workload_controller_look(controller, victim->uid);
     }
+    for (guint i = 0; preempting->with != NULL && preempting->with[i] != NULL; i++) {
+        berth_workload_controller_look(controller, preempting->with[i]);
+    }
 }
 
 static void
 displace(BerthWorkloadController *controller, const BerthObject *asker)
 {
     const BerthPreempting *preempting = &berth_workload_status_of(asker)->preempting;
-    hold_all(controller->control, asker, json_object_get(asker->status, "preempting"));
     for (guint i = 0; preempting->victims != NULL && i < preempting->victims->len; i++) {
         const BerthVictim *victim = preempting->victims->pdata[i];
         g_hash_table_replace(controller->displaced, g_strdup(victim->uid), g_strdup(asker->uid));
         berth_workload_controller_look(controller, victim->uid);
     }
+}
+
+/** A daemon that begins finds the record of @object: what it says goes on. */
+void
+berth_preemption_resume(BerthWorkloadController *controller, const BerthObject *object)
+{
+    BerthControl *control = controller->control;
+    if (berth_workload_status_of(object)->preempting.host == NULL) {
+        return;
+    }
+    g_autoptr(GPtrArray) held = berth_ledger_held_for(control->ledger, object->uid);
+    if (held->len == 0) {
+        g_autoptr(GPtrArray) party = list_party(control, object);
+        g_autoptr(GPtrArray) records = g_ptr_array_new();
+        for (guint i = 0; i < party->len; i++) {
+            const BerthWorkloadStatus *status = berth_workload_status_of(party->pdata[i]);
+            g_ptr_array_add(records, (gpointer)&status->preempting);
+        }
+        hold_all(control, party, records);
+    }
+    displace(controller, object);
 }
 
 /** The record of a workload came (@before NULL), changed, or went (@after NULL). */

@@ -52,9 +52,11 @@ void berth_workload_tell_event(BerthControl *control, BerthObject *object,
                                const BerthWorkloadStep *step);
 
 /* Preemption. */
-void berth_preemption_begin(BerthWorkloadRun *run, BerthObject *object, json_t *preempting);
+void berth_preemption_begin(BerthWorkloadRun *run, const BerthParty *party,
+                            const json_t *preempting);
 gboolean berth_preemption_waits(BerthControl *control, const BerthObject *object);
-const char *berth_preemption_take_over(BerthControl *control, const BerthObject *object);
+gboolean berth_preemption_take_over(BerthControl *control, const BerthObject *object);
+void berth_preemption_resume(BerthWorkloadController *controller, const BerthObject *object);
 void berth_preemption_follow(BerthWorkloadController *controller, const BerthObject *before,
                              const BerthObject *after);
 gboolean berth_preemption_is_displaced(BerthWorkloadController *controller,

@@ -188,8 +188,11 @@ static const BerthField preempting_fields[] = {
     BERTH_FIELD(BerthPreempting, host, STRING, .doc = "Host where room is made."),
     BERTH_FIELD(BerthPreempting, victims, OBJECTS, .schema = &victim_schema,
                 .doc = "Who is stopped there for it."),
+    BERTH_FIELD(BerthPreempting, with, STRINGS,
+                .doc = "Members of its group that get their places together with it, by uid: each "
+                       "has such a record, and all wait for the victims of all."),
 };
-static const BerthSchema preempting_schema =
+const BerthSchema berth_preempting_schema =
     BERTH_SCHEMA("Preempting", BerthPreempting, preempting_fields,
                  "Room that is being made and kept for the workload.");
 
@@ -200,7 +203,7 @@ static const BerthField status_fields[] = {
     STATUS(host, STRING, .doc = "Host it is placed on."),
     STATUS(domain, OBJECT, .schema = &vessel_schema, .doc = "Its domain in libvirt."),
     STATUS(reason, OBJECT, .schema = &berth_reason_schema, .doc = "Why it is in this phase."),
-    STATUS(preempting, OBJECT, .schema = &preempting_schema,
+    STATUS(preempting, OBJECT, .schema = &berth_preempting_schema,
            .doc = "Who is stopped so that it gets a place; only until it has it."),
     STATUS(actor, STRING,
            .doc =

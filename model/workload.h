@@ -120,6 +120,7 @@ typedef struct {
 typedef struct {
     char *host;         /* NULL: nothing */
     GPtrArray *victims; /* of BerthVictim */
+    char **with;        /* uids of all that get their places together; NULL: it is alone */
 } BerthPreempting;
 
 /* Status of a Pod and of a VM alike; containers only for pods. */
@@ -143,6 +144,7 @@ typedef struct {
 } BerthWorkloadStatus;
 
 extern const BerthSchema berth_workload_status_schema;
+extern const BerthSchema berth_preempting_schema;
 extern const BerthSchema berth_condition_schema;
 extern const BerthSchema berth_reason_schema;
 extern const char *const berth_profile_names[],

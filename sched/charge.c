@@ -119,6 +119,23 @@ berth_snapshot_set_quota(BerthSnapshot *s, const char *project, gint64 cpu_milli
 }
 
 /**
+ * berth_snapshot_claim:
+ * @cpu_millis, @memory_mib, @workloads: negative to give it back
+ *
+ * Counts as held by @project what is going to be charged for it, and is on no host yet.
+ */
+void
+berth_snapshot_claim(BerthSnapshot *s, const char *project, gint64 cpu_millis, gint64 memory_mib,
+                     gint64 workloads)
+{
+    BerthShare *share = berth_snapshot_share(s, berth_symbols_intern(&s->symbols, project));
+    g_return_if_fail(share != NULL);
+    share->cpu_used_millis += cpu_millis;
+    share->memory_used_mib += memory_mib;
+    share->workloads_used += workloads;
+}
+
+/**
  * berth_snapshot_set_survivable:
  * @survivable: refuse what would not survive the loss of any one host (N+1)
  */

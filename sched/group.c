@@ -37,20 +37,25 @@ compare_turns(gconstpointer a, gconstpointer b)
     return x->at < y->at ? -1 : 1;
 }
 
-static Turn *
-make_turns(const BerthSnapshot *s, const BerthRequest *requests, guint n)
+/** Returns: (transfer full) (array length=n): indexes of @requests, whose turn is first before. */
+guint *
+berth_group_order(const BerthSnapshot *s, const BerthRequest *requests, guint n)
 {
     double cpu = 1, mem = 1;
     for (guint32 h = 0; h < s->end; h++) {
         cpu += s->name[h] != 0 ? s->cpu_cap[h] : 0;
         mem += s->name[h] != 0 ? s->mem_cap[h] : 0;
     }
-    Turn *turns = g_new(Turn, n);
+    g_autofree Turn *turns = g_new(Turn, n);
+    guint *order = g_new(guint, n);
     for (guint i = 0; i < n; i++) {
         turns[i] = (Turn){i, requests[i].priority, size_of(&requests[i], cpu, mem)};
     }
     qsort(turns, n, sizeof(Turn), compare_turns);
-    return turns;
+    for (guint i = 0; i < n; i++) {
+        order[i] = turns[i].at;
+    }
+    return order;
 }
 
 /* Places in the order of turns and charges; stops at the first refusal when @all. */
@@ -58,17 +63,17 @@ static guint
 place_in_turn(BerthSnapshot *s, const BerthRequest *requests, guint n, const BerthPolicy *policy,
               BerthDecision *decisions, guint32 *charges, gboolean all)
 {
-    g_autofree Turn *turns = make_turns(s, requests, n);
+    g_autofree guint *order = berth_group_order(s, requests, n);
     guint placed = 0;
     memset(decisions, 0, n * sizeof(*decisions));
     for (guint i = 0; i < n; i++) {
-        guint at = turns[i].at;
+        guint at = order[i];
         charges[at] = BERTH_CHARGE_NONE;
         if (berth_pick_and_charge(s, &requests[at], policy, &decisions[at], &charges[at])) {
             placed++;
         } else if (all) {
             for (i++; i < n; i++) {
-                charges[turns[i].at] = BERTH_CHARGE_NONE;
+                charges[order[i]] = BERTH_CHARGE_NONE;
             }
             break;
         }

@@ -5,6 +5,7 @@
 
 G_BEGIN_DECLS
 
+guint *berth_group_order(const BerthSnapshot *snapshot, const BerthRequest *requests, guint n);
 gboolean berth_pick_group(BerthSnapshot *snapshot, const BerthRequest *requests, guint n,
                           const BerthPolicy *policy, BerthDecision *decisions);
 guint berth_pick_batch(BerthSnapshot *snapshot, const BerthRequest *requests, guint n,
@@ -12,17 +13,19 @@ guint berth_pick_batch(BerthSnapshot *snapshot, const BerthRequest *requests, gu
 
 /**
  * BerthPreemption:
- * @decision: where the workload goes once the victims are stopped
+ * @placements: of each request, where it goes once the victims are stopped; owned
  * @n_victims: at least 1 when room was found
  * @victims: charges to be stopped; owned
+ * @askers: of each victim, which of the requests it is stopped for: one that is more than it, on its host; owned
  */
 typedef struct {
-    BerthDecision decision;
+    BerthPlacement *placements;
     guint n_victims;
     guint32 *victims;
+    guint *askers;
 } BerthPreemption;
 
-gboolean berth_preempt_plan(const BerthSnapshot *snapshot, const BerthRequest *request,
+gboolean berth_preempt_plan(const BerthSnapshot *snapshot, const BerthRequest *requests, guint n,
                             const BerthPolicy *policy, BerthPreemption *preemption);
 void berth_preemption_clear(BerthPreemption *preemption);
 

@@ -203,23 +203,36 @@ used_mib(Fixture *f, const char *host)
     return used.memory_mib;
 }
 
+/* What a victim holds on h1: 1 vCPU and 600 MiB. */
+static void
+hold(Fixture *f, const char *asker, const char *uid)
+{
+    BerthVictim victim = {
+        .project = (char *)"default", .uid = (char *)uid, .vcpus = 1, .memory_mib = 600};
+    berth_ledger_hold(f->ledger, asker, "h1", &victim);
+}
+
 /* Room that is being made stays charged although the one that held it is gone, until it is given free. */
 static void
 test_room_is_kept_for_the_one_that_asked(Fixture *f, gconstpointer unused)
 {
     g_autoptr(BerthObject) low = make_preemptible("low", 600), other = make_pod("other", 600, 0);
     g_autoptr(BerthObject) high = make_pod("high", 700, 5);
-    g_autoptr(GPtrArray) victims = NULL, none = NULL;
+    g_autoptr(GPtrArray) members = g_ptr_array_new();
     BerthNeeds needs = {0};
+    const char *anywhere = NULL;
+    BerthParty party = {members, &needs, &anywhere};
+    g_ptr_array_add(members, high);
     put_host(f, "h1", 1000, "", TRUE);
     berth_ledger_join(f->ledger, low);
     g_assert_true(try(f, low));
-    g_autofree char *host = berth_ledger_preempt(f->ledger, high, &needs, NULL, &victims);
-    g_assert_cmpstr(host, ==, "h1");
-    g_assert_cmpuint(victims->len, ==, 1);
-    g_assert_cmpstr(victims->pdata[0], ==, low->uid);
-    berth_ledger_hold(f->ledger, high->uid, "h1", low->uid, 1, 600);
-    g_assert_null(berth_ledger_preempt(f->ledger, high, &needs, NULL, &none));
+    g_autoptr(GPtrArray) rooms = berth_ledger_preempt(f->ledger, &party);
+    const BerthRoom *room = rooms->pdata[0];
+    g_assert_cmpstr(room->host, ==, "h1");
+    g_assert_cmpuint(room->victims->len, ==, 1);
+    g_assert_cmpstr(room->victims->pdata[0], ==, low->uid);
+    hold(f, high->uid, low->uid);
+    g_assert_null(berth_ledger_preempt(f->ledger, &party));
     g_assert_false(berth_ledger_release(f->ledger, low->uid));
     park(f, other);
     g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, high->uid);
@@ -235,12 +248,12 @@ test_free_room_is_kept_beside_the_victims(Fixture *f, gconstpointer unused)
 {
     g_autoptr(BerthObject) low = make_preemptible("low", 600), other = make_pod("other", 300, 0);
     g_autoptr(BerthObject) high = make_pod("high", 900, 5);
-    BerthCapacity given = {1, 600, 0};
+    BerthGiven on_host = {1, 600, 1}, in_project = {0};
     put_host(f, "h1", 1000, "", TRUE);
     berth_ledger_join(f->ledger, low);
     g_assert_true(try(f, low));
-    berth_ledger_hold(f->ledger, high->uid, "h1", low->uid, 1, 600);
-    berth_ledger_hold_rest(f->ledger, high, "h1", &given);
+    hold(f, high->uid, low->uid);
+    berth_ledger_hold_rest(f->ledger, high, "h1", &on_host, &in_project);
     g_assert_cmpint(used_mib(f, "h1"), ==, berth_ledger_memory_mib(f->ledger, high));
     park(f, other);
     g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, high->uid);
@@ -251,12 +264,30 @@ test_free_room_is_kept_beside_the_victims(Fixture *f, gconstpointer unused)
     g_assert_cmpint(used_mib(f, "h1"), ==, 0);
 }
 
+/* A victim of another project gives nothing back to the asker's quota, of which what it needs is kept. */
+static void
+test_quota_is_kept_for_the_one_that_asked(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) project =
+        make(&berth_kind_project, "default", "{\"quota_workloads\": 1}", NULL);
+    g_autoptr(BerthObject) high = make_pod("high", 400, 5), other = make_pod("other", 100, 0);
+    BerthGiven on_host = {1, 600, 1}, in_project = {0};
+    put_host(f, "h1", 1000, "", TRUE);
+    berth_ledger_set_project(f->ledger, project);
+    berth_ledger_hold_rest(f->ledger, high, "h1", &on_host, &in_project);
+    g_assert_cmpint(used_mib(f, "h1"), ==, 0);
+    park(f, other);
+    g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, high->uid);
+    berth_ledger_unhold(f->ledger, held->pdata[0], FALSE);
+    g_assert_true(try(f, other));
+}
+
 /* What a victim held before the daemon died: no record charges it. */
 static void
 test_room_is_kept_over_a_restart(Fixture *f, gconstpointer unused)
 {
     g_autoptr(BerthObject) other = make_pod("other", 600, 0);
-    berth_ledger_hold(f->ledger, "asker", "h1", "victim", 1, 600);
+    hold(f, "asker", "victim");
     berth_ledger_charge_holds(f->ledger, "h1");
     put_host(f, "h1", 1000, "", TRUE);
     berth_ledger_charge_holds(f->ledger, "h1");
@@ -475,6 +506,7 @@ main(int argc, char **argv)
     ADD("priority-goes-first", test_priority_goes_first);
     ADD("room-is-kept-for-the-one-that-asked", test_room_is_kept_for_the_one_that_asked);
     ADD("free-room-is-kept-beside-the-victims", test_free_room_is_kept_beside_the_victims);
+    ADD("quota-is-kept-for-the-one-that-asked", test_quota_is_kept_for_the_one_that_asked);
     ADD("room-is-kept-over-a-restart", test_room_is_kept_over_a_restart);
     ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
     ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);

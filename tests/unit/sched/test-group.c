@@ -77,13 +77,13 @@ test_preemption_harms_least(void)
     BerthRequest r = {.cpu_millis = 2000, .memory_mib = 1024, .priority = 10};
     BerthPreemption p;
     g_assert_false(fits(s, &r));
-    g_assert_true(berth_preempt_plan(s, &r, NULL, &p));
+    g_assert_true(berth_preempt_plan(s, &r, 1, NULL, &p));
     g_assert_cmpuint(p.n_victims, ==, 1);
     g_assert_cmpuint(p.victims[0], ==, c);
-    g_assert_cmpuint(p.decision.placement.host, ==, h2);
+    g_assert_cmpuint(p.placements[0].host, ==, h2);
     berth_preemption_clear(&p);
     r.priority = 1;
-    g_assert_false(berth_preempt_plan(s, &r, NULL, &p));
+    g_assert_false(berth_preempt_plan(s, &r, 1, NULL, &p));
     berth_preemption_clear(&p);
 }
 
@@ -108,7 +108,7 @@ test_preemption_names_no_one_too_many(void)
                           .memory_mib = 1024,
                           .priority = g_rand_int_range(dice, 0, 5)};
         BerthPreemption p;
-        if (fits(s, &r) || !berth_preempt_plan(s, &r, NULL, &p)) {
+        if (fits(s, &r) || !berth_preempt_plan(s, &r, 1, NULL, &p)) {
             continue;
         }
         found++;
@@ -117,12 +117,12 @@ test_preemption_names_no_one_too_many(void)
             for (guint v = 0; v < p.n_victims; v++) {
                 const BerthCharge *charge = berth_charge(s, p.victims[v]);
                 g_assert_true(charge->preemptible && charge->priority < r.priority);
-                g_assert_cmpuint(charge->host, ==, p.decision.placement.host);
+                g_assert_cmpuint(charge->host, ==, p.placements[0].host);
                 if (v != back) {
                     berth_snapshot_release(copy, charge->uid);
                 }
             }
-            r.host = berth_snapshot_host_name(s, p.decision.placement.host);
+            r.host = berth_snapshot_host_name(s, p.placements[0].host);
             g_assert_cmpint(fits(copy, &r), ==, back == p.n_victims);
             r.host = NULL;
         }
@@ -130,6 +130,181 @@ test_preemption_names_no_one_too_many(void)
         berth_preemption_clear(&p);
     }
     g_assert_cmpuint(found, >, 20);
+}
+
+/* ---- several together -------------------------------------------------------------------------- */
+
+/* Whether all of @requests have room, each on the host that it was given, but for the victim @back that stays. */
+static gboolean
+fit_together(const BerthSnapshot *s, const BerthRequest *requests, guint n,
+             const BerthPreemption *p, guint back)
+{
+    g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(s);
+    g_autofree BerthRequest *pinned = g_memdup2(requests, n * sizeof(*requests));
+    g_autofree BerthDecision *decisions = g_new0(BerthDecision, n);
+    for (guint v = 0; v < p->n_victims; v++) {
+        if (v != back) {
+            berth_snapshot_release(copy, berth_charge(s, p->victims[v])->uid);
+        }
+    }
+    for (guint i = 0; i < n; i++) {
+        pinned[i].host = berth_snapshot_host_name(s, p->placements[i].host);
+    }
+    return berth_pick_group(copy, pinned, n, NULL, decisions);
+}
+
+static void
+check_together(const BerthSnapshot *s, const BerthRequest *requests, guint n,
+               const BerthPreemption *p)
+{
+    for (guint v = 0; v < p->n_victims; v++) {
+        const BerthCharge *charge = berth_charge(s, p->victims[v]);
+        const BerthRequest *asker = &requests[p->askers[v]];
+        g_assert_true(charge->preemptible && charge->priority < asker->priority);
+        g_assert_cmpuint(charge->host, ==, p->placements[p->askers[v]].host);
+        g_assert_false(fit_together(s, requests, n, p, v));
+    }
+    g_assert_true(fit_together(s, requests, n, p, G_MAXUINT));
+}
+
+/* Whether there would be room if all that are less than the least of them were gone. */
+static gboolean
+could_fit(const BerthSnapshot *s, const BerthRequest *requests, guint n)
+{
+    g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(s);
+    g_autofree BerthDecision *decisions = g_new0(BerthDecision, n);
+    gint least = G_MAXINT;
+    for (guint i = 0; i < n; i++) {
+        least = MIN(least, requests[i].priority);
+    }
+    for (guint c = 0; c < s->charges->len; c++) {
+        const BerthCharge *charge = berth_charge(s, c);
+        if (charge->uid != NULL && charge->preemptible && charge->priority < least) {
+            berth_snapshot_release(copy, charge->uid);
+        }
+    }
+    return berth_pick_group(copy, requests, n, NULL, decisions);
+}
+
+static gboolean
+fits_now(const BerthSnapshot *s, const BerthRequest *requests, guint n)
+{
+    g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(s);
+    g_autofree BerthDecision *decisions = g_new0(BerthDecision, n);
+    return berth_pick_group(copy, requests, n, NULL, decisions);
+}
+
+#define MEMBERS_MAX 4
+
+static guint
+draw_group(GRand *dice, BerthRequest *requests, const BerthRelation *relation)
+{
+    guint n = (guint)g_rand_int_range(dice, 2, MEMBERS_MAX + 1);
+    gboolean related = g_rand_int_range(dice, 0, 3) == 0;
+    for (guint i = 0; i < n; i++) {
+        requests[i] = (BerthRequest){.cpu_millis = 1000 * g_rand_int_range(dice, 1, 6),
+                                     .memory_mib = 1024,
+                                     .group = "db",
+                                     .priority = g_rand_int_range(dice, 1, 6),
+                                     .preemptible = g_rand_boolean(dice),
+                                     .relations = relation,
+                                     .n_relations = related};
+    }
+    return n;
+}
+
+static BerthSnapshot *
+draw_fleet(GRand *dice)
+{
+    BerthSnapshot *s = berth_snapshot_new();
+    for (guint h = 0; h < 4; h++) {
+        g_autofree char *name = g_strdup_printf("h%u", h);
+        add_plain(s, name, 8);
+    }
+    for (guint i = 0; i < 16; i++) {
+        g_autofree char *uid = g_strdup_printf("u%u", i);
+        run(s, uid, g_rand_int_range(dice, 1, 5), g_rand_int_range(dice, 0, 5),
+            g_rand_int_range(dice, 0, 4) > 0, i % 4);
+    }
+    return s;
+}
+
+/* Random fleets and groups, some of whose members belong together or apart: with the victims gone all of them fit, with
+ * any of them back they don't, a way is found whenever stopping everybody would make one, and nothing changed. */
+static void
+test_groups_displace_no_one_too_many(void)
+{
+    g_autoptr(GRand) dice = g_rand_new_with_seed(11);
+    guint found = 0, spread = 0;
+    for (guint round = 0; round < 2000; round++) {
+        g_autoptr(BerthSnapshot) s = draw_fleet(dice);
+        BerthRelation relation = {.kind = g_rand_boolean(dice) ? BERTH_RELATION_APART
+                                                               : BERTH_RELATION_TOGETHER,
+                                  .group = "db"};
+        BerthRequest requests[MEMBERS_MAX];
+        guint n = draw_group(dice, requests, &relation);
+        BerthPreemption p;
+        guint64 version = s->version;
+        if (fits_now(s, requests, n)) {
+            continue;
+        }
+        if (!berth_preempt_plan(s, requests, n, NULL, &p)) {
+            g_assert_false(could_fit(s, requests, n));
+            berth_preemption_clear(&p);
+            continue;
+        }
+        found++;
+        spread += berth_charge(s, p.victims[0])->host !=
+                  berth_charge(s, p.victims[p.n_victims - 1])->host;
+        check_together(s, requests, n, &p);
+        g_assert_cmpuint(s->version, ==, version);
+        berth_preemption_clear(&p);
+    }
+    g_assert_cmpuint(found, >, 300);
+    g_assert_cmpuint(spread, >, 100);
+}
+
+/* The one that is more than the victim asks for it, and the other comes along. */
+static void
+test_one_victim_makes_room_for_two(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h1 = add_plain(s, "h1", 4);
+    guint32 lesser = run(s, "lesser", 4, 2, TRUE, h1);
+    BerthRequest member = {
+        .cpu_millis = 2000, .memory_mib = 1024, .group = "db", .priority = 1, .preemptible = TRUE};
+    BerthRequest two[] = {member, member};
+    BerthPreemption p;
+    g_assert_false(berth_preempt_plan(s, two, 2, NULL, &p));
+    berth_preemption_clear(&p);
+    two[1].priority = 3;
+    g_assert_true(berth_preempt_plan(s, two, 2, NULL, &p));
+    g_assert_cmpuint(p.n_victims, ==, 1);
+    g_assert_cmpuint(p.victims[0], ==, lesser);
+    g_assert_cmpuint(p.askers[0], ==, 1);
+    g_assert_cmpuint(p.placements[0].host, ==, h1);
+    berth_preemption_clear(&p);
+}
+
+/* A member that has its place stays, whatever its priority. */
+static void
+test_no_one_displaces_a_fellow(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h1 = add_plain(s, "h1", 4);
+    BerthRequest fellow = {.uid = "fellow",
+                           .cpu_millis = 3000,
+                           .memory_mib = 1024,
+                           .group = "db",
+                           .preemptible = TRUE};
+    BerthRequest more = {
+        .uid = "more", .cpu_millis = 3000, .memory_mib = 1024, .group = "db", .priority = 5};
+    BerthPreemption p;
+    berth_snapshot_charge_on(s, &fellow, h1);
+    g_assert_false(berth_preempt_plan(s, &more, 1, NULL, &p));
+    more.group = "web";
+    g_assert_true(berth_preempt_plan(s, &more, 1, NULL, &p));
+    berth_preemption_clear(&p);
 }
 
 int
@@ -141,5 +316,10 @@ main(int argc, char **argv)
                     test_batch_places_more_than_one_by_one);
     g_test_add_func("/sched/preempt/harms-least", test_preemption_harms_least);
     g_test_add_func("/sched/preempt/names-no-one-too-many", test_preemption_names_no_one_too_many);
+    g_test_add_func("/sched/preempt/groups-displace-no-one-too-many",
+                    test_groups_displace_no_one_too_many);
+    g_test_add_func("/sched/preempt/one-victim-makes-room-for-two",
+                    test_one_victim_makes_room_for_two);
+    g_test_add_func("/sched/preempt/no-one-displaces-a-fellow", test_no_one_displaces_a_fellow);
     return g_test_run();
 }
