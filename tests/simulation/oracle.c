@@ -166,6 +166,9 @@ oracle_follow(void)
             oracle_violate("revision %" G_GINT64_FORMAT " follows %" G_GINT64_FORMAT,
                            change->revision, followed);
         }
+        if (change->revision != followed) {
+            promises_end_revision(objects);
+        }
         followed = change->revision;
         take_row(row, change->deleted);
         note_commit(change);
@@ -174,6 +177,7 @@ oracle_follow(void)
             g_array_append_val(told, entry);
         }
     }
+    promises_end_revision(objects);
 }
 
 BerthObject *

@@ -18,7 +18,9 @@ typedef struct {
     gint64 waits_us, placed_us;
 } Since;
 
-static GHashTable *since;   /* uid -> Since*, owned */
+static GHashTable *since; /* uid -> Since*, owned */
+static GPtrArray
+    *begun; /* of uids: others are stopped for them by the revision that is being read */
 static Amount quota_before; /* 0: no limit */
 static gint64 quota_us;     /* when it was changed last */
 
@@ -106,24 +108,6 @@ find_uid(GHashTable *objects, const char *uid)
     return NULL;
 }
 
-static void
-check_victims(GHashTable *objects, const BerthObject *asker)
-{
-    const BerthPreempting *preempting = &berth_workload_status_of(asker)->preempting;
-    for (guint i = 0; preempting->victims != NULL && i < preempting->victims->len; i++) {
-        const BerthVictim *named = preempting->victims->pdata[i];
-        const BerthObject *victim = find_uid(objects, named->uid);
-        if (victim == NULL) {
-            continue; /* it went meanwhile */
-        }
-        const BerthWorkload *spec = berth_workload_of(victim);
-        if (!spec->preemptible || spec->priority >= berth_workload_of(asker)->priority) {
-            oracle_violate("%s is stopped for %s and is not less or not preemptible", victim->name,
-                           asker->name);
-        }
-    }
-}
-
 /* ---- groups ------------------------------------------------------------------------------------ */
 
 gboolean
@@ -145,6 +129,57 @@ is_fellow(const BerthObject *object, const BerthObject *of)
            strcmp(object->project, of->project) == 0 &&
            strcmp(berth_workload_of(object)->placement.group,
                   berth_workload_of(of)->placement.group) == 0;
+}
+
+static void
+check_victims(GHashTable *objects, const BerthObject *asker)
+{
+    const BerthPreempting *preempting = &berth_workload_status_of(asker)->preempting;
+    for (guint i = 0; preempting->victims != NULL && i < preempting->victims->len; i++) {
+        const BerthVictim *named = preempting->victims->pdata[i];
+        const BerthObject *victim = find_uid(objects, named->uid);
+        if (victim == NULL) {
+            continue; /* it went meanwhile */
+        }
+        const BerthWorkload *spec = berth_workload_of(victim);
+        if (promises_has_group(asker) && promises_has_group(victim) && is_fellow(victim, asker)) {
+            oracle_violate("%s is stopped for %s of its own group", victim->name, asker->name);
+        }
+        if (!spec->preemptible || spec->priority >= berth_workload_of(asker)->priority) {
+            oracle_violate("%s is stopped for %s and is not less or not preemptible", victim->name,
+                           asker->name);
+        }
+    }
+}
+
+/* Whether @uid is recorded to wait together with those of @with, or has its place. */
+static gboolean
+is_in_it(GHashTable *objects, const char *uid, char **with)
+{
+    const BerthObject *member = find_uid(objects, uid);
+    if (member == NULL) {
+        return FALSE;
+    }
+    char **its = berth_workload_status_of(member)->preempting.with;
+    return its != NULL && g_strv_equal((const char *const *)its, (const char *const *)with);
+}
+
+/* Those of a group for which others are stopped are recorded in one go, or none of them. */
+static void
+check_together(GHashTable *objects, const BerthObject *asker)
+{
+    char **with = berth_workload_status_of(asker)->preempting.with;
+    gboolean named = with == NULL;
+    for (guint i = 0; with != NULL && with[i] != NULL; i++) {
+        named = named || strcmp(with[i], asker->uid) == 0;
+        if (!is_in_it(objects, with[i], with)) {
+            oracle_violate("%s is to get its place together with %s, which does not know it",
+                           asker->name, with[i]);
+        }
+    }
+    if (!named) {
+        oracle_violate("%s waits with others, and not with itself", asker->name);
+    }
 }
 
 gboolean
@@ -230,6 +265,7 @@ promises_commit(GHashTable *objects, const BerthObject *before, const BerthObjec
 {
     if (since == NULL) {
         since = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        begun = g_ptr_array_new_with_free_func(g_free);
     }
     if (before != NULL && after != NULL && before->kind == &berth_kind_project) {
         note_quota(before);
@@ -246,11 +282,27 @@ promises_commit(GHashTable *objects, const BerthObject *before, const BerthObjec
     if (berth_workload_status_of(after)->preempting.host != NULL &&
         (before == NULL || berth_workload_status_of(before)->preempting.host == NULL)) {
         check_victims(objects, after);
+        g_ptr_array_add(begun, g_strdup(after->uid));
+    }
+}
+
+void
+promises_end_revision(GHashTable *objects)
+{
+    for (guint i = 0; begun != NULL && i < begun->len; i++) {
+        const BerthObject *asker = find_uid(objects, begun->pdata[i]);
+        if (asker != NULL) {
+            check_together(objects, asker);
+        }
+    }
+    if (begun != NULL) {
+        g_ptr_array_set_size(begun, 0);
     }
 }
 
 void
 promises_end(void)
 {
+    g_clear_pointer(&begun, g_ptr_array_unref);
     g_clear_pointer(&since, g_hash_table_unref);
 }

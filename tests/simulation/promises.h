@@ -10,6 +10,8 @@ G_BEGIN_DECLS
  * gone). @is_charged: whether a workload holds capacity by its record. */
 void promises_commit(GHashTable *objects, const BerthObject *before, const BerthObject *after,
                      gboolean (*is_charged)(const BerthObject *object));
+/* All commits of a revision were told. */
+void promises_end_revision(GHashTable *objects);
 void promises_end(void);
 
 /* Whether the quota of its project leaves room for @workload, by what is recorded. */

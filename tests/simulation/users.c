@@ -11,6 +11,7 @@
 
 #define PODS 12
 #define VMS 6
+#define GROUP 2 /* pods 6, 7 and 8 */
 #define GROUP_SIZE 3
 
 typedef enum { ABSENT, PRESENT, LEAVING, UNSURE } Presence;
@@ -154,6 +155,12 @@ ask(Subject *subject, const char *verb, const json_t *body)
                 body, on_answered, memo);
 }
 
+static gboolean
+is_grouped(const Subject *subject)
+{
+    return (subject - subjects) / GROUP_SIZE == GROUP;
+}
+
 /* The same name has the same size and rank in every run; labels change. */
 static json_t *
 describe(Subject *subject)
@@ -161,10 +168,12 @@ describe(Subject *subject)
     guint number = (guint)(subject - subjects);
     json_t *metadata = json_pack("{s:s, s:{s:o}}", "name", subject->name, "labels", "n",
                                  json_sprintf("%u", ++subject->asks));
-    /* Three of the pods come together or not at all. */
-    json_t *placement = number / GROUP_SIZE == 2
-                            ? json_pack("{s:s, s:i}", "group", "trio", "group_size", GROUP_SIZE)
-                            : json_object();
+    /* Three of the pods come together or not at all; they are large, and more than most. */
+    gboolean grouped = is_grouped(subject);
+    int priority = (int)(grouped ? 2 + number % 2 : number % 3);
+    int memory_mib = (int)(256 + 256 * (number % 5)) << grouped;
+    json_t *placement = grouped ? json_pack("{s:s, s:i}", "group", "trio", "group_size", GROUP_SIZE)
+                                : json_object();
     if (subject->kind == &berth_kind_pod) {
         const char *life = number % 4 == 3 ? "20" : "1000000";
         const char *restart = number % 4 == 3 ? "OnFailure" : "Always";
@@ -174,15 +183,15 @@ describe(Subject *subject)
                             : g_strdup("hello");
         return json_pack("{s:s, s:o, s:{s:o, s:i, s:i, s:b, s:s, s:i, s:[{s:s, s:s, s:[s]}]}}",
                          "kind", "Pod", "metadata", metadata, "spec", "placement", placement,
-                         "memory_mib", 256 + 256 * (int)(number % 5), "priority", (int)(number % 3),
-                         "preemptible", number % 2 == 0, "restart", restart, "stop_timeout_s", 3,
-                         "containers", "name", "main", "image", image, "args", life);
+                         "memory_mib", memory_mib, "priority", priority, "preemptible",
+                         number % 2 == 0, "restart", restart, "stop_timeout_s", 3, "containers",
+                         "name", "main", "image", image, "args", life);
     }
     return json_pack("{s:s, s:o, s:{s:i, s:i, s:b, s:s, s:i, s:[{s:s, s:i}, {s:s, s:i}]}}", "kind",
                      "VM", "metadata", metadata, "spec", "memory_mib",
-                     512 + 512 * (int)(number % 3), "priority", (int)(number / 2 % 3),
-                     "preemptible", number % 2 == 0, "run", "Always", "stop_timeout_s", 3, "disks",
-                     "name", "root", "size_mib", 1024, "name", "data", "size_mib", 2048);
+                     512 + 512 * (int)(number % 3), "priority", (int)(number - PODS), "preemptible",
+                     number % 2 == 0, "run", "Always", "stop_timeout_s", 3, "disks", "name", "root",
+                     "size_mib", 1024, "name", "data", "size_mib", 2048);
 }
 
 static void
@@ -205,8 +214,15 @@ void
 users_put(gboolean is_alive)
 {
     Subject *subject = choose_subject(is_alive);
-    if (subject != NULL) {
-        put(subject);
+    if (subject == NULL) {
+        return;
+    }
+    put(subject);
+    /* Its fellows come with it, those that are there already, too. */
+    for (guint i = 0; i < G_N_ELEMENTS(subjects); i++) {
+        if (is_grouped(subject) && is_grouped(&subjects[i]) && !subjects[i].is_asked) {
+            put(&subjects[i]);
+        }
     }
 }
 
