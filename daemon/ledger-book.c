@@ -1,5 +1,6 @@
 /* The book behind the fleet file: hosts as the scheduler was told of them, and workloads in the order in
- * which they were placed, those that are gone since included, so that a replay meets the same room.
+ * which they were charged, those that are gone since included, so that a replay meets the same room and
+ * learns the same. What this life of the daemon found running was not decided by it: it stays where it is.
  *
  * Requests are kept as JSON text, a few hundred bytes each: they outlive the objects they came from. A
  * NULL book takes nothing: that of a copy to try things on. */
@@ -12,9 +13,9 @@
 #define GONE_MAX 10000
 
 typedef struct {
-    char *text;            /* owned: an item of the fleet file */
-    gint64 decision;       /* number of its placement; 0: found running */
-    gint64 released_after; /* placements until it was released; -1: it is there */
+    char *text;         /* owned: an item of the fleet file */
+    gint64 at;          /* when it was charged, … */
+    gint64 released_at; /* … and released, in charges and releases before; -1: it is there */
 } Entry;
 
 struct LedgerBook {
@@ -22,6 +23,7 @@ struct LedgerBook {
     GHashTable *images; /* name -> json_t*: those that it had when it was first schedulable */
     GHashTable *placed; /* uid -> Entry*, owned */
     GQueue gone;        /* of Entry*, owned; oldest first */
+    gint64 events;      /* charges and releases so far */
 };
 
 static void
@@ -100,42 +102,58 @@ ledger_book_remove_host(LedgerBook *book, const char *name)
     }
 }
 
-/** Returns: whether @request is in the book as placed on @host, unchanged. */
+static char *
+write_entry(const BerthRequest *request, const char *host, gboolean found, const json_t *cells)
+{
+    g_autoptr(json_t) json = berth_fleet_request_to_json(request, host);
+    if (found) {
+        json_object_set_new(json, "found", json_true());
+    }
+    if (json_array_size(cells) > 0) {
+        json_object_set(json, "cells", (json_t *)cells);
+    }
+    return berth_json_format(json);
+}
+
+/** Returns: whether @request is in the book as found on @host, unchanged. */
 gboolean
 ledger_book_has(const LedgerBook *book, const BerthRequest *request, const char *host)
 {
     const Entry *entry = g_hash_table_lookup(book->placed, request->uid);
-    if (entry == NULL) {
-        return FALSE;
-    }
-    g_autoptr(json_t) json = berth_fleet_request_to_json(request, host);
-    g_autofree char *text = berth_json_format(json);
-    return g_str_equal(entry->text, text);
+    g_autofree char *text = write_entry(request, host, TRUE, NULL);
+    return entry != NULL && g_str_equal(entry->text, text);
 }
 
-/** Notes that @request, which has a uid, was placed on @host as the placement number @decision. */
+/**
+ * ledger_book_add:
+ * @request: with a uid
+ * @found: it was there, nobody decided it now
+ * @cells: (nullable): those that it is known to be bound to, numbers
+ *
+ * Notes that @request was charged to @host.
+ */
 void
-ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host, gint64 decision)
+ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host, gboolean found,
+                const json_t *cells)
 {
     if (book == NULL) {
         return;
     }
-    g_autoptr(json_t) json = berth_fleet_request_to_json(request, host);
     Entry *entry = g_new(Entry, 1);
-    *entry = (Entry){berth_json_format(json), decision, -1};
+    *entry = (Entry){write_entry(request, host, found, cells), book->events++, -1};
     g_hash_table_replace(book->placed, g_strdup(request->uid), entry);
 }
 
-/** Notes that @uid, when it was placed, is gone; @decisions: placements so far. */
+/** Notes that @uid, when it was charged, is gone. */
 void
-ledger_book_release(LedgerBook *book, const char *uid, gint64 decisions)
+ledger_book_release(LedgerBook *book, const char *uid)
 {
     gpointer key, value;
     if (book == NULL || !g_hash_table_steal_extended(book->placed, uid, &key, &value)) {
         return;
     }
     Entry *entry = value;
-    entry->released_after = decisions;
+    entry->released_at = book->events++;
     g_free(key);
     g_queue_push_tail(&book->gone, entry);
     if (g_queue_get_length(&book->gone) > GONE_MAX) {
@@ -147,29 +165,21 @@ static int
 compare_entries(gconstpointer a, gconstpointer b)
 {
     const Entry *x = *(const Entry *const *)a, *y = *(const Entry *const *)b;
-    if (x->decision != y->decision) {
-        return x->decision < y->decision ? -1 : 1;
-    }
-    return g_strcmp0(x->text, y->text);
+    return x->at < y->at ? -1 : x->at > y->at;
 }
 
-/* Who was gone before the first of those that are here was placed never mattered to any of them. */
 static GPtrArray *
 list_entries(const LedgerBook *book)
 {
     GPtrArray *entries = g_ptr_array_new();
-    gint64 first = G_MAXINT64;
     GHashTableIter iter;
     gpointer value;
     g_hash_table_iter_init(&iter, book->placed);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        first = MIN(first, ((Entry *)value)->decision);
         g_ptr_array_add(entries, value);
     }
     for (GList *next = book->gone.head; next != NULL; next = next->next) {
-        if (((Entry *)next->data)->released_after >= first) {
-            g_ptr_array_add(entries, next->data);
-        }
+        g_ptr_array_add(entries, next->data);
     }
     g_ptr_array_sort(entries, compare_entries);
     return entries;
@@ -183,9 +193,9 @@ write_workloads(const LedgerBook *book)
     for (guint i = 0; i < entries->len; i++) {
         const Entry *entry = entries->pdata[i];
         json_t *item = json_loads(entry->text, 0, NULL);
-        json_object_set_new(item, "decision", json_integer(entry->decision));
-        if (entry->released_after >= 0) {
-            json_object_set_new(item, "released_after", json_integer(entry->released_after));
+        json_object_set_new(item, "at", json_integer(entry->at));
+        if (entry->released_at >= 0) {
+            json_object_set_new(item, "released_at", json_integer(entry->released_at));
         }
         json_array_append_new(list, item);
     }

@@ -312,7 +312,7 @@ berth_ledger_set_project(BerthFleetLedger *ledger, const BerthObject *project)
 static gboolean
 drop_charge(BerthFleetLedger *ledger, const char *uid)
 {
-    ledger_book_release(ledger->book, uid, ledger->decisions);
+    ledger_book_release(ledger->book, uid);
     ledger_cpus_release(ledger->cpus, uid);
     g_hash_table_remove(ledger->reserved, uid);
     return berth_snapshot_release(ledger->snapshot, uid);
@@ -433,7 +433,7 @@ berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, const
         }
         charge_recorded(ledger, &ask.request, index, record);
         ledger->decisions = MAX(ledger->decisions, decision);
-        ledger_book_add(ledger->book, &ask.request, host, decision);
+        ledger_book_add(ledger->book, &ask.request, host, TRUE, json_object_get(record, "cells"));
     }
 }
 
@@ -452,7 +452,7 @@ berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const ch
     berth_ledger_release(ledger, uid);
     if (index != BERTH_HOST_NONE) {
         berth_snapshot_charge_on(ledger->snapshot, &request, index);
-        ledger_book_add(ledger->book, &request, host, 0);
+        ledger_book_add(ledger->book, &request, host, TRUE, NULL);
     }
 }
 

@@ -316,6 +316,25 @@ berth_fleet_to_json(json_t *hosts, json_t *workloads)
                      workloads);
 }
 
+/* Where and when it was charged, beside what it asks for. */
+static void
+read_history(BerthFleetFile *file, guint i, const json_t *item)
+{
+    const char *on = json_string_value(json_object_get(item, "placed_on"));
+    const json_t *released = json_object_get(item, "released_at");
+    const json_t *cells = json_object_get(item, "cells");
+    char *copy = g_strdup(on == NULL ? "" : on);
+    g_ptr_array_add(file->arena, copy);
+    file->placed_on[i] = copy;
+    file->found[i] = json_is_true(json_object_get(item, "found"));
+    for (guint k = 0; k < G_N_ELEMENTS(file->cells[i]); k++) {
+        const json_t *cell = json_array_get(cells, k);
+        file->cells[i][k] = cell == NULL ? BERTH_CELL_NONE : (guint8)json_integer_value(cell);
+    }
+    file->at[i] = json_integer_value(json_object_get(item, "at"));
+    file->released_at[i] = released == NULL ? G_MAXINT64 : json_integer_value(released);
+}
+
 static gboolean
 read_all(BerthFleetFile *file, const json_t *hosts, const json_t *workloads, GError **error)
 {
@@ -324,8 +343,10 @@ read_all(BerthFleetFile *file, const json_t *hosts, const json_t *workloads, GEr
     file->hosts = g_new0(BerthHost, file->n_hosts + 1);
     file->requests = g_new0(BerthRequest, file->n_requests + 1);
     file->placed_on = g_new0(const char *, file->n_requests + 1);
-    file->decisions = g_new0(gint64, file->n_requests + 1);
-    file->released_after = g_new0(gint64, file->n_requests + 1);
+    file->found = g_new0(gboolean, file->n_requests + 1);
+    file->cells = g_malloc0_n(file->n_requests + 1, sizeof *file->cells);
+    file->at = g_new0(gint64, file->n_requests + 1);
+    file->released_at = g_new0(gint64, file->n_requests + 1);
     for (guint i = 0; i < file->n_hosts; i++) {
         if (!read_record(&file->hosts[i], json_array_get(hosts, i), host_fields, file->arena,
                          error)) {
@@ -337,14 +358,7 @@ read_all(BerthFleetFile *file, const json_t *hosts, const json_t *workloads, GEr
         if (!read_record(&file->requests[i], item, request_fields, file->arena, error)) {
             return FALSE;
         }
-        const char *on = json_string_value(json_object_get(item, "placed_on"));
-        char *copy = g_strdup(on == NULL ? "" : on);
-        g_ptr_array_add(file->arena, copy);
-        file->placed_on[i] = copy;
-        const json_t *released = json_object_get(item, "released_after");
-        const json_t *decision = json_object_get(item, "decision");
-        file->decisions[i] = decision == NULL ? -1 : json_integer_value(decision);
-        file->released_after[i] = released == NULL ? G_MAXINT64 : json_integer_value(released);
+        read_history(file, i, item);
     }
     return TRUE;
 }
@@ -383,8 +397,10 @@ berth_fleet_file_free(BerthFleetFile *file)
         g_free(file->hosts);
         g_free(file->requests);
         g_free(file->placed_on);
-        g_free(file->decisions);
-        g_free(file->released_after);
+        g_free(file->found);
+        g_free(file->cells);
+        g_free(file->at);
+        g_free(file->released_at);
         g_free(file);
     }
 }

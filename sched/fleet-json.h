@@ -13,8 +13,9 @@ G_BEGIN_DECLS
  * BerthFleetFile: {"format": "berth-fleet-1", "hosts": [...], "workloads": [...]}
  * @hosts, @requests: in the file's order; their pointers are owned by the file
  * @placed_on: host of each request, "" when it has none
- * @decisions: number of each request's placement; 0 when it was found running, -1 when nobody says
- * @released_after: how many placements there were when it was released; G_MAXINT64 while it is there
+ * @found: it was there and stays there; else it is to be decided where it goes
+ * @cells: of a found one, when it is known to be bound to some; BERTH_CELL_NONE else
+ * @at, @released_at: when each was charged, and released, in events before; G_MAXINT64 while it is there
  */
 typedef struct {
     guint n_hosts;
@@ -22,7 +23,9 @@ typedef struct {
     guint n_requests;
     BerthRequest *requests;
     const char **placed_on;
-    gint64 *decisions, *released_after;
+    gboolean *found;
+    guint8 (*cells)[2];
+    gint64 *at, *released_at;
     GPtrArray *arena;
 } BerthFleetFile;
 

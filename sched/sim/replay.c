@@ -1,6 +1,6 @@
 /* berth-sim replay: places the workloads of a fleet file again, in its order, on its hosts while they are
  * empty, and compares with where they run. Who was released is released again when its time has come; what
- * was found running, such as a foreign domain, stays where it was found. */
+ * the daemon found when it began, and foreign domains, stay where they were found. */
 #include "base/error.h"
 #include "base/json.h"
 #include "sched/fleet-json.h"
@@ -48,12 +48,12 @@ typedef struct {
     guint found, placed, same, different;
 } Replay;
 
-/* What was released before the placement number @decision; the file is in order of placements. */
+/* What was released before the event @at; the file is in order of events. */
 static void
-release_until(Replay *replay, guint end, gint64 decision)
+release_until(Replay *replay, guint end, gint64 at)
 {
     for (guint i = 0; i < end; i++) {
-        if (replay->charges[i] != BERTH_CHARGE_NONE && replay->file->released_after[i] < decision) {
+        if (replay->charges[i] != BERTH_CHARGE_NONE && replay->file->released_at[i] < at) {
             berth_snapshot_release_charge(replay->snapshot, replay->charges[i]);
             sim_verifier_release(replay->verifier, replay->tokens[i]);
             replay->charges[i] = BERTH_CHARGE_NONE;
@@ -65,17 +65,18 @@ release_until(Replay *replay, guint end, gint64 decision)
 static void
 put_found(Replay *replay, guint i)
 {
-    BerthRequest request = replay->file->requests[i];
-    BerthDecision decision;
+    const BerthRequest *request = &replay->file->requests[i];
+    const guint8 *cells = replay->file->cells[i];
     guint32 host = berth_snapshot_find_host(replay->snapshot, replay->file->placed_on[i]);
-    request.host = replay->file->placed_on[i];
-    if (berth_pick_and_charge(replay->snapshot, &request, NULL, &decision, &replay->charges[i])) {
-        replay->tokens[i] = sim_verifier_place(replay->verifier, &request, &decision.placement);
-        replay->found++;
-    } else if (host != BERTH_HOST_NONE) {
-        berth_snapshot_charge_on(replay->snapshot, &request, host);
-        replay->found++;
+    BerthPlacement placement = {.host = host, .cells = {cells[0], cells[1]}};
+    if (host == BERTH_HOST_NONE) {
+        return;
     }
+    replay->charges[i] = cells[0] != BERTH_CELL_NONE
+                             ? berth_snapshot_charge(replay->snapshot, request, &placement)
+                             : berth_snapshot_charge_on(replay->snapshot, request, host);
+    replay->tokens[i] = sim_verifier_find(replay->verifier, request, &placement);
+    replay->found++;
 }
 
 static void
@@ -85,7 +86,7 @@ place_one(Replay *replay, guint i, const BerthPolicy *policy)
     const char *now = "", *then = replay->file->placed_on[i];
     BerthDecision decision;
     replay->charges[i] = BERTH_CHARGE_NONE;
-    if (replay->file->decisions[i] == 0 && *then != '\0') {
+    if (replay->file->found[i]) {
         put_found(replay, i);
         return;
     }
@@ -108,7 +109,7 @@ run(Replay *replay, const BerthPolicy *policy)
     replay->tokens = g_new(guint, n + 1);
     for (guint i = 0; i < n; i++) {
         sim_progress("placement %u of %u", i + 1, n);
-        release_until(replay, i, replay->file->decisions[i]);
+        release_until(replay, i, replay->file->at[i]);
         place_one(replay, i, policy);
     }
     g_free(replay->charges);

@@ -15,6 +15,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(SimVerifier, sim_verifier_free)
 void sim_verifier_add_host(SimVerifier *verifier, guint32 index, const BerthHost *host);
 guint sim_verifier_place(SimVerifier *verifier, const BerthRequest *request,
                          const BerthPlacement *placement);
+guint sim_verifier_find(SimVerifier *verifier, const BerthRequest *request,
+                        const BerthPlacement *placement);
 void sim_verifier_set_quota(SimVerifier *verifier, const char *project, gint64 cpu_millis);
 void sim_verifier_set_state(SimVerifier *verifier, guint32 index, BerthHostState state);
 void sim_verifier_release(SimVerifier *verifier, guint token);
