@@ -54,6 +54,11 @@ put_why(BerthSession *session, const json_t *why)
     }
     if (refused) {
         put_refusal(session, placement);
+        /* A hint that leads here leads nowhere. */
+        if (told && hint != NULL && strstr(hint, "berth why") == NULL &&
+            berth_json_at(placement, "/fix/text") == NULL) {
+            berth_session_say(session, "What may help: %s.", hint);
+        }
         return;
     }
     put_table(berth_placement_scores(placement));

@@ -337,7 +337,7 @@ hint_of(const BerthExplanation *explanation)
 {
     for (guint i = 0; i < explanation->refusals->len; i++) {
         if (g_str_equal(g_array_index(explanation->refusals, BerthRefusal, i).code, "dedicated")) {
-            return "name more CPUs in spec.dedicated_cpus of a Host, or see 'berth why NAME'";
+            return "name more CPUs in spec.dedicated_cpus of a Host";
         }
     }
     return "see 'berth why NAME', or 'berth host list' for what is free";

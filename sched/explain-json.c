@@ -30,6 +30,9 @@ amount_text(const char *code, const char *dimension, gint64 amount)
                                       : g_strdup_printf("%.1f", (double)amount / 1000);
         return g_strdup_printf("%s vCPU%s", number, amount == 1000 ? "" : "s");
     }
+    if (g_str_has_suffix(dimension, "dedicated_cpus")) {
+        return g_strdup_printf("%" G_GINT64_FORMAT " CPU%s", amount, amount == 1 ? "" : "s");
+    }
     return g_strdup_printf("%" G_GINT64_FORMAT " %s", amount, dimension);
 }
 
@@ -104,6 +107,22 @@ append_group(GString *text, const BerthRefusalGroup *g)
 }
 
 /**
+ * berth_explanation_refusals:
+ *
+ * Returns: (transfer full): why no host takes it, in one line without a remedy
+ */
+char *
+berth_explanation_refusals(const BerthExplanation *e)
+{
+    GString *text = g_string_new(e->groups->len == 0 ? "no host in the fleet" : "no host fits: ");
+    for (guint i = 0; i < e->groups->len; i++) {
+        g_string_append(text, i == 0 ? "" : ", ");
+        append_group(text, &g_array_index(e->groups, BerthRefusalGroup, i));
+    }
+    return g_string_free(text, FALSE);
+}
+
+/**
  * berth_explanation_summary:
  *
  * Returns: (transfer full): one line for people
@@ -114,16 +133,9 @@ berth_explanation_summary(const BerthSnapshot *snapshot, const BerthExplanation 
     if (e->fits) {
         return g_strdup_printf("fits on %s", host_name(snapshot, e->winner.host));
     }
-    GString *text = g_string_new(e->groups->len == 0 ? "no host in the fleet" : "no host fits: ");
-    for (guint i = 0; i < e->groups->len; i++) {
-        g_string_append(text, i == 0 ? "" : ", ");
-        append_group(text, &g_array_index(e->groups, BerthRefusalGroup, i));
-    }
+    g_autofree char *refusals = berth_explanation_refusals(e);
     g_autofree char *fix = berth_explanation_fix(snapshot, e);
-    if (fix != NULL) {
-        g_string_append_printf(text, "; %s", fix);
-    }
-    return g_string_free(text, FALSE);
+    return fix != NULL ? g_strdup_printf("%s; %s", refusals, fix) : g_steal_pointer(&refusals);
 }
 
 static json_t *

@@ -99,6 +99,7 @@ void berth_explanation_free(BerthExplanation *explanation);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthExplanation, berth_explanation_free)
 
 char *berth_explanation_fix(const BerthSnapshot *snapshot, const BerthExplanation *explanation);
+char *berth_explanation_refusals(const BerthExplanation *explanation);
 char *berth_explanation_summary(const BerthSnapshot *snapshot, const BerthExplanation *explanation);
 json_t *berth_explain_to_json(const BerthSnapshot *snapshot, const BerthExplanation *explanation,
                               guint refusals_max);

@@ -472,7 +472,7 @@ explain_stuck(Planner *p, guint workload)
     berth_rebalance_fleet_lift(f, workload);
     g_autoptr(BerthExplanation) why = berth_explain(f->snapshot, m->request, NULL);
     char *text = why->fits ? g_strdup("every host that takes it would break a rule of another")
-                           : berth_explanation_summary(f->snapshot, why);
+                           : berth_explanation_refusals(why);
     berth_rebalance_fleet_put(f, workload, &here);
     return text;
 }
