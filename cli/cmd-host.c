@@ -12,6 +12,7 @@
 #include "model/ssh-key.h"
 
 #define ADD_WAIT_S 60
+#define CORDON_WAIT_S 30 /* until its record says so */
 
 /* ---- add ---- */
 
@@ -364,10 +365,23 @@ begin_uncordon(BerthSession *session, const BerthArgs *args, const char *name, G
     return set_cordoned(session, name, FALSE, error);
 }
 
+/* Whether the host's conditions speak of its spec as it is now. */
+static gboolean
+is_observed(const json_t *host, gpointer unused, GError **error)
+{
+    return berth_json_integer(json_object_get(host, "status"), "observed_generation", 0) >=
+           berth_json_integer(json_object_get(host, "metadata"), "generation", 0);
+}
+
 static gboolean
 end_cordon(BerthSession *session, const BerthArgs *args, const json_t *host, GError **error)
 {
     gboolean cordoned = json_is_true(berth_json_at(host, "/spec/cordoned"));
+    g_autoptr(json_t) seen =
+        berth_wait_object(session, host, CORDON_WAIT_S, is_observed, NULL, error);
+    if (seen == NULL) {
+        return FALSE;
+    }
     say_host(session, host, cordoned ? "cordoned: nothing new is placed on it" : "uncordoned");
     return TRUE;
 }

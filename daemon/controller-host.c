@@ -481,6 +481,7 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
     } else if (before == NULL || before->body_revision != after->body_revision ||
                is_seen_anew(before->status_data, after->status_data)) {
         take_host(controller, after);
+        berth_queue_add(controller->queue, after->name); /* who changed it waits for that */
         berth_fleet_ask_again(controller->control->fleet);
     }
 }

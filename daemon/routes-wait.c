@@ -52,7 +52,8 @@ is_settled(const BerthObject *object)
     }
     if (object->kind == &berth_kind_host) {
         const BerthHostStatus *status = object->status_data;
-        return is_one_of(status->phase, "Ready Unprepared Unreachable");
+        return status->observed_generation >= object->generation &&
+               is_one_of(status->phase, "Ready Unprepared Unreachable");
     }
     if (object->kind == &berth_kind_volume) {
         const BerthVolumeStatus *status = object->status_data;
