@@ -9,8 +9,16 @@
 
 #include "base/error.h"
 #include "drivers/xml.h"
+#include "model/pci.h"
 
 #include <string.h>
+
+/* Returns: (transfer full): addresses, none when it has none */
+static char **
+split_devices(const BerthDomainPlan *plan)
+{
+    return g_strsplit(plan->host_devices != NULL ? plan->host_devices : "", ",", -1);
+}
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
@@ -67,6 +75,31 @@ check_nic(const BerthNicPlan *nic, GError **error)
     return check_text("network card's address", nic->mac, TRUE, error) &&
            check_text("network", nic->network, FALSE, error) &&
            check_text("bridge", nic->bridge, FALSE, error);
+}
+
+static gboolean
+check_host_devices(const BerthDomainPlan *plan, GError **error)
+{
+    g_auto(GStrv) list = split_devices(plan);
+    BerthPciAddress address;
+    for (guint i = 0; list[i] != NULL; i++) {
+        if (!berth_pci_address_parse(list[i], &address)) {
+            berth_error_set(error, BERTH_ERROR_INVALID, "'%s' is not the address of a PCI device",
+                            list[i]);
+            return FALSE;
+        }
+    }
+    if (list[0] != NULL && plan->profile == BERTH_PROFILE_MICROVM) {
+        berth_error_set(error, BERTH_ERROR_INVALID,
+                        "a microvm has no PCI slots for devices: use the profile q35");
+        return FALSE;
+    }
+    if (g_strv_length(list) > BERTH_PLAN_DEVICES_MAX) {
+        berth_error_set(error, BERTH_ERROR_INVALID, "%u devices of the host: at most %d fit",
+                        g_strv_length(list), BERTH_PLAN_DEVICES_MAX);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 static gboolean
@@ -140,7 +173,8 @@ check_plan(const BerthDomainPlan *plan, const char *kernel, const char *initrd, 
         !check_text("kernel command line", plan->cmdline, FALSE, error) ||
         !check_text("kernel path", kernel, plan->kernel_volume != NULL, error) ||
         !check_text("initrd path", initrd, plan->initrd_volume != NULL, error) ||
-        !check_machine(plan, error) || !check_mark(plan->mark, error)) {
+        !check_machine(plan, error) || !check_host_devices(plan, error) ||
+        !check_mark(plan->mark, error)) {
         return FALSE;
     }
     for (gsize i = 0; i < plan->disk_count; i++) {
@@ -169,11 +203,19 @@ above(gsize count, gsize limit)
 
 /* What does not fit into the common ports gets more of them: disks first, then cards. */
 static guint
-count_ports(const BerthDomainPlan *plan)
+count_virtio_ports(const BerthDomainPlan *plan)
 {
     gsize more =
         above(plan->disk_count, BERTH_Q35_PORT_DISKS) + above(plan->nic_count, BERTH_Q35_PORT_NICS);
     return BERTH_Q35_PORTS + (guint)((more + 7) / 8 * 8);
+}
+
+/* Devices of the host come behind all others: such a guest is neither migrated nor hot-plugged. */
+static guint
+count_ports(const BerthDomainPlan *plan)
+{
+    g_auto(GStrv) devices = split_devices(plan);
+    return count_virtio_ports(plan) + (g_strv_length(devices) + 7) / 8 * 8;
 }
 
 static guint
@@ -303,6 +345,26 @@ add_nic(const BerthDomainPlan *plan, xmlNode *devices, gsize index)
     add_virtio_address(plan, node, port_of_nic(plan, index), 0);
 }
 
+/* The host's devices as they are: libvirt takes each from its driver at the start and gives it back at the end. */
+static void
+add_host_devices(const BerthDomainPlan *plan, xmlNode *devices)
+{
+    g_auto(GStrv) list = split_devices(plan);
+    BerthPciAddress at;
+    for (guint i = 0; list[i] != NULL && berth_pci_address_parse(list[i], &at); i++) {
+        xmlNode *node = berth_xml_add(devices, "hostdev", NULL);
+        berth_xml_set(node, "mode", "subsystem");
+        berth_xml_set(node, "type", "pci");
+        berth_xml_set(node, "managed", "yes");
+        xmlNode *address = berth_xml_add(berth_xml_add(node, "source", NULL), "address", NULL);
+        berth_xml_set_format(address, "domain", "0x%04x", at.domain);
+        berth_xml_set_format(address, "bus", "0x%02x", at.bus);
+        berth_xml_set_format(address, "slot", "0x%02x", at.slot);
+        berth_xml_set_format(address, "function", "0x%x", at.function);
+        add_pci_address(node, count_virtio_ports(plan) + 1 + i, 0, 0, FALSE);
+    }
+}
+
 static void
 add_serial_console(xmlNode *devices)
 {
@@ -361,6 +423,7 @@ add_devices(const BerthDomainPlan *plan, xmlNode *domain)
     for (gsize i = 0; i < plan->nic_count; i++) {
         add_nic(plan, devices, i);
     }
+    add_host_devices(plan, devices);
     add_serial_console(devices);
     if (plan->link) {
         add_port(devices, BERTH_LINK_PORT, "1");

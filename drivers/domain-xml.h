@@ -14,6 +14,7 @@ G_BEGIN_DECLS
 
 #define BERTH_PLAN_DISKS_MAX 40
 #define BERTH_PLAN_NICS_MAX 8
+#define BERTH_PLAN_DEVICES_MAX 16
 #define BERTH_PLAN_SERIAL_MAX 20 /* what virtio-blk carries */
 
 char *berth_domain_xml_format(const BerthDomainPlan *plan, const char *kernel_path,

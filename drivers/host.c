@@ -245,6 +245,7 @@ keep_plan(OwnedCall *owned, const BerthDomainPlan *plan)
     owned->plan.pins = keep(owned, plan->pins);
     owned->plan.emulator_cpuset = keep(owned, plan->emulator_cpuset);
     owned->plan.nodeset = keep(owned, plan->nodeset);
+    owned->plan.host_devices = keep(owned, plan->host_devices);
     owned->plan.kernel_pool = keep(owned, plan->kernel_pool);
     owned->plan.kernel_volume = keep(owned, plan->kernel_volume);
     owned->plan.initrd_volume = keep(owned, plan->initrd_volume);

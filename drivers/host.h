@@ -163,6 +163,8 @@ typedef struct {
     const char *nodeset;         /* NUMA nodes that its memory comes from; NULL: any */
     gboolean interleave;         /* evenly from those of nodeset; FALSE: from nowhere else */
     guint huge_pages_kib;        /* its memory is pages of this size; 0: ordinary ones */
+    const char *host_devices;    /* addresses of the host's PCI devices that are its own,
+                                 "0000:41:00.0,0000:42:00.0"; NULL: none */
     /* Direct kernel boot, as volumes of a pool; NULL kernel: boot from the first disk. */
     const char *kernel_pool, *kernel_volume, *initrd_volume, *cmdline;
     const BerthDiskPlan *disks;

@@ -193,6 +193,24 @@ test_pinned_domain_starts(void)
     remove_domain(uuid_a);
 }
 
+/* Which need not be there before it starts. */
+static void
+test_domain_with_devices_is_defined(void)
+{
+    g_auto(BerthHostReply) reply = {0};
+    BerthDomainPlan plan = make_plan(uuid_a, "conformance.a");
+    plan.host_devices = "0000:41:00.0,0000:42:1f.7";
+    ASSERT_OK(.verb = BERTH_HOST_DOMAIN_DEFINE, .plan = &plan);
+    ASSERT_OK(.verb = BERTH_HOST_DOMAIN_DEFINE, .plan = &plan);
+    g_assert_cmpint(call(&(BerthHostCall){.verb = BERTH_HOST_DOMAIN_XML, .uuid = uuid_a}, &reply),
+                    ==, -1);
+    g_autofree char *text = g_strdelimit(g_strdup(reply.text), "\"", '\'');
+    g_assert_nonnull(strstr(text, "<hostdev mode='subsystem' type='pci' managed='yes'>"));
+    g_assert_nonnull(
+        strstr(text, "<address domain='0x0000' bus='0x42' slot='0x1f' function='0x7'/>"));
+    remove_domain(uuid_a);
+}
+
 static void
 test_networks_are_started_and_reserve_addresses(void)
 {
@@ -237,6 +255,7 @@ add_domain_tests(void)
     ADD("a-missing-kernel-is-refused", test_a_missing_kernel_is_refused);
     ADD("domains-of-others-are-left-alone", test_domains_of_others_are_left_alone);
     ADD("pinned-domain-starts", test_pinned_domain_starts);
+    ADD("domain-with-devices-is-defined", test_domain_with_devices_is_defined);
     ADD("networks-are-started-and-reserve-addresses",
         test_networks_are_started_and_reserve_addresses);
 }

@@ -56,6 +56,7 @@ static const Field plan_fields[] = {
     FIELD(BerthDomainPlan, emulator_cpuset, STRING),
     FIELD(BerthDomainPlan, nodeset, STRING),
     FIELD(BerthDomainPlan, interleave, BOOL),
+    FIELD(BerthDomainPlan, host_devices, STRING),
     FIELD(BerthDomainPlan, huge_pages_kib, UINT),
     FIELD(BerthDomainPlan, kernel_pool, STRING),
     FIELD(BerthDomainPlan, kernel_volume, STRING),

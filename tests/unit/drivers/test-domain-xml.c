@@ -151,6 +151,28 @@ test_pinned_pod_has_its_cpus(void)
     g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
 }
 
+static void
+test_pod_has_devices_of_its_host(void)
+{
+    BerthDomainPlan plan = make_pod(BERTH_PROFILE_Q35);
+    plan.host_devices = "0000:41:00.0,0001:c2:1f.7";
+    g_autofree char *xml = format(&plan);
+    golden_check("domain-pod-devices.xml", xml);
+    static const char *const wrong[] = {"0000:41:00.0,", "41:00.0", "0000:41:20.0", "0000:41:00.8",
+                                        "0000:41:00.0'"};
+    for (guint i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        g_autoptr(GError) error = NULL;
+        plan.host_devices = wrong[i];
+        g_assert_null(berth_domain_xml_format(&plan, "/kernel", "/initrd", &error));
+        g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
+    }
+    plan = make_pod(BERTH_PROFILE_MICROVM);
+    plan.host_devices = "0000:41:00.0";
+    g_autoptr(GError) error = NULL;
+    g_assert_null(berth_domain_xml_format(&plan, "/kernel", "/initrd", &error));
+    g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
+}
+
 /* Hot-plug and cold start must agree: more disks never move those that are there. */
 static void
 test_more_disks_do_not_move_the_first_ones(void)
@@ -370,6 +392,8 @@ main(int argc, char **argv)
     g_test_add_func("/drivers/domain-xml/bound-vm-has-its-cells-and-pages",
                     test_bound_vm_has_its_cells_and_pages);
     g_test_add_func("/drivers/domain-xml/pinned-pod-has-its-cpus", test_pinned_pod_has_its_cpus);
+    g_test_add_func("/drivers/domain-xml/pod-has-devices-of-its-host",
+                    test_pod_has_devices_of_its_host);
     g_test_add_func("/drivers/domain-xml/more-disks-do-not-move-the-first-ones",
                     test_more_disks_do_not_move_the_first_ones);
     g_test_add_func("/drivers/domain-xml/wrong-plans-are-refused-by-name",
