@@ -565,6 +565,23 @@ check_dedicated_cpus(BerthControl *control, const BerthObject *object, GError **
             check_cpus_are_there(((BerthHostStatus *)before->status_data)->inventory, &set, error));
 }
 
+/* A guest keeps the devices that it has: they stay offered while it does. */
+static gboolean
+check_devices(BerthControl *control, const BerthObject *object, GError **error)
+{
+    const BerthObject *before =
+        berth_catalog_get(control->catalog, &berth_kind_host, NULL, object->name);
+    const json_t *inventory =
+        before != NULL ? ((BerthHostStatus *)before->status_data)->inventory : NULL;
+    const char *lost = berth_ledger_lost_device(control->ledger, object, inventory);
+    if (lost != NULL) {
+        berth_error_set_at(error, BERTH_ERROR_CONFLICT, "/spec/devices",
+                           "stop who has it first: 'berth get pod,vm -o wide' shows who is there",
+                           "a guest has %s, which would be offered no more", lost);
+    }
+    return lost == NULL;
+}
+
 static gboolean
 admit(gpointer data, const BerthObject *object, GError **error)
 {
@@ -575,7 +592,8 @@ admit(gpointer data, const BerthObject *object, GError **error)
     const BerthHostSpec *spec = object->spec_data;
     g_autoptr(BerthHostUri) uri = berth_host_uri_parse(spec->uri, error);
     return uri != NULL && berth_host_access_check(controller->control->access, uri, error) &&
-           check_dedicated_cpus(controller->control, object, error);
+           check_dedicated_cpus(controller->control, object, error) &&
+           check_devices(controller->control, object, error);
 }
 
 static const char *

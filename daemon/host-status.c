@@ -132,8 +132,9 @@ count_workloads(BerthControl *control, const char *host, json_t *status)
 }
 
 static void
-write_usage(BerthControl *control, const char *name, json_t *status)
+write_usage(BerthControl *control, const BerthObject *host, json_t *status)
 {
+    const char *name = host->name;
     BerthCapacity capacity, used;
     if (berth_ledger_usage(control->ledger, name, &capacity, &used)) {
         BerthCapacity left = {MAX(0, capacity.vcpus - used.vcpus),
@@ -147,6 +148,12 @@ write_usage(BerthControl *control, const char *name, json_t *status)
         json_object_set_new(status, "dedicated_cpus", dedicated);
     } else {
         json_object_del(status, "dedicated_cpus");
+    }
+    json_t *devices = berth_ledger_devices(control->ledger, host);
+    if (devices != NULL) {
+        json_object_set_new(status, "devices", devices);
+    } else {
+        json_object_del(status, "devices");
     }
 }
 
@@ -380,7 +387,7 @@ berth_host_status_write(BerthControl *control, const BerthObject *object,
     write_trust(host, sight->problem, status, now);
     write_answers(host, status, now);
     write_name(host, object->spec_data, status, now);
-    write_usage(control, object->name, status);
+    write_usage(control, object, status);
     write_phase(object->name, sight, status);
     write_schedulable(control, object, sight->uncountable, status, now);
     count_workloads(control, object->name, status);

@@ -24,6 +24,7 @@ ledger_ask_clear(LedgerAsk *ask)
     g_clear_pointer(&ask->tolerations, g_array_unref);
     g_clear_pointer(&ask->selectors, g_array_unref);
     g_clear_pointer(&ask->relations, g_array_unref);
+    g_clear_pointer(&ask->devices, g_array_unref);
     g_clear_pointer(&ask->owned, g_ptr_array_unref);
 }
 
@@ -138,6 +139,16 @@ add_tolerations(LedgerAsk *ask, const BerthPlacementSpec *placement)
     }
 }
 
+static void
+add_devices(LedgerAsk *ask, const GPtrArray *devices)
+{
+    for (guint i = 0; devices != NULL && i < devices->len; i++) {
+        const BerthDeviceSpec *given = devices->pdata[i];
+        BerthDeviceNeed need = {.kind = given->class, .count = (guint)given->count, .millis = 1000};
+        g_array_append_val(ask->devices, need);
+    }
+}
+
 static gint64
 overhead_mib(const BerthFleetLedger *ledger, const BerthObject *object)
 {
@@ -159,6 +170,7 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     ask->tolerations = g_array_new(FALSE, FALSE, sizeof(BerthToleration));
     ask->selectors = g_array_new(FALSE, FALSE, sizeof(BerthExpression));
     ask->relations = g_array_new(FALSE, FALSE, sizeof(BerthRelation));
+    ask->devices = g_array_new(FALSE, FALSE, sizeof(BerthDeviceNeed));
     ask->owned = g_ptr_array_new_with_free_func(g_free);
     BerthLabel name_label = {NAME_LABEL, own_name(ask, object, object->name)};
     g_array_append_val(ask->labels, name_label);
@@ -166,6 +178,7 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     add_host_labels(ask, placement->host_labels);
     add_host_rules(ask, placement->host_rules);
     add_tolerations(ask, placement);
+    add_devices(ask, workload->devices);
     ask->disk = (BerthAmount){"berth", needs->disk_mib};
     BerthRequest *request = &ask->request;
     request->uid = object->uid;
@@ -184,6 +197,8 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     request->numa = (BerthNumaPolicy)workload->numa;
     request->hugepage_kib = (guint)workload->huge_pages_kib;
     request->dedicated = workload->dedicated_cpus;
+    request->devices = (const BerthDeviceNeed *)(gpointer)ask->devices->data;
+    request->n_devices = ask->devices->len;
     request->host = placement->host;
     request->labels = (const BerthLabel *)ask->labels->data;
     request->n_labels = ask->labels->len;

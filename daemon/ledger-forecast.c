@@ -13,6 +13,7 @@ berth_ledger_copy(const BerthFleetLedger *ledger)
     copy->snapshot = berth_snapshot_copy(ledger->snapshot);
     copy->book = NULL;
     copy->cpus = ledger_cpus_copy(ledger->cpus);
+    copy->devices = ledger_devices_copy(ledger->devices);
     copy->waiting = berth_waiting_copy_rules(ledger->waiting);
     copy->woken = NULL;
     copy->held = g_hash_table_ref(ledger->held);

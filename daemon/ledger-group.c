@@ -42,7 +42,7 @@ note_cpus(BerthFleetLedger *ledger, const BerthRequest *request, const BerthPlac
     }
 }
 
-/* Numbers the decision, and writes host, score, cells, CPUs and number to @why. */
+/* Numbers the decision, and writes host, score, cells, CPUs, devices and number to @why. */
 void
 ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
                      const BerthDecision *decision, json_t *why)
@@ -54,6 +54,11 @@ ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
     json_object_set_new(why, "score", json_integer(decision->score));
     note_cells(&decision->placement, why);
     note_cpus(ledger, request, &decision->placement, host, why);
+    json_t *devices =
+        ledger_devices_take(ledger->devices, request->uid, &decision->placement, host);
+    if (devices != NULL) {
+        json_object_set_new(why, "devices", devices);
+    }
     json_object_set_new(why, "decision", json_integer(ledger->decisions));
 }
 

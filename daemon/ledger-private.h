@@ -1,6 +1,6 @@
 /* What the files of the ledger share: ledger.c (hosts and charges), ledger-ask.c (objects as requests),
- * ledger-book.c (the fleet file), ledger-cpus.c (dedicated CPUs by number), ledger-forecast.c (copies to try things
- * on), ledger-group.c (all or none), ledger-line.c (who waits), ledger-preempt.c (room that is made),
+ * ledger-book.c (the fleet file), ledger-cpus.c (dedicated CPUs by number), ledger-devices.c (PCI devices by
+ * address), ledger-forecast.c (copies to try things on), ledger-group.c (all or none), ledger-line.c (who waits), ledger-preempt.c (room that is made),
  * ledger-rebalance.c (who better moves). */
 #pragma once
 
@@ -18,13 +18,14 @@ struct BerthFleetLedger {
     gint64 overcommit_cpu_percent, overcommit_memory_percent;
     BerthCapacity reserve;
     gint64 pod_overhead_mib, vm_overhead_mib;
-    struct LedgerBook *book; /* owned; NULL in copies */
-    struct LedgerCpus *cpus; /* owned */
-    GHashTable *reserved;    /* uid -> json_t*: charged with its group, reasons of the decision */
-    GHashTable *held;        /* victims whose room is kept; shared by copies, which only read it */
-    BerthWaiting *waiting;   /* owned; who has no place */
-    BerthClock *clock;       /* borrowed */
-    BerthLedgerWoken woken;  /* may be NULL */
+    struct LedgerBook *book;       /* owned; NULL in copies */
+    struct LedgerCpus *cpus;       /* owned */
+    struct LedgerDevices *devices; /* owned */
+    GHashTable *reserved;   /* uid -> json_t*: charged with its group, reasons of the decision */
+    GHashTable *held;       /* victims whose room is kept; shared by copies, which only read it */
+    BerthWaiting *waiting;  /* owned; who has no place */
+    BerthClock *clock;      /* borrowed */
+    BerthLedgerWoken woken; /* may be NULL */
     gpointer woken_data;
     gint64 decisions; /* placements so far */
 };
@@ -55,11 +56,26 @@ json_t *ledger_cpus_take(LedgerCpus *cpus, const char *uid, const char *host, co
 void ledger_cpus_note(LedgerCpus *cpus, const char *uid, const char *host, const json_t *list);
 void ledger_cpus_release(LedgerCpus *cpus, const char *uid);
 
+/* ledger-devices.c */
+typedef struct LedgerDevices LedgerDevices;
+LedgerDevices *ledger_devices_new(void);
+LedgerDevices *ledger_devices_copy(const LedgerDevices *devices);
+void ledger_devices_free(LedgerDevices *devices);
+void ledger_devices_offer(LedgerDevices *devices, const char *host, const json_t *inventory,
+                          const GPtrArray *offers);
+void ledger_devices_remove_host(LedgerDevices *devices, const char *host);
+GArray *ledger_devices_list(const LedgerDevices *devices, const char *host);
+json_t *ledger_devices_take(LedgerDevices *devices, const char *uid,
+                            const BerthPlacement *placement, const char *host);
+void ledger_devices_recall(LedgerDevices *devices, const char *uid, const char *host,
+                           const json_t *list, BerthPlacement *placement);
+void ledger_devices_release(LedgerDevices *devices, const char *uid);
+
 /* A request and the arrays it points to; strings are borrowed from the object. */
 typedef struct {
     BerthRequest request;
     BerthAmount disk;
-    GArray *labels, *tolerations, *selectors, *relations;
+    GArray *labels, *tolerations, *selectors, *relations, *devices;
     GPtrArray *owned;
     BerthSpread spread;
 } LedgerAsk;

@@ -33,6 +33,7 @@ berth_ledger_new(BerthClock *clock)
     ledger->snapshot = berth_snapshot_new();
     ledger->book = ledger_book_new();
     ledger->cpus = ledger_cpus_new();
+    ledger->devices = ledger_devices_new();
     ledger->reserved = ledger_reservations_new();
     ledger->held = ledger_holds_new();
     return ledger;
@@ -44,6 +45,7 @@ berth_ledger_free(BerthFleetLedger *ledger)
     berth_snapshot_free(ledger->snapshot);
     ledger_book_free(ledger->book);
     ledger_cpus_free(ledger->cpus);
+    ledger_devices_free(ledger->devices);
     g_hash_table_destroy(ledger->reserved);
     g_hash_table_unref(ledger->held);
     berth_waiting_free(ledger->waiting);
@@ -220,6 +222,8 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
     const BerthHostStatus *status = object->status_data;
     const json_t *inventory = status->inventory;
     ledger_cpus_offer(ledger->cpus, object->name, inventory, spec->dedicated_cpus);
+    ledger_devices_offer(ledger->devices, object->name, inventory, spec->devices);
+    g_autoptr(GArray) devices = ledger_devices_list(ledger->devices, object->name);
     gint64 vcpus = MAX(0, bounded(json_int(inventory, "cpus"), spec->limit.vcpus) -
                               count_dedicated(ledger, object->name));
     gint64 memory_mib = bounded(json_int(inventory, "memory_mib"), spec->limit.memory_mib);
@@ -246,6 +250,8 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
                                                         : ledger->overcommit_memory_percent),
         .cells = (const BerthHostCell *)(gpointer)cells->data,
         .n_cells = cells->len,
+        .devices = (const BerthHostDevice *)(gpointer)devices->data,
+        .n_devices = devices->len,
         .pools = &pool,
         .n_pools = 1,
         .arch = json_string_value(json_object_get(inventory, "arch")),
@@ -291,6 +297,7 @@ berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name)
     }
     ledger_book_remove_host(ledger->book, name);
     ledger_cpus_remove_host(ledger->cpus, name);
+    ledger_devices_remove_host(ledger->devices, name);
     ledger_wake(ledger, BERTH_WAKE_WORKLOADS);
 }
 
@@ -314,6 +321,7 @@ drop_charge(BerthFleetLedger *ledger, const char *uid)
 {
     ledger_book_release(ledger->book, uid);
     ledger_cpus_release(ledger->cpus, uid);
+    ledger_devices_release(ledger->devices, uid);
     g_hash_table_remove(ledger->reserved, uid);
     return berth_snapshot_release(ledger->snapshot, uid);
 }
@@ -331,13 +339,17 @@ brief_json(BerthFleetLedger *ledger, const BerthExplanation *explanation)
     return berth_explain_to_json(ledger->snapshot, explanation, RECORDED_HOSTS_MAX);
 }
 
-/* A host takes no dedicated CPUs until its spec names some: nobody would guess that. */
+/* A host gives no dedicated CPUs and no devices until its spec names some: nobody would guess that. */
 static const char *
 hint_of(const BerthExplanation *explanation)
 {
     for (guint i = 0; i < explanation->refusals->len; i++) {
-        if (g_str_equal(g_array_index(explanation->refusals, BerthRefusal, i).code, "dedicated")) {
+        const char *code = g_array_index(explanation->refusals, BerthRefusal, i).code;
+        if (g_str_equal(code, "dedicated")) {
             return "name more CPUs in spec.dedicated_cpus of a Host";
+        }
+        if (g_str_equal(code, "device")) {
+            return "offer more of the class in spec.devices of a Host";
         }
     }
     return "see 'berth why NAME', or 'berth host list' for what is free";
@@ -393,25 +405,29 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const 
     return TRUE;
 }
 
-/* To the cells and CPUs that were chosen when it was placed, if its record names some. */
+/* To the cells, CPUs and devices that were chosen when it was placed, if its record names some. */
 static void
 charge_recorded(BerthFleetLedger *ledger, const BerthRequest *request, guint32 host,
                 const json_t *record)
 {
     const json_t *cells = json_object_get(record, "cells");
     const json_t *cpus = json_object_get(record, "cpus");
+    const json_t *devices = json_object_get(record, "devices");
+    const char *name = berth_snapshot_host_name(ledger->snapshot, host);
     BerthPlacement placement = {.host = host, .cells = {BERTH_CELL_NONE, BERTH_CELL_NONE}};
     for (guint i = 0; i < G_N_ELEMENTS(placement.cells) && i < json_array_size(cells); i++) {
         placement.cells[i] = (guint8)json_integer_value(json_array_get(cells, i));
     }
-    if (json_array_size(cells) > 0) {
+    if (devices != NULL) {
+        ledger_devices_recall(ledger->devices, request->uid, name, devices, &placement);
+    }
+    if (json_array_size(cells) > 0 || devices != NULL) {
         berth_snapshot_charge(ledger->snapshot, request, &placement);
     } else {
         berth_snapshot_charge_on(ledger->snapshot, request, host);
     }
     if (cpus != NULL) {
-        ledger_cpus_note(ledger->cpus, request->uid,
-                         berth_snapshot_host_name(ledger->snapshot, host), cpus);
+        ledger_cpus_note(ledger->cpus, request->uid, name, cpus);
     }
 }
 

@@ -119,6 +119,9 @@ json_t *berth_ledger_explain(BerthFleetLedger *ledger, const BerthObject *worklo
                              const BerthNeeds *needs);
 gboolean berth_ledger_usage(BerthFleetLedger *ledger, const char *host, BerthCapacity *capacity,
                             BerthCapacity *used);
+json_t *berth_ledger_devices(const BerthFleetLedger *ledger, const BerthObject *host);
+const char *berth_ledger_lost_device(const BerthFleetLedger *ledger, const BerthObject *host,
+                                     const json_t *inventory);
 json_t *berth_ledger_dedicated(const BerthFleetLedger *ledger, const char *host);
 gint64 berth_ledger_memory_mib(const BerthFleetLedger *ledger, const BerthObject *workload);
 

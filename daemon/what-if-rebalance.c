@@ -11,6 +11,9 @@ tell_fixed(const BerthObject *object)
     if (berth_workload_of(object)->profile == BERTH_PROFILE_MICROVM) {
         return "a microvm machine can't be migrated";
     }
+    if (berth_workload_of(object)->devices != NULL && berth_workload_of(object)->devices->len > 0) {
+        return "it has devices of its host";
+    }
     return berth_workload_status_of(object)->phase == BERTH_PHASE_RUNNING ? NULL
                                                                           : "it does not run";
 }

@@ -246,6 +246,20 @@ add_cpus(Build *build, BerthControl *control, BerthFleetHost *host, BerthObject 
     }
 }
 
+/* PCI devices of the host, as recorded. */
+static void
+add_host_devices(Build *build, BerthObject *object)
+{
+    const json_t *devices = json_object_get(berth_workload_status_of(object)->placement, "devices");
+    GString *list = g_string_new(NULL);
+    for (size_t i = 0; i < json_array_size(devices); i++) {
+        const char *address = json_string_value(json_array_get(devices, i));
+        g_string_append_printf(list, "%s%s", i > 0 ? "," : "", address != NULL ? address : "");
+    }
+    const char *text = keep(build, g_string_free(list, FALSE));
+    build->plan.host_devices = *text != '\0' ? text : NULL;
+}
+
 static void
 fill_build(Build *build, BerthControl *control, BerthFleetHost *host, BerthObject *object)
 {
@@ -273,6 +287,7 @@ fill_build(Build *build, BerthControl *control, BerthFleetHost *host, BerthObjec
         add_vm_disks(build, control, host, object);
     }
     add_cpus(build, control, host, object);
+    add_host_devices(build, object);
     add_nics(build, control, object);
     fill_mark(build, control, object);
     build->plan.disks = (const BerthDiskPlan *)build->disks->data;

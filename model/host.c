@@ -3,6 +3,7 @@
 #include "model/cpu-set.h"
 #include "model/host-uri.h"
 #include "model/kinds.h"
+#include "model/pci.h"
 #include "model/ssh-key.h"
 
 #define CAPACITY_MAX (1LL << 40) /* sums of a million of them stay far below 2^63 */
@@ -39,6 +40,17 @@ static const BerthField taint_fields[] = {
 static const BerthSchema taint_schema =
     BERTH_SCHEMA("Taint", BerthTaintSpec, taint_fields, "Keeps workloads away from the host.");
 
+static const BerthField offer_fields[] = {
+    BERTH_FIELD(BerthOfferSpec, class, STRING, .required = TRUE, .format = BERTH_FORMAT_NAME,
+                .doc = "Name that Pods and VMs ask for them by."),
+    BERTH_FIELD(BerthOfferSpec, pci, STRINGS, .format = BERTH_FORMAT_LINE, .maximum = 64,
+                .doc = "Their addresses: 0000:41:00.0, for example."),
+    BERTH_FIELD(BerthOfferSpec, ids, STRINGS, .format = BERTH_FORMAT_LINE, .maximum = 64,
+                .doc = "Vendor and product, 10de:20b0, for example: every device of that kind."),
+};
+static const BerthSchema offer_schema = BERTH_SCHEMA(
+    "DeviceOffer", BerthOfferSpec, offer_fields, "PCI devices of the host that guests may have.");
+
 static const char *const acceleration_names[] = {"auto", "kvm", "tcg", NULL};
 
 #define HOST(member, kind, ...) BERTH_FIELD(BerthHostSpec, member, kind, __VA_ARGS__)
@@ -69,6 +81,8 @@ static const BerthField spec_fields[] = {
     HOST(dedicated_cpus, STRING, .format = BERTH_FORMAT_LINE, .minimum = 1, .maximum = 1024,
          .doc = "CPUs for guests with dedicated_cpus, and for no others: 4-15,^8, for example; "
                 "without it the host takes none of them."),
+    HOST(devices, OBJECTS, .schema = &offer_schema, .maximum = 64,
+         .doc = "PCI devices that guests may be given whole, by class; without it none."),
     HOST(acceleration, STRING, .choices = acceleration_names, .fallback_text = "auto",
          .doc = "How guests run: auto proves KVM by booting a guest and falls back to TCG."),
 };
@@ -104,6 +118,10 @@ static const BerthField status_fields[] = {
     STATUS(free, OBJECT, .schema = &balance_schema, .doc = "What is left."),
     STATUS(dedicated_cpus, JSON,
            .doc = "Those of spec.dedicated_cpus that it has, and which of them are free."),
+    STATUS(devices, JSON,
+           .doc =
+               "Those of spec.devices: where each is, and whether it is free, or why it can't be "
+               "given to a guest."),
     STATUS(acceleration, STRING, .doc = "How guests run: kvm or tcg; absent: not proved yet."),
     STATUS(acceleration_reason, STRING, .maximum = 65536, .doc = "How that was found out."),
     STATUS(guest_os, STRING, .doc = "Digest of the guest OS that was uploaded."),
@@ -153,6 +171,51 @@ check_dedicated_cpus(const char *text, GError **error)
     return FALSE;
 }
 
+/* Whether all of @texts are addresses (@ids: vendors and products) that are not in @seen yet. */
+static gboolean
+check_device_names(char **texts, gboolean ids, guint offer, GHashTable *seen, GError **error)
+{
+    for (guint i = 0; texts != NULL && texts[i] != NULL; i++) {
+        BerthPciAddress address;
+        gboolean fine =
+            ids ? berth_pci_id_check(texts[i]) : berth_pci_address_parse(texts[i], &address);
+        if (!fine || !g_hash_table_add(seen, g_ascii_strdown(texts[i], -1))) {
+            g_autofree char *quoted = berth_quote(texts[i]);
+            g_autofree char *pointer =
+                g_strdup_printf("/spec/devices/%u/%s/%u", offer, ids ? "ids" : "pci", i);
+            berth_error_set_at(error, BERTH_ERROR_INVALID, pointer,
+                               ids ? "write 10de:20b0, as lspci -n does"
+                                   : "write 0000:41:00.0, as lspci -D does",
+                               "%s %s", quoted,
+                               fine  ? "is there twice"
+                               : ids ? "is not vendor and product of a PCI device"
+                                     : "is not the address of a PCI device");
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static gboolean
+check_devices(const GPtrArray *offers, GError **error)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (guint i = 0; offers != NULL && i < offers->len; i++) {
+        const BerthOfferSpec *offer = offers->pdata[i];
+        if (!check_device_names(offer->pci, FALSE, i, seen, error) ||
+            !check_device_names(offer->ids, TRUE, i, seen, error)) {
+            return FALSE;
+        }
+        if (offer->pci == NULL && offer->ids == NULL) {
+            g_autofree char *pointer = g_strdup_printf("/spec/devices/%u", i);
+            berth_error_set_at(error, BERTH_ERROR_INVALID, pointer, "set pci or ids",
+                               "the class names no devices");
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 static gboolean
 validate(const BerthObject *object, GError **error)
 {
@@ -165,7 +228,7 @@ validate(const BerthObject *object, GError **error)
         return FALSE;
     }
     return check_host_keys(host->host_keys, uri, error) &&
-           check_dedicated_cpus(host->dedicated_cpus, error);
+           check_dedicated_cpus(host->dedicated_cpus, error) && check_devices(host->devices, error);
 }
 
 static const BerthColumn columns[] = {

@@ -51,6 +51,13 @@ typedef struct {
     gint64 vcpus, memory_mib, disk_mib;
 } BerthCapacity;
 
+/* PCI devices of a host that guests may have. */
+typedef struct {
+    char *class;
+    char **pci; /* addresses, "0000:41:00.0" */
+    char **ids; /* vendor and product, "10de:20b0" */
+} BerthOfferSpec;
+
 typedef struct {
     char *uri;
     char **host_keys; /* SSH public keys that the host may show; NULL: none yet */
@@ -63,6 +70,7 @@ typedef struct {
     BerthCapacity limit;   /* use no more than this of it; 0: all */
     gint64 overcommit_cpu_percent, overcommit_memory_percent; /* 0: Settings' */
     char *dedicated_cpus; /* BerthCpuSet as text: for guests that ask for them; NULL: none */
+    GPtrArray *devices;   /* of BerthOfferSpec; the first that names a device holds */
     char *acceleration;   /* "auto", "kvm", "tcg" */
 } BerthHostSpec;
 
@@ -80,7 +88,8 @@ typedef struct {
     json_t *inventory;                  /* what the host has, as read */
     BerthCapacity capacity, used, free; /* after reserve, limit and over-commit */
     json_t *dedicated_cpus;             /* {"cpus", "free"}: sets as text */
-    char *acceleration;                 /* "kvm", "tcg", NULL: not proved yet */
+    json_t *devices; /* [{"class", "address", "iommu_group", "numa_cell", "free" or "problem"}] */
+    char *acceleration; /* "kvm", "tcg", NULL: not proved yet */
     char *acceleration_reason;
     char *guest_os;           /* digest that was uploaded */
     json_t *guest_os_volumes; /* {"kernel","initrd"} volume names */

@@ -23,6 +23,8 @@ berth_phase_name(BerthPhase phase)
 
 /* ---- spec ---- */
 
+#define PROFILE_MICROVM 1 /* index into berth_profile_names */
+
 static const BerthField toleration_fields[] = {
     BERTH_FIELD(BerthTolerationSpec, key, STRING, .required = TRUE, .minimum = 1, .maximum = 317,
                 .doc = "Key of the taint that is tolerated."),
@@ -106,6 +108,15 @@ static const BerthField placement_fields[] = {
 };
 const BerthSchema berth_placement_schema = BERTH_SCHEMA(
     "Placement", BerthPlacementSpec, placement_fields, "Rules for the choice of a host.");
+
+static const BerthField device_fields[] = {
+    BERTH_FIELD(BerthDeviceSpec, class, STRING, .required = TRUE, .format = BERTH_FORMAT_NAME,
+                .doc = "Class, as Hosts name it in spec.devices."),
+    BERTH_FIELD(BerthDeviceSpec, count, INT, .fallback = 1, .minimum = 1,
+                .maximum = BERTH_WORKLOAD_DEVICES_MAX, .doc = "How many."),
+};
+const BerthSchema berth_device_schema =
+    BERTH_SCHEMA("DeviceSpec", BerthDeviceSpec, device_fields, "Devices of one class.");
 
 static const BerthField nic_fields[] = {
     BERTH_FIELD(BerthNic, network, STRING, .format = BERTH_FORMAT_NAME, .fallback_text = "default",
@@ -332,6 +343,35 @@ check_huge_pages(const BerthWorkload *workload, GError **error)
     return fault == NULL;
 }
 
+static gboolean
+check_devices(const BerthWorkload *workload, GError **error)
+{
+    g_autoptr(GHashTable) classes = g_hash_table_new(g_str_hash, g_str_equal);
+    gint64 total = 0;
+    for (guint i = 0; workload->devices != NULL && i < workload->devices->len; i++) {
+        const BerthDeviceSpec *device = workload->devices->pdata[i];
+        total += device->count;
+        if (!g_hash_table_add(classes, device->class)) {
+            g_autofree char *place = g_strdup_printf("/spec/devices/%u/class", i);
+            berth_error_set_at(error, BERTH_ERROR_INVALID, place, "raise its count",
+                               "\"%s\" is there twice", device->class);
+            return FALSE;
+        }
+    }
+    if (total > BERTH_WORKLOAD_DEVICES_MAX) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/devices", NULL,
+                           "%" G_GINT64_FORMAT " devices are more than the %d that fit", total,
+                           BERTH_WORKLOAD_DEVICES_MAX);
+        return FALSE;
+    }
+    if (total > 0 && workload->profile == PROFILE_MICROVM) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, "/spec/devices", "use the profile q35",
+                           "a microvm has no PCI slots");
+        return FALSE;
+    }
+    return TRUE;
+}
+
 /* Rules that hold for Pods and VMs. Errors: INVALID with the pointer. */
 gboolean
 berth_workload_check(const BerthObject *object, GError **error)
@@ -348,6 +388,7 @@ berth_workload_check(const BerthObject *object, GError **error)
         return FALSE;
     }
     return check_huge_pages(berth_workload_of(object), error) &&
+           check_devices(berth_workload_of(object), error) &&
            check_anti_affinity(object, placement, error) && check_relations(placement, error) &&
            check_host_rules(placement, error);
 }

@@ -52,6 +52,11 @@ typedef struct {
 } BerthNic;
 
 typedef struct {
+    char *class; /* as Hosts offer it */
+    gint64 count;
+} BerthDeviceSpec;
+
+typedef struct {
     gint64 vcpus, memory_mib;
     int profile;             /* BerthProfile's order: q35, microvm */
     int numa;                /* BerthNumaPolicy's order: any, one, two, prefer-one */
@@ -63,6 +68,7 @@ typedef struct {
     gboolean preemptible; /* may be stopped for one of higher priority */
     gint64 boot_timeout_s, stop_timeout_s;
     BerthPlacementSpec placement;
+    GPtrArray *devices;  /* of BerthDeviceSpec */
     GPtrArray *networks; /* of BerthNic; NULL: the Network "default" when there is one */
 } BerthWorkload;
 
@@ -150,7 +156,10 @@ extern const BerthSchema berth_reason_schema;
 extern const char *const berth_profile_names[],
     *const berth_numa_names[], *const berth_run_names[], *const berth_restart_names[],
                                                              *const berth_phase_names[];
-extern const BerthSchema berth_placement_schema, berth_nic_schema;
+extern const BerthSchema berth_placement_schema, berth_nic_schema, berth_device_schema;
+
+/* The most devices of one workload: of one class and of all. */
+#define BERTH_WORKLOAD_DEVICES_MAX 16
 
 /* The fields that every workload's spec table starts with; @owner has a BerthWorkload called
  * `workload`; @default_run: 0 Always, 1 Manual; memory default in MiB. */
@@ -201,6 +210,13 @@ extern const BerthSchema berth_placement_schema, berth_nic_schema;
          .mutability = BERTH_MUTABLE_NEVER,                                                        \
          .doc = "Pins each vCPU to a host CPU that no other guest of Berth uses, of one NUMA "     \
                 "cell or, when none has room, half and half of two."},                             \
+        {.name = "devices",                                                                        \
+         .type = BERTH_FIELD_OBJECTS,                                                              \
+         .offset = offsetof(owner, workload.devices),                                              \
+         .schema = &berth_device_schema,                                                           \
+         .maximum = BERTH_WORKLOAD_DEVICES_MAX,                                                    \
+         .mutability = BERTH_MUTABLE_NEVER,                                                        \
+         .doc = "PCI devices of its host that it is given whole, by class."},                      \
         {.name = "run",                                                                            \
          .type = BERTH_FIELD_ENUM,                                                                 \
          .offset = offsetof(owner, workload.run),                                                  \

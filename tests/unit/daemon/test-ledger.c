@@ -453,6 +453,88 @@ test_recorded_cpus_are_charged(Fixture *f, gconstpointer unused)
     g_assert_cmpstr(left, ==, "");
 }
 
+/* @devices: as an inventory lists them; the host offers all of one kind as "gpu". */
+static void
+put_devices(Fixture *f, const char *devices)
+{
+    g_autofree char *spec = g_strdup_printf(
+        HOST, "h1", ", \"devices\": [{\"class\": \"gpu\", \"ids\": [\"10de:20b0\"]}]");
+    g_autofree char *status =
+        g_strdup_printf("{\"inventory\": {\"cpus\": 8, \"memory_mib\": 8192, \"machine_types\": "
+                        "[\"q35\"], \"devices\": [%s]}}",
+                        devices);
+    g_autoptr(BerthObject) host = make(&berth_kind_host, "h1", spec, status);
+    g_assert_true(berth_ledger_put_host(f->ledger, host, TRUE, NULL, NULL));
+}
+
+#define GPU(bus, group)                                                                            \
+    "{\"address\": \"0000:" bus ":00.0\", \"vendor_id\": \"0x10de\", \"product_id\": "             \
+    "\"0x20b0\", \"iommu_group\": " group ", \"numa_cell\": 0}"
+
+static BerthObject *
+make_gpu_pod(const char *name, const char *placement)
+{
+    g_autofree char *status = g_strdup_printf("{\"host\": \"h1\"%s}", placement);
+    return make(&berth_kind_pod, name,
+                "{\"devices\": [{\"class\": \"gpu\"}], "
+                "\"containers\": [{\"name\": \"main\", \"image\": \"hello\"}]}",
+                status);
+}
+
+/* The address that it was given; "-" when it was refused. */
+static char *
+place_gpu_pod(Fixture *f, const BerthObject *pod)
+{
+    BerthNeeds needs = {0};
+    g_autofree char *host = NULL;
+    g_autoptr(json_t) why = NULL;
+    return berth_ledger_place(f->ledger, pod, &needs, NULL, &host, &why, NULL)
+               ? g_strdup(json_string_value(json_array_get(json_object_get(why, "devices"), 0)))
+               : g_strdup("-");
+}
+
+/* A host may list its devices in another order the next time, and others before them. */
+static void
+test_devices_stay_who_they_are(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) one = make_gpu_pod("one", ""), two = make_gpu_pod("two", "");
+    g_autoptr(BerthObject) three = make_gpu_pod("three", ""), four = make_gpu_pod("four", "");
+    put_devices(f, GPU("41", "1") "," GPU("42", "2") "," GPU("40", "-1"));
+    g_autofree char *first = place_gpu_pod(f, one);
+    g_assert_cmpstr(first, ==, "0000:41:00.0");
+    put_devices(f, GPU("30", "3") "," GPU("42", "2") "," GPU("41", "1"));
+    g_autofree char *second = place_gpu_pod(f, two), *third = place_gpu_pod(f, three);
+    g_autofree char *none = place_gpu_pod(f, four);
+    g_assert_cmpstr(second, ==, "0000:42:00.0");
+    g_assert_cmpstr(third, ==, "0000:30:00.0");
+    g_assert_cmpstr(none, ==, "-");
+    put_devices(f, GPU("42", "2")); /* the others are gone: back when they are */
+    berth_ledger_release(f->ledger, one->uid);
+    g_autofree char *gone = place_gpu_pod(f, four);
+    g_assert_cmpstr(gone, ==, "-");
+    put_devices(f, GPU("42", "2") "," GPU("41", "1"));
+    g_autofree char *again = place_gpu_pod(f, four);
+    g_assert_cmpstr(again, ==, "0000:41:00.0");
+}
+
+/* What is recorded is charged, with all of its IOMMU group; devices without a group are not offered. */
+static void
+test_recorded_devices_are_charged(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) placed =
+        make_gpu_pod("placed", ", \"placement\": {\"devices\": [\"0000:42:00.0\"]}");
+    g_autoptr(BerthObject) next = make_gpu_pod("next", ""), last = make_gpu_pod("last", "");
+    BerthNeeds needs = {0};
+    put_devices(f, GPU("40", "-1") "," GPU("41", "7") "," GPU("42", "7") "," GPU("43", "8"));
+    berth_ledger_charge(f->ledger, placed, &needs, "h1");
+    g_autofree char *given = place_gpu_pod(f, next), *none = place_gpu_pod(f, last);
+    g_assert_cmpstr(given, ==, "0000:43:00.0");
+    g_assert_cmpstr(none, ==, "-");
+    berth_ledger_release(f->ledger, placed->uid);
+    g_autofree char *freed = place_gpu_pod(f, last);
+    g_assert_cmpstr(freed, ==, "0000:41:00.0");
+}
+
 static void
 put_files(Fixture *f, const char *name, const char *file)
 {
@@ -514,5 +596,7 @@ main(int argc, char **argv)
     ADD("dedicated-cpus-get-numbers", test_dedicated_cpus_get_numbers);
     ADD("dedicated-cpus-of-a-plan", test_dedicated_cpus_of_a_plan);
     ADD("recorded-cpus-are-charged", test_recorded_cpus_are_charged);
+    ADD("devices-stay-who-they-are", test_devices_stay_who_they_are);
+    ADD("recorded-devices-are-charged", test_recorded_devices_are_charged);
     return g_test_run();
 }

@@ -197,6 +197,26 @@ test_points_at_what_is_wrong(void)
     assert_refused(&berth_kind_host, "h1",
                    "{'spec':{'uri':'qemu:///system','dedicated_cpus':'4-'}}", NULL, invalid,
                    "/spec/dedicated_cpus", "4-15");
+#define OFFER(devices) "{'spec':{'uri':'qemu:///system','devices':[" devices "]}}"
+    assert_refused(&berth_kind_host, "h1", OFFER("{'class':'gpu'}"), NULL, invalid,
+                   "/spec/devices/0", "pci or ids");
+    assert_refused(&berth_kind_host, "h1", OFFER("{'class':'gpu','pci':['41:00.0']}"), NULL,
+                   invalid, "/spec/devices/0/pci/0", "0000:41:00.0");
+    assert_refused(&berth_kind_host, "h1", OFFER("{'class':'gpu','ids':['0x10de:20b0']}"), NULL,
+                   invalid, "/spec/devices/0/ids/0", "10de:20b0");
+    assert_refused(&berth_kind_host, "h1",
+                   OFFER("{'class':'a','ids':['10de:20b0']},{'class':'b','ids':['10DE:20B0']}"),
+                   NULL, invalid, "/spec/devices/1/ids/0", "twice");
+    assert_refused(pod, "web", "{'spec':{'devices':[{'class':'gpu','count':17}],'containers':[]}}",
+                   NULL, invalid, "/spec/devices/0/count", "16");
+#define DEVICES(more) "{'spec':{" more ",'containers':[{'name':'a','image':'b'}]}}"
+    assert_refused(pod, "web", DEVICES("'devices':[{'class':'a'},{'class':'a'}]"), NULL, invalid,
+                   "/spec/devices/1/class", "count");
+    assert_refused(pod, "web",
+                   DEVICES("'devices':[{'class':'a','count':9},{'class':'b','count':8}]"), NULL,
+                   invalid, "/spec/devices", "17");
+    assert_refused(pod, "web", DEVICES("'profile':'microvm','devices':[{'class':'a'}]"), NULL,
+                   invalid, "/spec/devices", "q35");
     assert_refused(&berth_kind_settings, "x", "{}", NULL, invalid, "/metadata/name", "fleet");
     assert_refused(pod, NULL, POD, NULL, invalid, "/metadata/name", "required");
     assert_refused(pod, "Web", POD, NULL, invalid, "/metadata/name", "\"Web\" is not a name");
