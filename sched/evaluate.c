@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sched/place.h"
+#include "sched/wide.h"
 
 extern const BerthRule berth_rule_vcpu, berth_rule_memory;
 
@@ -263,22 +264,50 @@ berth_evaluate_rank(const BerthAsk *ask, const BerthPlan *plan, guint32 host,
     return rank_of(plan, berth_evaluate(ask, plan, host, placement != NULL ? placement : &way));
 }
 
-/* For each host a total that no way of placing there exceeds; not above zero when there is no way. */
+/* For each host what no way of placing there scores more than by one rule; negative when there is no
+ * way. What a rule says by facts alone it says of every way. */
 static void
-find_most(const BerthAsk *ask, const BerthPlan *plan, const guint32 *hosts, guint n, gint64 *totals)
+find_most(const BerthAsk *ask, const BerthRule *rule, const guint32 *hosts, guint n, gint32 *most)
 {
-    gint64 most[BERTH_PORTION];
-    for (guint k = 0; k < n; k++) {
-        totals[k] = 1 + plan->full;
+    if (rule->most != NULL) {
+        rule->most(ask, hosts, n, most);
+        return;
     }
-    for (guint i = 0; i < plan->n_scores; i++) {
-        if (plan->scores[i]->most == NULL) {
-            continue;
+    for (guint i = 0; i < n; i++) {
+        BerthPlacement any = {.host = hosts[i]};
+        gboolean known = rule->reach == BERTH_REACH_FACTS;
+        most[i] = known ? (gint32)rule->score(ask, hosts[i], &any) : BERTH_SCORE_MAX;
+    }
+}
+
+/* Totals and ranks are worked out so many at a time, which are whole vectors. */
+#define TOGETHER 8
+
+BERTH_WIDE static void
+lower_totals(double *totals, const gint32 *most, double weight, guint n)
+{
+    for (guint k = 0; k < n; k += TOGETHER) {
+        for (guint i = k; i < k + TOGETHER; i++) {
+            double missed = weight * (BERTH_SCORE_MAX - most[i]);
+            totals[i] -= most[i] < 0 ? 1e18 : missed;
         }
-        plan->scores[i]->most(ask, hosts, n, most);
-        for (guint k = 0; k < n; k++) {
-            totals[k] -= plan->weights[i] * (BERTH_SCORE_MAX - most[k]);
-            totals[k] = most[k] < 0 ? G_MININT64 / 2 : totals[k];
+    }
+}
+
+/* As rank_of, rounded up. */
+BERTH_WIDE static void
+bound_ranks(const double *totals, double full, guint n, guint16 *ranks)
+{
+    double steps = RANK_STEPS * (1 + 1e-12) / full;
+    for (guint k = 0; k < n; k += TOGETHER) {
+        gint32 rank[TOGETHER];
+        for (guint i = 0; i < TOGETHER; i++) {
+            double most = 1 + totals[k + i] * steps;
+            most = most < RANK_STEPS + 1 ? most : RANK_STEPS + 1;
+            rank[i] = (gint32)(totals[k + i] > 0 ? most : 0);
+        }
+        for (guint i = 0; i < TOGETHER && k + i < n; i++) {
+            ranks[k + i] = (guint16)rank[i];
         }
     }
 }
@@ -286,17 +315,24 @@ find_most(const BerthAsk *ask, const BerthPlan *plan, const guint32 *hosts, guin
 /**
  * berth_evaluate_ranks:
  * @hosts, @n: at most BERTH_PORTION
- * @floor: ranks below it needn't be exact, but are never too low; 0 = all are to be exact
+ * @floor: ranks from it on are exact; those below are never too low
  * @ranks: (out): as of berth_evaluate_rank
  */
 void
 berth_evaluate_ranks(const BerthAsk *ask, const BerthPlan *plan, const guint32 *hosts, guint n,
                      guint16 floor, guint16 *ranks)
 {
-    gint64 most[BERTH_PORTION];
-    find_most(ask, plan, hosts, n, most);
+    double totals[BERTH_PORTION];
+    gint32 most[BERTH_PORTION] = {0};
+    for (guint i = 0; i < BERTH_PORTION; i++) {
+        totals[i] = 1 + (double)plan->full;
+    }
+    for (guint i = 0; i < plan->n_scores; i++) {
+        find_most(ask, plan->scores[i], hosts, n, most);
+        lower_totals(totals, most, plan->weights[i], n);
+    }
+    bound_ranks(totals, MAX(1, (double)plan->full), n, ranks);
     for (guint i = 0; i < n; i++) {
-        ranks[i] = rank_of(plan, MAX(0, most[i]));
         if (ranks[i] >= MAX(1, floor)) {
             ranks[i] = berth_evaluate_rank(ask, plan, hosts[i], NULL);
         }

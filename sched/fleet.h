@@ -33,13 +33,6 @@ typedef struct {
     gint64 used;
 } BerthStock;
 
-/* Device slots of a host that are equally free and of one family. */
-typedef struct {
-    gint16 free;
-    guint8 family;
-    guint8 same; /* how many */
-} BerthSlotGroup;
-
 /* A device. Used reaches 1000 when it is taken whole. */
 typedef struct {
     BerthSymbol kind;
@@ -52,22 +45,29 @@ typedef struct {
     guint8 holders;
 } BerthSlot;
 
-/* So many groups of slots are kept; few hosts have more. */
-#define BERTH_WORTH_GROUPS 9
+/* Device slots of a host that are equally free and of one family, in one word: from the lowest bit the free
+ * thousandths in 10 bits, the family in 5, and how many they are. 0 = none. */
+typedef guint32 BerthSlotGroup;
+#define BERTH_SLOT_GROUP(free, family, same) ((free) | (family) << 10 | (same) << 15)
 
-/* The free state of a host and what it is worth to the mix, in one place: all that a bound of what a
- * request costs there reads. Most hosts have two cells; of others they are not kept. */
+/* So many groups of slots are kept; few hosts have more. */
+#define BERTH_WORTH_GROUPS 6
+
+/* The free state of a host and what it is worth to the mix. What bounds of costs
+ * read (room-bound.c) is in single precision, amounts never too low. */
 typedef struct {
     double bound; /* to kinds bound to cells; NaN = nothing is worked out */
     double unbound;
-    double plain;  /* of unbound: to those without devices */
-    double slices; /* of unbound: what is left of devices */
-    gint32 cpu, mem;
+
+    float cpu, mem;
     struct {
-        gint32 cpu, mem;
-    } cells[2];
+        float cpu, mem;
+    } cells[2]; /* nothing in a second one that isn't there; of more than two none is kept */
+    float single_bound; /* as above */
+    float single_loose; /* of unbound: to kinds without devices, and what is left of devices */
+    float single_unbound;
     guint8 n_cells;
-    guint8 n_groups; /* there may be more than are kept */
+    guint8 n_groups; /* one more than are kept when there are more */
     BerthSlotGroup groups[BERTH_WORTH_GROUPS];
 } BerthWorth;
 

@@ -24,6 +24,28 @@ typedef struct {
     double weight;     /* share of all that was asked for */
 } BerthMixKind;
 
+/* A typical kind, and what several kinds want of devices, as bounds of costs look at them. */
+typedef struct {
+    float per_cpu, per_mem, value, near_value;
+} BerthSketchKind;
+
+typedef struct {
+    float slices, whole, millis;
+    guint32 families;
+    guint end; /* of its kinds, which begin where those of the shape before end */
+} BerthSketchShape;
+
+typedef struct {
+    guint n, n_plain, first_one, first_two; /* as in the mix */
+    BerthSketchKind kinds[BERTH_MIX_TYPICAL_MAX];
+    guint n_shapes;
+    BerthSketchShape shapes[BERTH_MIX_TYPICAL_MAX];
+    gboolean near; /* whether nearly fitting has a value */
+    gboolean dear; /* whether prices differ from 1 */
+    float price[BERTH_FAMILIES_MAX];
+    float slack; /* the share by which a worth of it may be too low */
+} BerthSketch;
+
 struct BerthMix {
     guint64 seen;
     guint64 learned_at; /* seen when the typical kinds were chosen */
@@ -45,11 +67,13 @@ struct BerthMix {
     float slice_worth[2][1000 / BERTH_MIX_SLICE_STEP + 1][BERTH_MIX_BESIDE_STEPS + 1];
     double price[BERTH_FAMILIES_MAX];
     double mean_cpu, mean_mem, mean_millis;
+    BerthSketch sketch; /* of the above, for bounds; see mix-sketch.c */
 };
 
 void berth_room_set_worth(const BerthSnapshot *snapshot, guint32 host);
 void berth_mix_count_room(const BerthMix *mix, const BerthRoom *room, double *counts);
 void berth_mix_set_slice_worth(BerthMix *mix);
+void berth_mix_sketch(BerthMix *mix);
 gboolean berth_mix_set_prices(BerthMix *mix, const double *family_free, double expected,
                               double tolerance);
 

@@ -399,6 +399,9 @@ berth_mix_refresh(BerthMix *mix, const BerthSnapshot *s)
         berth_mix_set_slice_worth(mix);
     }
     gboolean changed = set_values(mix, s, learn);
+    if (changed) {
+        berth_mix_sketch(mix);
+    }
     for (guint32 host = 0; changed && host < s->end; host++) {
         s->worth[host].bound = NAN;
     }

@@ -45,7 +45,7 @@ void berth_room_read(BerthRoom *room, const BerthSnapshot *snapshot, guint32 hos
 void berth_room_place(BerthRoom *room, const BerthAsk *ask, const BerthPlacement *way);
 void berth_room_costs(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, guint n,
                       double *costs);
-void berth_room_least_costs(const BerthAsk *ask, const guint32 *hosts, guint n, double *costs);
+void berth_room_least_costs(const BerthAsk *ask, const guint32 *hosts, guint n, float *costs);
 double berth_mix_scale(const BerthMix *mix, const BerthAsk *ask);
 double berth_room_fragmented(const BerthMix *mix, const BerthRoom *room);
 

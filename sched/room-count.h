@@ -1,6 +1,7 @@
 /* How many typical kinds fit in a free state, and what that is worth: the inner loops of every decision,
  * all inlined. They run over arrays in fixed groups of lanes, so that they have the same result on every
- * machine, whatever width its vectors are. For room.c and room-bound.c only. */
+ * machine, whatever width its vectors are. Bounds count the same in their own way: what changes here changes
+ * in room-lanes.h too. For room*.[ch] only. */
 #pragma once
 
 #include <math.h>
@@ -21,9 +22,9 @@ typedef gint64 Mask
 INLINE void
 add_group(BerthRoom *room, BerthSlotGroup group)
 {
-    room->free[room->n_slots] = group.free;
-    room->family[room->n_slots] = 1u << group.family;
-    room->same[room->n_slots++] = group.same;
+    room->free[room->n_slots] = group & 1023;
+    room->family[room->n_slots] = 1u << (group >> 10 & 31);
+    room->same[room->n_slots++] = group >> 15;
 }
 
 INLINE void

@@ -17,26 +17,30 @@ read_amounts(BerthRoom *room, const BerthSnapshot *s, guint32 host)
     }
 }
 
-/* Returns how many groups the free slots of @host fall into, at most BERTH_DEVICES_MAX. */
-static guint
-group_slots(const BerthSlot *slots, guint n, BerthSlotGroup *groups)
+/* Groups the free slots of @host; of too many groups the last are left out. */
+static void
+read_slots(BerthRoom *room, const BerthSnapshot *s, guint32 host)
 {
-    guint n_groups = 0;
-    for (guint i = 0; i < n; i++) {
-        gint16 left = 1000 - slots[i].used;
+    const BerthSlot *slots = berth_slots(s, host);
+    guint n = 0;
+    for (guint i = 0; i < s->n_slots[host]; i++) {
+        double left = 1000 - slots[i].used;
+        guint32 family = 1u << slots[i].family;
         guint k = 0;
-        while (k < n_groups && (groups[k].free != left || groups[k].family != slots[i].family)) {
+        while (k < n && (room->free[k] != left || room->family[k] != family)) {
             k++;
         }
         if (k == BERTH_DEVICES_MAX || left <= 0) {
             continue;
         }
-        if (k == n_groups) {
-            groups[n_groups++] = (BerthSlotGroup){left, slots[i].family, 0};
+        if (k == n) {
+            room->free[n] = left;
+            room->family[n] = family;
+            room->same[n++] = 0;
         }
-        groups[k].same++;
+        room->same[k]++;
     }
-    return n_groups;
+    room->n_slots = n;
 }
 
 /**
@@ -46,13 +50,8 @@ group_slots(const BerthSlot *slots, guint n, BerthSlotGroup *groups)
 void
 berth_room_read(BerthRoom *room, const BerthSnapshot *s, guint32 host)
 {
-    BerthSlotGroup groups[BERTH_DEVICES_MAX];
-    guint n = group_slots(berth_slots(s, host), s->n_slots[host], groups);
     read_amounts(room, s, host);
-    room->n_slots = 0;
-    for (guint k = 0; k < n; k++) {
-        add_group(room, groups[k]);
-    }
+    read_slots(room, s, host);
 }
 
 /* As berth_room_read, for a host whose worth is known. */
@@ -177,6 +176,31 @@ worth_without_devices(const BerthMix *mix, const BerthRoom *room, const BerthAsk
     return worth_unbound(mix, &after, value_slices(mix, &after));
 }
 
+/* In single precision, but not less. */
+static float
+not_less(double amount)
+{
+    float single = (float)amount;
+    return single < amount ? nextafterf(single, INFINITY) : single;
+}
+
+static void
+keep_amounts(BerthWorth *worth, const BerthRoom *room)
+{
+    worth->cpu = not_less(room->cpu);
+    worth->mem = not_less(room->mem);
+    worth->n_cells = (guint8)room->n_cells;
+    worth->n_groups = (guint8)MIN(room->n_slots, BERTH_WORTH_GROUPS + 1);
+    for (guint c = 0; c < room->n_cells && room->n_cells <= 2; c++) {
+        worth->cells[c].cpu = not_less(room->cell_cpu[c]);
+        worth->cells[c].mem = not_less(room->cell_mem[c]);
+    }
+    for (guint k = 0; k < MIN(room->n_slots, BERTH_WORTH_GROUPS); k++) {
+        worth->groups[k] = BERTH_SLOT_GROUP((guint32)room->free[k], berth_room_family(room, k),
+                                            (guint32)room->same[k]);
+    }
+}
+
 BERTH_WIDE static void
 set_worth(const BerthSnapshot *s, guint32 host)
 {
@@ -185,21 +209,11 @@ set_worth(const BerthSnapshot *s, guint32 host)
     berth_room_read(&room, s, host);
     double slices = value_slices(s->mix, &room);
     *worth = (BerthWorth){.bound = worth_bound(s->mix, &room),
-                          .unbound = worth_unbound(s->mix, &room, slices),
-                          .plain = worth_plain(s->mix, &room),
-                          .slices = slices,
-                          .cpu = s->cpu_free[host],
-                          .mem = s->mem_free[host],
-                          .n_cells = room.n_cells,
-                          .n_groups = room.n_slots};
-    for (guint c = 0; c < 2 && room.n_cells == 2; c++) {
-        worth->cells[c].cpu = berth_cells(s, host)[c].cpu_free;
-        worth->cells[c].mem = berth_cells(s, host)[c].mem_free;
-    }
-    for (guint k = 0; k < MIN(room.n_slots, BERTH_WORTH_GROUPS); k++) {
-        worth->groups[k] = (BerthSlotGroup){(gint16)room.free[k], berth_room_family(&room, k),
-                                            (guint8)room.same[k]};
-    }
+                          .unbound = worth_unbound(s->mix, &room, slices)};
+    worth->single_bound = (float)worth->bound;
+    worth->single_unbound = (float)worth->unbound;
+    worth->single_loose = (float)(worth_plain(s->mix, &room) + slices);
+    keep_amounts(worth, &room);
 }
 
 /**

@@ -58,7 +58,7 @@ typedef struct BerthRule {
     gint64 (*score)(const BerthAsk *ask, guint32 host, const BerthPlacement *placement);
     void (*score_ways)(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, guint n,
                        gint64 *scores);
-    void (*most)(const BerthAsk *ask, const guint32 *hosts, guint n, gint64 *most);
+    void (*most)(const BerthAsk *ask, const guint32 *hosts, guint n, gint32 *most);
     gboolean placed;
 } BerthRule;
 

@@ -3,6 +3,7 @@
 
 #include "sched/mix.h"
 #include "sched/rules.h"
+#include "sched/wide.h"
 
 static gboolean
 asked(const BerthAsk *ask)
@@ -34,13 +35,17 @@ score(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
     return one;
 }
 
-static void
-most(const BerthAsk *ask, const guint32 *hosts, guint n, gint64 *scores)
+/* As score_of in single precision, rounded up. */
+BERTH_WIDE static void
+most(const BerthAsk *ask, const guint32 *hosts, guint n, gint32 *scores)
 {
-    double costs[BERTH_PORTION];
+    float costs[BERTH_PORTION], scale = (float)ask->scale;
     berth_room_least_costs(ask, hosts, n, costs);
     for (guint i = 0; i < n; i++) {
-        scores[i] = costs[i] == INFINITY ? -1 : score_of(costs[i], ask->scale);
+        float cost = costs[i] > 0 ? costs[i] : 0;
+        float score = BERTH_SCORE_MAX * 1.000001f * (scale / (scale + cost));
+        score = score < BERTH_SCORE_MAX ? score : BERTH_SCORE_MAX;
+        scores[i] = costs[i] == INFINITY ? -1 : (gint32)score;
     }
 }
 

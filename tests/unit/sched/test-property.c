@@ -2,6 +2,7 @@
  * does, releases restore, a plan equals the apply, an explanation agrees with the pick, the fix helps, capacity
  * equals what is placed. BERTH_FLEETS sets how many fleets, BERTH_SEED the seed of the first; the
  * seed of a fleet that fails is printed. */
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,10 @@
 
 #include "base/random.h"
 #include "fixture.h"
+#include "sched/evaluate.h"
 #include "sched/forecast.h"
+#include "sched/mix.h"
+#include "sched/room-bound.h"
 #include "sched/sim/verify.h"
 
 typedef struct {
@@ -376,6 +380,42 @@ check_explanation(World *w, const BerthRequest *r, const BerthDecision *decision
     }
 }
 
+/* Both kernels say the same of a host, but for roundings, whatever this machine uses. */
+static void
+check_kernels(const BerthAsk *ask, guint32 host)
+{
+    const BerthSnapshot *s = ask->snapshot;
+    float least, four[4];
+    guint32 hosts[4] = {host, host, host, host};
+    berth_room_least_costs(ask, &host, 1, &least);
+    if (least == -INFINITY) {
+        return;
+    }
+    berth_room_least_costs_4(ask, hosts, s->worth[host].n_groups, four);
+    for (guint i = 0; i < G_N_ELEMENTS(four); i++) {
+        double worth = s->worth[host].bound + s->worth[host].unbound;
+        g_assert_true(four[i] == least || fabs((double)four[i] - least) <= 1e-5 * worth);
+    }
+}
+
+/* What a host is passed over by is never less than what it would get. */
+static void
+check_bounds(World *w, const BerthRequest *r)
+{
+    BerthPlan plan;
+    g_auto(BerthAsk) ask = {0};
+    berth_ask_init(&ask, w->snapshot, r);
+    berth_plan_init(&plan, &ask, berth_policy_default());
+    for (guint32 host = 0; host < w->hosts; host++) {
+        guint16 bound;
+        berth_evaluate_ranks(&ask, &plan, &host, 1, G_MAXUINT16, &bound);
+        g_assert_cmpuint(bound, >=, berth_evaluate_rank(&ask, &plan, host, NULL));
+        if (berth_mix_is_known(w->snapshot->mix)) {
+            check_kernels(&ask, host);
+        }
+    }
+}
+
 static void
 step(World *w)
 {
@@ -387,6 +427,7 @@ step(World *w)
     assert_same(&decision, &scanned);
     if (below(w, 8) == 0) {
         check_explanation(w, &wish.request, &decision);
+        check_bounds(w, &wish.request);
     }
     if (placed) {
         place(w, &wish.request, &decision);
