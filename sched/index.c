@@ -3,9 +3,9 @@
  * last, each once, and then reads the best from the maxima. Nothing is sampled: the answer is that
  * of a scan, and a test holds it to that.
  *
- * Ranks below the best of a class may be too high: a host is ranked only as far as it takes to see that
- * it is not better. The host that is chosen is ranked exactly, which is asked for
- * anyway; when it was taken for better than it is, the next best is tried.
+ * Ranks may be too high: of a host that changed only a bound is worked out. The host that comes out best is
+ * ranked exactly, which placing there takes anyway; when it was taken for better than it is, the next best
+ * is tried.
  *
  * Rules about other workloads (affinity, spread, quota, N+1) are not in the ranks; the best host is
  * tried against them, and the next best when they refuse.
@@ -39,8 +39,8 @@ struct BerthIndex {
     guint64 epoch;
     guint64 tick;
     guint32 ring_mask;
-    guint32 *ring;   /* hosts in order of change */
-    guint32 *latest; /* per host: low bits of the position after its latest note */
+    guint32 *ring;   /* hosts in order of change, each at its latest only: BERTH_HOST_NONE before */
+    guint32 *latest; /* per host: where in the ring its latest note is */
     guint n_classes;
     Class classes[CLASSES_MAX];
     guint64 facts; /* of the snapshot when places were listed */
@@ -101,9 +101,10 @@ void
 berth_index_note_change(BerthIndex *index, guint32 host)
 {
     if (host < index->room) {
-        index->ring[index->noted & index->ring_mask] = host;
-        index->noted++;
-        index->latest[host] = (guint32)index->noted;
+        guint32 *before = &index->ring[index->latest[host]];
+        *before = *before == host ? BERTH_HOST_NONE : *before;
+        index->latest[host] = (guint32)(index->noted++ & index->ring_mask);
+        index->ring[index->latest[host]] = host;
     }
 }
 
@@ -173,7 +174,7 @@ take_changed(const BerthIndex *index, Class *class, const BerthSnapshot *s, Chan
     for (; class->seen < index->noted && changed->n < TOGETHER; class->seen++) {
         guint32 host = index->ring[class->seen & index->ring_mask];
         changed->hosts[changed->n] = host;
-        changed->n += index->latest[host] == (guint32)(class->seen + 1);
+        changed->n += host != BERTH_HOST_NONE;
     }
     for (guint i = 0; i < changed->n; i++) {
         guint32 host = changed->hosts[i];
@@ -192,14 +193,13 @@ catch_up(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *
         rank_all(index, class, ask, plan);
         return;
     }
-    guint16 floor = berth_ranks_best(&class->ranks);
     Changed changed[2];
     guint at = 0;
     take_changed(index, class, ask->snapshot, &changed[at]);
     while (changed[at].n > 0) {
         guint16 ranks[TOGETHER];
         take_changed(index, class, ask->snapshot, &changed[!at]);
-        berth_evaluate_ranks(ask, plan, changed[at].hosts, changed[at].n, floor, ranks);
+        berth_evaluate_ranks(ask, plan, changed[at].hosts, changed[at].n, G_MAXUINT16, ranks);
         for (guint i = 0; i < changed[at].n; i++) {
             berth_ranks_set(&class->ranks, changed[at].hosts[i], ranks[i]);
         }
@@ -299,35 +299,30 @@ bounding_relation(const BerthAsk *ask)
     return -1;
 }
 
-typedef struct {
-    const Class *class;
-    const BerthAsk *ask;
-    const BerthPlan *rules;
-    guint32 host;
-    guint16 rank;
-} Best;
-
-static void
-try_host(Best *best, guint32 host)
+/* The best host of a class, as far as its ranks say; that of places near members when the request must be
+ * together with them. */
+static guint32
+best_of(const Class *class, guint32 best, const guint32 *hosts, guint n)
 {
-    guint16 rank = best->class->ranks.ranks[host];
-    gboolean better = rank > best->rank || (rank == best->rank && rank > 0 && host < best->host);
-    if (better && berth_evaluate_filters(best->ask, best->rules, host, NULL) < 0) {
-        best->rank = rank;
-        best->host = host;
+    const guint16 *ranks = class->ranks.ranks;
+    for (guint i = 0; i < n; i++) {
+        guint16 rank = ranks[hosts[i]], most = best == BERTH_HOST_NONE ? 0 : ranks[best];
+        if (rank > most || (rank == most && rank > 0 && hosts[i] < best)) {
+            best = hosts[i];
+        }
     }
+    return best;
 }
 
-/* Looks only where the members of the group are. */
+/* The best host where members of the group are. */
 static guint32
-search_near(BerthIndex *index, const Class *class, const BerthAsk *ask,
-            const BerthPlan *fleet_rules, guint relation, guint16 *rank)
+best_near(BerthIndex *index, const Class *class, const BerthAsk *ask, guint relation)
 {
     const BerthSnapshot *s = ask->snapshot;
     BerthScope scope = ask->request->relations[relation].scope;
     GHashTable *places = scope == BERTH_SCOPE_HOST ? NULL : list_places(index, s, scope);
     const BerthGroup *group = berth_snapshot_group(s, ask->relation_groups[relation]);
-    Best best = {class, ask, fleet_rules, BERTH_HOST_NONE, 0};
+    guint32 best = BERTH_HOST_NONE;
     guint64 last = G_MAXUINT64;
     for (guint32 c = group->head; c != BERTH_CHARGE_NONE; c = berth_charge(s, c)->group_next) {
         guint32 host = berth_charge(s, c)->host;
@@ -339,14 +334,12 @@ search_near(BerthIndex *index, const Class *class, const BerthAsk *ask,
         BerthSymbol name = scope == BERTH_SCOPE_RACK ? s->rack[host] : s->zone[host];
         GArray *hosts = places == NULL ? NULL : g_hash_table_lookup(places, GUINT_TO_POINTER(name));
         if (hosts == NULL) {
-            try_host(&best, host);
-        }
-        for (guint i = 0; hosts != NULL && i < hosts->len; i++) {
-            try_host(&best, g_array_index(hosts, guint32, i));
+            best = best_of(class, best, &host, 1);
+        } else {
+            best = best_of(class, best, (const guint32 *)(gconstpointer)hosts->data, hosts->len);
         }
     }
-    *rank = best.rank;
-    return best.host;
+    return best;
 }
 
 typedef struct {
@@ -354,33 +347,38 @@ typedef struct {
     guint16 rank;
 } Masked;
 
-/* The best host that the rules about other workloads admit too. */
-static guint32
-search(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *fleet_rules,
-       guint16 *rank)
+/* Finds the best host that the rules about other workloads admit too, and ranks each that comes up. Those
+ * that they refuse are out of the way meanwhile. */
+static gboolean
+search(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *ranked,
+       const BerthPlan *fleet_rules, BerthDecision *decision)
 {
-    guint32 host = berth_ranks_best_host(&class->ranks);
-    *rank = host == BERTH_HOST_NONE ? 0 : class->ranks.ranks[host];
-    if (host == BERTH_HOST_NONE || fleet_rules->n_filters == 0) {
-        return host;
+    BerthRanks *ranks = &class->ranks;
+    gint near = fleet_rules->n_filters == 0 ? -1 : bounding_relation(ask);
+    g_autoptr(GArray) masked = NULL;
+    while (!decision->placed) {
+        guint32 host =
+            near >= 0 ? best_near(index, class, ask, near) : berth_ranks_best_host(ranks);
+        if (host == BERTH_HOST_NONE) {
+            break;
+        }
+        Masked m = {host, ranks->ranks[host]};
+        if (berth_evaluate_filters(ask, fleet_rules, host, NULL) >= 0) {
+            masked = masked == NULL ? g_array_new(FALSE, FALSE, sizeof(Masked)) : masked;
+            g_array_append_val(masked, m);
+            berth_ranks_set(ranks, host, 0);
+            continue;
+        }
+        guint16 exact = berth_evaluate_rank(ask, ranked, host, &decision->placement);
+        decision->placed = exact == m.rank;
+        decision->score = exact;
+        berth_ranks_set(ranks, host, exact);
     }
-    gint near = bounding_relation(ask);
-    if (near >= 0) {
-        return search_near(index, class, ask, fleet_rules, near, rank);
+    for (guint i = 0; masked != NULL && i < masked->len; i++) {
+        const Masked *m = &g_array_index(masked, Masked, i);
+        berth_ranks_set(ranks, m->host, m->rank);
     }
-    g_autoptr(GArray) masked = g_array_new(FALSE, FALSE, sizeof(Masked));
-    while (host != BERTH_HOST_NONE && berth_evaluate_filters(ask, fleet_rules, host, NULL) >= 0) {
-        Masked m = {host, class->ranks.ranks[host]};
-        g_array_append_val(masked, m);
-        berth_ranks_set(&class->ranks, host, 0);
-        host = berth_ranks_best_host(&class->ranks);
-    }
-    *rank = host == BERTH_HOST_NONE ? 0 : class->ranks.ranks[host];
-    for (guint i = 0; i < masked->len; i++) {
-        berth_ranks_set(&class->ranks, g_array_index(masked, Masked, i).host,
-                        g_array_index(masked, Masked, i).rank);
-    }
-    return host;
+    return decision->placed;
 }
 
 static gboolean
@@ -452,17 +450,9 @@ berth_index_pick(BerthSnapshot *s, const BerthAsk *ask, const BerthPolicy *polic
     Class *class = get_class(index, ask);
     class->used = ++index->tick;
     catch_up(index, class, ask, &ranked);
-    guint16 rank;
-    for (guint32 host;
-         (host = search(index, class, ask, &fleet_rules, &rank)) != BERTH_HOST_NONE;) {
-        guint16 exact = berth_evaluate_rank(ask, &ranked, host, &decision->placement);
-        if (exact == rank) {
-            decision->placed = TRUE;
-            decision->score = rank;
-            return BERTH_INDEX_PLACED;
-        }
-        berth_ranks_set(&class->ranks, host, exact);
+    if (search(index, class, ask, &ranked, &fleet_rules, decision)) {
+        return BERTH_INDEX_PLACED;
     }
-    decision->placement = (BerthPlacement){0};
+    memset(decision, 0, sizeof(*decision));
     return BERTH_INDEX_REFUSED;
 }

@@ -108,6 +108,18 @@ berth_ranks_best(const BerthRanks *r)
     return maximum(r->tops, top_count(r));
 }
 
+/* Returns where @value, which must be there, is first. */
+BERTH_WIDE static guint
+find_first(const guint16 *values, guint16 value)
+{
+    guint16 first = BERTH_RANKS_BLOCK;
+    for (guint16 i = 0; i < BERTH_RANKS_BLOCK; i++) {
+        guint16 at = values[i] == value ? i : BERTH_RANKS_BLOCK;
+        first = at < first ? at : first;
+    }
+    return first;
+}
+
 /**
  * berth_ranks_best_host:
  *
@@ -124,13 +136,6 @@ berth_ranks_best_host(const BerthRanks *r)
     while (r->tops[at] != best) {
         at++;
     }
-    at *= BERTH_RANKS_BLOCK;
-    while (r->blocks[at] != best) {
-        at++;
-    }
-    at *= BERTH_RANKS_BLOCK;
-    while (r->ranks[at] != best) {
-        at++;
-    }
-    return at;
+    at = at * BERTH_RANKS_BLOCK + find_first(r->blocks + at * BERTH_RANKS_BLOCK, best);
+    return at * BERTH_RANKS_BLOCK + find_first(r->ranks + at * BERTH_RANKS_BLOCK, best);
 }
