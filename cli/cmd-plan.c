@@ -54,9 +54,10 @@ put_why(BerthSession *session, const json_t *why)
     }
     if (refused) {
         put_refusal(session, placement);
+        const char *fix = json_string_value(berth_json_at(placement, "/fix/kind"));
+        gboolean is_small = g_strcmp0(fix, "none") != 0 && g_strcmp0(fix, "add-host") != 0;
         /* A hint that leads here leads nowhere. */
-        if (told && hint != NULL && strstr(hint, "berth why") == NULL &&
-            berth_json_at(placement, "/fix/text") == NULL) {
+        if (told && hint != NULL && strstr(hint, "berth why") == NULL && !is_small) {
             berth_session_say(session, "What may help: %s.", hint);
         }
         return;

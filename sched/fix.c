@@ -4,6 +4,7 @@
 #include "sched/fix.h"
 
 #include "sched/forecast.h"
+#include "sched/place.h"
 
 /* How much a change counts against freeing amounts, which counts the share of the host freed. */
 #define COST_UNCORDON 0.05
@@ -25,6 +26,38 @@ offer(Best *best, const BerthFix *fix, double cost)
     }
 }
 
+/* Whether @cell, were it empty, took one of @parts of what a request for dedicated CPUs asks for. */
+static gboolean
+cell_could(const BerthAsk *ask, guint32 host, guint cell, guint parts)
+{
+    const BerthSnapshot *s = ask->snapshot;
+    gint64 cpus = 0, pages = 0;
+    for (guint i = 0; i < s->n_stocks[host]; i++) {
+        const BerthStock *stock = &berth_stocks(s, host)[i];
+        if (stock->cell == cell && stock->kind == BERTH_STOCK_CPU) {
+            cpus += stock->capacity;
+        } else if (stock->cell == cell && stock->kind == BERTH_STOCK_HUGEPAGE &&
+                   stock->key == ask->page_key) {
+            pages += stock->capacity;
+        }
+    }
+    return cpus >= berth_place_part(ask->cpus, 0, parts) &&
+           pages >= berth_place_part(ask->pages, 0, parts) &&
+           berth_cells(s, host)[cell].mem_cap >= berth_place_part(ask->memory_mib, 0, parts);
+}
+
+/* Whether the cells of @host would do for a request for dedicated CPUs if they were empty. */
+static gboolean
+cells_could(const BerthAsk *ask, guint32 host)
+{
+    guint wanted = berth_ask_cells(ask), whole = 0, halves = 0;
+    for (guint c = 0; c < ask->snapshot->n_cells[host]; c++) {
+        whole += cell_could(ask, host, c, 1);
+        halves += cell_could(ask, host, c, 2);
+    }
+    return (wanted != 2 && whole > 0) || (wanted != 1 && halves > 1);
+}
+
 /* Capacity behind a refusal, so that a shortage has a size; 0 = the host could never do it. */
 static gint64
 capacity_of(const BerthAsk *ask, const BerthRule *rule, const BerthRefusal *r)
@@ -35,6 +68,9 @@ capacity_of(const BerthAsk *ask, const BerthRule *rule, const BerthRefusal *r)
     }
     if (g_str_equal(rule->code, "memory")) {
         return s->mem_cap[r->host];
+    }
+    if (g_str_equal(rule->code, "dedicated")) {
+        return cells_could(ask, r->host) ? r->need : 0;
     }
     gint64 capacity = 0;
     gboolean pages = g_str_equal(rule->code, "hugepage");

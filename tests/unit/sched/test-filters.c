@@ -229,6 +229,13 @@ test_dedicated_cpus_are_apart_from_shared_ones(void)
     last.cpu_millis = 3000;
     last.project = NULL;
     g_assert_cmpstr(refused_by(s, &last), ==, "dedicated");
+    g_autoptr(BerthExplanation) e = berth_explain(s, &last, NULL);
+    g_autofree char *text = berth_explanation_fix(s, e);
+    g_assert_cmpstr(text, ==, "fits on h1 if 1 CPU were freed");
+    last.cpu_millis = 5000; /* more than the cells would have in one or in halves */
+    g_autoptr(BerthExplanation) never = berth_explain(s, &last, NULL);
+    g_assert_cmpint(never->fix.kind, ==, BERTH_FIX_NONE);
+    last.cpu_millis = 3000;
     g_assert_true(berth_snapshot_release(s, "own"));
     g_assert_null(refused_by(s, &last));
 }
