@@ -1,11 +1,12 @@
-/* N+1: refuses what would not survive the loss of any one host. The loss is played through in vCPUs and
- * memory: the workloads of the lost host, largest first, go to the first other host with room. That
+/* N+1: refuses what would not survive the loss of any one host. The loss is played through in vCPUs,
+ * dedicated CPUs and memory: the workloads of the lost host, largest first, go to the first other host with room. That
  * is sufficient, not necessary: what it admits survives, and a few that a perfect packing could save
  * are refused. Asked for by a setting of the fleet. */
+#include "sched/place.h"
 #include "sched/rules.h"
 
 typedef struct {
-    gint64 cpu, mem;
+    gint64 cpu, mem, cpus;
 } Load;
 
 static gboolean
@@ -22,17 +23,27 @@ compare_loads(gconstpointer a, gconstpointer b)
     return d < 0 ? -1 : d > 0;
 }
 
+static Load
+load_of(const BerthCharge *charge)
+{
+    Load load = {charge->cpu_millis, charge->memory_mib, 0};
+    for (guint i = 0; i < charge->n_stocks; i++) {
+        load.cpus += charge->stocks[i].kind == BERTH_STOCK_CPU ? charge->stocks[i].amount : 0;
+    }
+    return load;
+}
+
 static GArray *
 list_loads(const BerthAsk *ask, guint32 lost, guint32 target)
 {
     const BerthSnapshot *s = ask->snapshot;
     GArray *loads = g_array_new(FALSE, FALSE, sizeof(Load));
     for (guint32 c = s->charge_head[lost]; c != BERTH_CHARGE_NONE; c = berth_charge(s, c)->next) {
-        Load load = {berth_charge(s, c)->cpu_millis, berth_charge(s, c)->memory_mib};
+        Load load = load_of(berth_charge(s, c));
         g_array_append_val(loads, load);
     }
     if (lost == target) {
-        Load load = {ask->cpu_millis, ask->memory_mib};
+        Load load = {ask->cpu_millis, ask->memory_mib, ask->cpus};
         g_array_append_val(loads, load);
     }
     g_array_sort(loads, compare_loads);
@@ -44,13 +55,15 @@ static Load
 list_room(const BerthAsk *ask, guint32 target, Load *room)
 {
     const BerthSnapshot *s = ask->snapshot;
-    Load sum = {0, 0};
+    Load sum = {0, 0, 0};
     for (guint32 h = 0; h < s->end; h++) {
-        room[h] = (Load){0, 0};
+        room[h] = (Load){0, 0, 0};
         if (berth_host_is_schedulable(s, h)) {
             gint64 taken = h == target;
             room[h].cpu = MAX(0, s->cpu_free[h] - taken * ask->cpu_millis);
             room[h].mem = MAX(0, s->mem_free[h] - taken * ask->memory_mib);
+            room[h].cpus =
+                MAX(0, berth_place_cpus_free(ask, h, BERTH_CELL_NONE) - taken * ask->cpus);
         }
         sum.cpu += room[h].cpu;
         sum.mem += room[h].mem;
@@ -76,11 +89,12 @@ survives_loss(const BerthAsk *ask, guint32 lost, guint32 target, Load *room)
     g_autofree guint32 *taken = g_new(guint32, loads->len + 1);
     Load own = room[lost];
     guint placed = 0;
-    room[lost] = (Load){0, 0};
+    room[lost] = (Load){0, 0, 0};
     for (guint32 h = 0; placed < loads->len; placed++) {
         const Load *load = &g_array_index(loads, Load, placed);
         for (h = 0; h < ask->snapshot->end; h++) {
-            if (room[h].cpu >= load->cpu && room[h].mem >= load->mem && h != lost) {
+            if (room[h].cpu >= load->cpu && room[h].mem >= load->mem &&
+                room[h].cpus >= load->cpus && h != lost) {
                 break;
             }
         }
@@ -90,12 +104,14 @@ survives_loss(const BerthAsk *ask, guint32 lost, guint32 target, Load *room)
         taken[placed] = h;
         room[h].cpu -= load->cpu;
         room[h].mem -= load->mem;
+        room[h].cpus -= load->cpus;
     }
     gboolean survives = placed == loads->len;
     while (placed-- > 0) {
         const Load *load = &g_array_index(loads, Load, placed);
         room[taken[placed]].cpu += load->cpu;
         room[taken[placed]].mem += load->mem;
+        room[taken[placed]].cpus += load->cpus;
     }
     room[lost] = own;
     return survives;

@@ -483,6 +483,16 @@ test_reserve(void)
     g_assert_false(fits(s, &r));
     r.cpu_millis = 3000;
     g_assert_true(fits(s, &r));
+    BerthRequest own = dedicated_request(3, BERTH_NUMA_ONE);
+    g_assert_true(fits(s, &own));
+    berth_snapshot_charge_on(s, &own, 0);
+    /* and two of five dedicated ones are left there */
+    g_assert_cmpstr(refused_by(s, &own), ==, "dedicated");
+    own.cpu_millis = 2000;
+    g_assert_true(fits(s, &own));
+    own.cpu_millis = 3000;
+    fixture_add(s, "h3");
+    g_assert_true(fits(s, &own));
 }
 
 int
