@@ -10,6 +10,7 @@
 typedef struct {
     char *asker, *host;       /* owned */
     gint64 vcpus, memory_mib; /* charged to the host */
+    gboolean dedicated;       /* the vCPUs are dedicated ones */
     char *project;    /* owned; the victim's, which the charge counts for; NULL: it is free room */
     char *claimer;    /* owned; the asker's project, of whose quota … */
     BerthGiven claim; /* … this is claimed beside what is charged */
@@ -116,6 +117,7 @@ berth_ledger_charge_holds(BerthFleetLedger *ledger, const char *host)
             BerthRequest request = {.uid = uid,
                                     .project = hold->project,
                                     .cpu_millis = hold->vcpus * 1000,
+                                    .dedicated = hold->dedicated,
                                     .memory_mib = hold->memory_mib};
             berth_snapshot_charge_on(ledger->snapshot, &request, index);
         }
@@ -165,6 +167,7 @@ berth_ledger_hold_rest(BerthFleetLedger *ledger, const BerthObject *asker, const
     *hold = (Hold){.asker = g_strdup(asker->uid),
                    .host = g_strdup(host),
                    .vcpus = room.vcpus,
+                   .dedicated = berth_workload_of(asker)->dedicated_cpus,
                    .memory_mib = room.memory_mib,
                    .claimer = g_strdup(asker->project),
                    .claim = take(&needed, in_project)};

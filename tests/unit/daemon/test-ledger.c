@@ -438,6 +438,26 @@ test_dedicated_cpus_of_a_plan(Fixture *f, gconstpointer unused)
     berth_ledger_free(copy.ledger);
 }
 
+/* Of the kind that the asker wants: nobody else gets those, and the shared ones stay free. */
+static void
+test_dedicated_cpus_are_kept(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) asker = make_dedicated("asker", 2, "");
+    g_autoptr(BerthObject) other = make_dedicated("other", 1, "");
+    BerthGiven on_host = {1, 1000, 1}, in_project = {0};
+    BerthCapacity capacity, used;
+    g_autoptr(json_t) host = put_cells(f, ", \"dedicated_cpus\": \"3\"");
+    berth_ledger_hold_rest(f->ledger, asker, "h1", &on_host, &in_project);
+    g_assert_true(berth_ledger_usage(f->ledger, "h1", &capacity, &used));
+    g_assert_cmpint(used.vcpus, ==, 0);
+    g_autofree char *none = place_dedicated(f, other);
+    g_assert_cmpstr(none, ==, "-");
+    g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, asker->uid);
+    berth_ledger_unhold(f->ledger, held->pdata[0], TRUE);
+    g_autofree char *given = place_dedicated(f, other);
+    g_assert_cmpstr(given, ==, "[3]");
+}
+
 /* Also when the spec wants more by now: those that the record names run. */
 static void
 test_recorded_cpus_are_charged(Fixture *f, gconstpointer unused)
@@ -595,6 +615,7 @@ main(int argc, char **argv)
     ADD("recorded-cells-are-charged", test_recorded_cells_are_charged);
     ADD("dedicated-cpus-get-numbers", test_dedicated_cpus_get_numbers);
     ADD("dedicated-cpus-of-a-plan", test_dedicated_cpus_of_a_plan);
+    ADD("dedicated-cpus-are-kept", test_dedicated_cpus_are_kept);
     ADD("recorded-cpus-are-charged", test_recorded_cpus_are_charged);
     ADD("devices-stay-who-they-are", test_devices_stay_who_they_are);
     ADD("recorded-devices-are-charged", test_recorded_devices_are_charged);
