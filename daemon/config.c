@@ -39,6 +39,8 @@ static const Key keys[] = {
     {"state", "folder", AT(state), "/var/lib/berth", TRUE,
      "Where objects, images and logs are kept."},
     {"state", "store", AT(store), "sqlite", FALSE, "The store: sqlite."},
+    {"state", "start_limit_s", AT(start_limit), "300", FALSE,
+     "Seconds that a start may wait for the state file's disk; then berthd ends with an error."},
     {"state", "guest_os", AT(guest_os), BERTH_GUEST_OS_DIR, TRUE,
      "Folder with the guest OS that pods boot from: vmlinuz, initramfs, manifest.json."},
     {"hosts", "tls_folder", AT(tls_hosts), NULL, TRUE,
@@ -130,6 +132,15 @@ berth_config_read(BerthConfig *config, const char *path, GError **error)
     return TRUE;
 }
 
+/** Returns: seconds, 0 when it is no valid number of them. */
+guint
+berth_config_start_limit_s(const BerthConfig *config)
+{
+    guint64 seconds = 0;
+    g_ascii_string_to_unsigned(config->start_limit, 10, 1, 86400, &seconds, NULL);
+    return (guint)seconds;
+}
+
 /** Errors: INVALID when the settings do not fit together. */
 gboolean
 berth_config_validate(const BerthConfig *config, GError **error)
@@ -143,6 +154,12 @@ berth_config_validate(const BerthConfig *config, GError **error)
     if (strcmp(config->store, "sqlite") != 0) {
         berth_error_set(error, BERTH_ERROR_INVALID, "store '%s' is unknown: only sqlite",
                         config->store);
+        return FALSE;
+    }
+    if (berth_config_start_limit_s(config) == 0) {
+        berth_error_set(error, BERTH_ERROR_INVALID,
+                        "[state] start_limit_s must be a whole number from 1 to 86400, not '%s'",
+                        config->start_limit);
         return FALSE;
     }
     if (config->tcp == NULL) {

@@ -15,9 +15,10 @@ typedef struct {
     char *tls_client_ca; /* PEM file: clients with a certificate of this CA are let in */
     char *token_file;    /* bearer tokens; this or tls_client_ca is needed with tcp */
     /* [state] */
-    char *state;    /* folder, "/var/lib/berth"; the option --state */
-    char *store;    /* "sqlite" */
-    char *guest_os; /* folder, "/usr/share/berth/guest-os"; the option --guest-os */
+    char *state;       /* folder, "/var/lib/berth"; the option --state */
+    char *store;       /* "sqlite" */
+    char *start_limit; /* seconds; berth_config_start_limit_s() */
+    char *guest_os;    /* folder, "/usr/share/berth/guest-os"; the option --guest-os */
     /* [hosts] */
     char *tls_hosts; /* folder with the client certificate for qemu+tls; NULL: libvirt's own */
     /* [log] */
@@ -40,6 +41,8 @@ gboolean berth_config_read(BerthConfig *config, const char *path, GError **error
 BerthConfig *berth_config_from_arguments(int *argc, char ***argv, GError **error);
 /* Together: TCP needs TLS and a credential. */
 gboolean berth_config_validate(const BerthConfig *config, GError **error);
+/* How long a start may take. */
+guint berth_config_start_limit_s(const BerthConfig *config);
 /* (transfer full): the file with all keys, their defaults and documentation. */
 char *berth_config_explain(void);
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/start-guard.h"
 #ifdef BERTH_WITH_SIMHOST
 #include "tests/simhost/host-sim.h"
 #endif
@@ -65,12 +66,16 @@ open_daemon(const BerthConfig *config, GError **error)
         return NULL;
     }
     g_autofree char *path = g_build_filename(config->state, "berth.db", NULL);
+    g_autoptr(BerthStartGuard) guard =
+        berth_start_guard_new(path, berth_config_start_limit_s(config));
+    berth_start_guard_step(guard, "the state file is opened and checked");
     BerthDaemonParts parts = {
         .store = berth_store_sqlite_open(path, error),
         .drivers = drivers,
         .clock = berth_clock_system(),
         .random = berth_random_system(),
     };
+    berth_start_guard_step(guard, "the store takes the first records");
     return parts.store != NULL ? berth_daemon_new(config, &parts, error) : NULL;
 }
 
