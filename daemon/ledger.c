@@ -294,10 +294,11 @@ berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name)
     g_autoptr(GError) error = NULL;
     if (index != BERTH_HOST_NONE && !berth_snapshot_remove_host(ledger->snapshot, index, &error)) {
         close_host(ledger, name);
+    } else {
+        ledger_cpus_remove_host(ledger->cpus, name);
+        ledger_devices_remove_host(ledger->devices, name);
     }
     ledger_book_remove_host(ledger->book, name);
-    ledger_cpus_remove_host(ledger->cpus, name);
-    ledger_devices_remove_host(ledger->devices, name);
     ledger_wake(ledger, BERTH_WAKE_WORKLOADS);
 }
 

@@ -555,6 +555,37 @@ test_recorded_devices_are_charged(Fixture *f, gconstpointer unused)
     g_assert_cmpstr(freed, ==, "0000:41:00.0");
 }
 
+/* What is not offered after all says why. */
+static void
+test_offered_devices_are_told(Fixture *f, gconstpointer unused)
+{
+    g_autofree char *spec = g_strdup_printf(
+        HOST, "h1",
+        ", \"devices\": [{\"class\": \"nic\", \"pci\": [\"0000:99:00.0\", \"0000:41:00.0\"]}, "
+        "{\"class\": \"gpu\", \"ids\": [\"10de:20b0\"]}]");
+    g_autoptr(BerthObject) host =
+        make(&berth_kind_host, "h1", spec,
+             "{\"inventory\": {\"cpus\": 8, \"memory_mib\": 8192, \"machine_types\": [\"q35\"], "
+             "\"devices\": [" GPU("40", "-1") "," GPU("41", "7") "," GPU("42", "7") "]}}");
+    g_autoptr(BerthObject) pod = make_gpu_pod("pod", "");
+    g_assert_true(berth_ledger_put_host(f->ledger, host, TRUE, NULL, NULL));
+    g_autoptr(json_t) list = berth_ledger_devices(f->ledger, host);
+    g_autofree char *told = berth_json_format(list);
+    g_assert_cmpstr(told, ==,
+                    "[{\"class\":\"nic\",\"address\":\"0000:41:00.0\",\"iommu_group\":7,"
+                    "\"numa_cell\":0,\"free\":true},"
+                    "{\"class\":\"gpu\",\"address\":\"0000:42:00.0\",\"iommu_group\":7,"
+                    "\"numa_cell\":0,\"free\":true},"
+                    "{\"class\":\"nic\",\"address\":\"0000:99:00.0\",\"problem\":"
+                    "\"its libvirtd lists no such device\"},"
+                    "{\"class\":\"gpu\",\"address\":\"0000:40:00.0\",\"problem\":"
+                    "\"it has no IOMMU group: switch the IOMMU on, in firmware and kernel\"}]");
+    g_autofree char *given = place_gpu_pod(f, pod);
+    g_assert_cmpstr(given, ==, "0000:42:00.0");
+    g_autoptr(json_t) then = berth_ledger_devices(f->ledger, host);
+    g_assert_true(json_is_false(json_object_get(json_array_get(then, 0), "free")));
+}
+
 static void
 put_files(Fixture *f, const char *name, const char *file)
 {
@@ -618,6 +649,7 @@ main(int argc, char **argv)
     ADD("dedicated-cpus-are-kept", test_dedicated_cpus_are_kept);
     ADD("recorded-cpus-are-charged", test_recorded_cpus_are_charged);
     ADD("devices-stay-who-they-are", test_devices_stay_who_they_are);
+    ADD("offered-devices-are-told", test_offered_devices_are_told);
     ADD("recorded-devices-are-charged", test_recorded_devices_are_charged);
     return g_test_run();
 }
