@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "sched/place.h"
-#include "sched/wide.h"
 
 extern const BerthRule berth_rule_vcpu, berth_rule_memory;
 
@@ -280,36 +279,12 @@ find_most(const BerthAsk *ask, const BerthRule *rule, const guint32 *hosts, guin
     }
 }
 
-/* Totals and ranks are worked out so many at a time, which are whole vectors. */
-#define TOGETHER 8
-
-BERTH_WIDE static void
-lower_totals(double *totals, const gint32 *most, double weight, guint n)
+/* As rank_of, rounded up; a multiplication is faster than the division. */
+static inline guint16
+rank_up_to(gint64 score, double steps)
 {
-    for (guint k = 0; k < n; k += TOGETHER) {
-        for (guint i = k; i < k + TOGETHER; i++) {
-            double missed = weight * (BERTH_SCORE_MAX - most[i]);
-            totals[i] -= most[i] < 0 ? 1e18 : missed;
-        }
-    }
-}
-
-/* As rank_of, rounded up. */
-BERTH_WIDE static void
-bound_ranks(const double *totals, double full, guint n, guint16 *ranks)
-{
-    double steps = RANK_STEPS * (1 + 1e-12) / full;
-    for (guint k = 0; k < n; k += TOGETHER) {
-        gint32 rank[TOGETHER];
-        for (guint i = 0; i < TOGETHER; i++) {
-            double most = 1 + totals[k + i] * steps;
-            most = most < RANK_STEPS + 1 ? most : RANK_STEPS + 1;
-            rank[i] = (gint32)(totals[k + i] > 0 ? most : 0);
-        }
-        for (guint i = 0; i < TOGETHER && k + i < n; i++) {
-            ranks[k + i] = (guint16)rank[i];
-        }
-    }
+    gint64 rank = score <= 0 ? 0 : 1 + (gint64)((double)score * steps);
+    return (guint16)MIN(rank, RANK_STEPS + 1);
 }
 
 /**
@@ -322,16 +297,19 @@ void
 berth_evaluate_ranks(const BerthAsk *ask, const BerthPlan *plan, const guint32 *hosts, guint n,
                      guint16 floor, guint16 *ranks)
 {
-    double totals[BERTH_PORTION];
-    gint32 most[BERTH_PORTION] = {0};
-    for (guint i = 0; i < BERTH_PORTION; i++) {
-        totals[i] = 1 + (double)plan->full;
+    gint32 most[BERTH_WEIGHTS_MAX][BERTH_PORTION];
+    double steps = RANK_STEPS * (1 + 1e-12) / (double)MAX(1, plan->full);
+    for (guint k = 0; k < plan->n_scores; k++) {
+        find_most(ask, plan->scores[k], hosts, n, most[k]);
     }
-    for (guint i = 0; i < plan->n_scores; i++) {
-        find_most(ask, plan->scores[i], hosts, n, most);
-        lower_totals(totals, most, plan->weights[i], n);
+    for (guint i = 0; i < n; i++) {
+        gint64 total = 1 + plan->full;
+        for (guint k = 0; k < plan->n_scores; k++) {
+            gint64 missed = (gint64)plan->weights[k] * (BERTH_SCORE_MAX - most[k][i]);
+            total -= most[k][i] < 0 ? G_MAXINT64 / 16 : missed;
+        }
+        ranks[i] = rank_up_to(total, steps);
     }
-    bound_ranks(totals, MAX(1, (double)plan->full), n, ranks);
     for (guint i = 0; i < n; i++) {
         if (ranks[i] >= MAX(1, floor)) {
             ranks[i] = berth_evaluate_rank(ask, plan, hosts[i], NULL);

@@ -159,7 +159,7 @@ rank_all(BerthIndex *index, Class *class, const BerthAsk *ask, const BerthPlan *
 }
 
 /* So few hosts are ranked together that what ranking the next ones reads comes in meanwhile. */
-#define TOGETHER 16
+#define TOGETHER 32
 
 typedef struct {
     guint n;
@@ -170,13 +170,16 @@ typedef struct {
 static void
 take_changed(const BerthIndex *index, Class *class, const BerthSnapshot *s, Changed *changed)
 {
-    changed->n = 0;
-    for (; class->seen < index->noted && changed->n < TOGETHER; class->seen++) {
-        guint32 host = index->ring[class->seen & index->ring_mask];
-        changed->hosts[changed->n] = host;
-        changed->n += host != BERTH_HOST_NONE;
+    guint64 seen = class->seen;
+    guint n = 0;
+    for (; seen < index->noted && n < TOGETHER; seen++) {
+        guint32 host = index->ring[seen & index->ring_mask];
+        changed->hosts[n] = host;
+        n += host != BERTH_HOST_NONE;
     }
-    for (guint i = 0; i < changed->n; i++) {
+    class->seen = seen;
+    changed->n = n;
+    for (guint i = 0; i < n; i++) {
         guint32 host = changed->hosts[i];
         const char *worth = (const char *)&s->worth[host];
         __builtin_prefetch(worth);

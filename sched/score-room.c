@@ -3,7 +3,6 @@
 
 #include "sched/mix.h"
 #include "sched/rules.h"
-#include "sched/wide.h"
 
 static gboolean
 asked(const BerthAsk *ask)
@@ -36,7 +35,7 @@ score(const BerthAsk *ask, guint32 host, const BerthPlacement *placement)
 }
 
 /* As score_of in single precision, rounded up. */
-BERTH_WIDE static void
+static void
 most(const BerthAsk *ask, const guint32 *hosts, guint n, gint32 *scores)
 {
     float costs[BERTH_PORTION], scale = (float)ask->scale;
