@@ -102,15 +102,25 @@ ledger_book_remove_host(LedgerBook *book, const char *name)
     }
 }
 
+static json_t *
+write_numbers(const guint8 *numbers, guint n)
+{
+    json_t *list = json_array();
+    for (guint i = 0; i < n; i++) {
+        json_array_append_new(list, json_integer(numbers[i]));
+    }
+    return list;
+}
+
 static char *
-write_entry(const BerthRequest *request, const char *host, gboolean found, const json_t *cells)
+write_entry(const BerthRequest *request, const char *host, const BerthPlacement *found)
 {
     g_autoptr(json_t) json = berth_fleet_request_to_json(request, host);
-    if (found) {
+    if (found != NULL) {
+        guint n_cells = (found->cells[0] != BERTH_CELL_NONE) + (found->cells[1] != BERTH_CELL_NONE);
         json_object_set_new(json, "found", json_true());
-    }
-    if (json_array_size(cells) > 0) {
-        json_object_set(json, "cells", (json_t *)cells);
+        json_object_set_new(json, "on_cells", write_numbers(found->cells, n_cells));
+        json_object_set_new(json, "on_devices", write_numbers(found->devices, found->n_devices));
     }
     return berth_json_format(json);
 }
@@ -119,28 +129,28 @@ write_entry(const BerthRequest *request, const char *host, gboolean found, const
 gboolean
 ledger_book_has(const LedgerBook *book, const BerthRequest *request, const char *host)
 {
+    const BerthPlacement found = {.cells = {BERTH_CELL_NONE, BERTH_CELL_NONE}};
     const Entry *entry = g_hash_table_lookup(book->placed, request->uid);
-    g_autofree char *text = write_entry(request, host, TRUE, NULL);
+    g_autofree char *text = write_entry(request, host, &found);
     return entry != NULL && g_str_equal(entry->text, text);
 }
 
 /**
  * ledger_book_add:
  * @request: with a uid
- * @found: it was there, nobody decided it now
- * @cells: (nullable): those that it is known to be bound to, numbers
+ * @found: (nullable): it was there so, nobody decided it now
  *
  * Notes that @request was charged to @host.
  */
 void
-ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host, gboolean found,
-                const json_t *cells)
+ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host,
+                const BerthPlacement *found)
 {
     if (book == NULL) {
         return;
     }
     Entry *entry = g_new(Entry, 1);
-    *entry = (Entry){write_entry(request, host, found, cells), book->events++, -1};
+    *entry = (Entry){write_entry(request, host, found), book->events++, -1};
     g_hash_table_replace(book->placed, g_strdup(request->uid), entry);
 }
 

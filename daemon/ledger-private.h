@@ -38,7 +38,7 @@ guint ledger_book_put_host(LedgerBook *book, const BerthHost *host);
 void ledger_book_remove_host(LedgerBook *book, const char *name);
 gboolean ledger_book_has(const LedgerBook *book, const BerthRequest *request, const char *host);
 void ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host,
-                     gboolean found, const json_t *cells);
+                     const BerthPlacement *found);
 void ledger_book_release(LedgerBook *book, const char *uid);
 json_t *ledger_book_export(const LedgerBook *book, const BerthSnapshot *snapshot);
 

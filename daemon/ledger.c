@@ -406,8 +406,8 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const 
     return TRUE;
 }
 
-/* To the cells, CPUs and devices that were chosen when it was placed, if its record names some. */
-static void
+/* To the cells, CPUs and devices that were chosen when it was placed, if its record names some. Returns: those. */
+static BerthPlacement
 charge_recorded(BerthFleetLedger *ledger, const BerthRequest *request, guint32 host,
                 const json_t *record)
 {
@@ -430,6 +430,7 @@ charge_recorded(BerthFleetLedger *ledger, const BerthRequest *request, guint32 h
     if (cpus != NULL) {
         ledger_cpus_note(ledger->cpus, request->uid, name, cpus);
     }
+    return placement;
 }
 
 /** Charges @workload to @host, where its record says it is; a charge elsewhere is released. */
@@ -448,9 +449,9 @@ berth_ledger_charge(BerthFleetLedger *ledger, const BerthObject *workload, const
             ask.request.cpu_millis =
                 1000 * (gint64)json_array_size(json_object_get(record, "cpus"));
         }
-        charge_recorded(ledger, &ask.request, index, record);
+        BerthPlacement found = charge_recorded(ledger, &ask.request, index, record);
         ledger->decisions = MAX(ledger->decisions, decision);
-        ledger_book_add(ledger->book, &ask.request, host, TRUE, json_object_get(record, "cells"));
+        ledger_book_add(ledger->book, &ask.request, host, &found);
     }
 }
 
@@ -468,8 +469,9 @@ berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const ch
     }
     berth_ledger_release(ledger, uid);
     if (index != BERTH_HOST_NONE) {
+        const BerthPlacement found = {.host = index, .cells = {BERTH_CELL_NONE, BERTH_CELL_NONE}};
         berth_snapshot_charge_on(ledger->snapshot, &request, index);
-        ledger_book_add(ledger->book, &request, host, TRUE, NULL);
+        ledger_book_add(ledger->book, &request, host, &found);
     }
 }
 

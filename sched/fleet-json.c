@@ -322,14 +322,20 @@ read_history(BerthFleetFile *file, guint i, const json_t *item)
 {
     const char *on = json_string_value(json_object_get(item, "placed_on"));
     const json_t *released = json_object_get(item, "released_at");
-    const json_t *cells = json_object_get(item, "cells");
+    const json_t *cells = json_object_get(item, "on_cells");
+    const json_t *devices = json_object_get(item, "on_devices");
+    BerthPlacement *placement = &file->on[i];
     char *copy = g_strdup(on == NULL ? "" : on);
     g_ptr_array_add(file->arena, copy);
     file->placed_on[i] = copy;
     file->found[i] = json_is_true(json_object_get(item, "found"));
-    for (guint k = 0; k < G_N_ELEMENTS(file->cells[i]); k++) {
+    for (guint k = 0; k < G_N_ELEMENTS(placement->cells); k++) {
         const json_t *cell = json_array_get(cells, k);
-        file->cells[i][k] = cell == NULL ? BERTH_CELL_NONE : (guint8)json_integer_value(cell);
+        placement->cells[k] = cell == NULL ? BERTH_CELL_NONE : (guint8)json_integer_value(cell);
+    }
+    placement->n_devices = (guint8)MIN(json_array_size(devices), G_N_ELEMENTS(placement->devices));
+    for (guint k = 0; k < placement->n_devices; k++) {
+        placement->devices[k] = (guint8)json_integer_value(json_array_get(devices, k));
     }
     file->at[i] = json_integer_value(json_object_get(item, "at"));
     file->released_at[i] = released == NULL ? G_MAXINT64 : json_integer_value(released);
@@ -344,7 +350,7 @@ read_all(BerthFleetFile *file, const json_t *hosts, const json_t *workloads, GEr
     file->requests = g_new0(BerthRequest, file->n_requests + 1);
     file->placed_on = g_new0(const char *, file->n_requests + 1);
     file->found = g_new0(gboolean, file->n_requests + 1);
-    file->cells = g_malloc0_n(file->n_requests + 1, sizeof *file->cells);
+    file->on = g_new0(BerthPlacement, file->n_requests + 1);
     file->at = g_new0(gint64, file->n_requests + 1);
     file->released_at = g_new0(gint64, file->n_requests + 1);
     for (guint i = 0; i < file->n_hosts; i++) {
@@ -398,7 +404,7 @@ berth_fleet_file_free(BerthFleetFile *file)
         g_free(file->requests);
         g_free(file->placed_on);
         g_free(file->found);
-        g_free(file->cells);
+        g_free(file->on);
         g_free(file->at);
         g_free(file->released_at);
         g_free(file);

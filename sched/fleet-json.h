@@ -14,7 +14,7 @@ G_BEGIN_DECLS
  * @hosts, @requests: in the file's order; their pointers are owned by the file
  * @placed_on: host of each request, "" when it has none
  * @found: it was there and stays there; else it is to be decided where it goes
- * @cells: of a found one, when it is known to be bound to some; BERTH_CELL_NONE else
+ * @on: of a found one, the cells and devices that it is known to have; its host is not set
  * @at, @released_at: when each was charged, and released, in events before; G_MAXINT64 while it is there
  */
 typedef struct {
@@ -24,7 +24,7 @@ typedef struct {
     BerthRequest *requests;
     const char **placed_on;
     gboolean *found;
-    guint8 (*cells)[2];
+    BerthPlacement *on;
     gint64 *at, *released_at;
     GPtrArray *arena;
 } BerthFleetFile;

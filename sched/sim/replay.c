@@ -61,20 +61,40 @@ release_until(Replay *replay, guint end, gint64 at)
     }
 }
 
+/* Whether the file says which cells and devices of @host it has, and the host has those. */
+static gboolean
+is_bound(const BerthPlacement *on, const BerthHost *host)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(on->cells); i++) {
+        if (on->cells[i] != BERTH_CELL_NONE && on->cells[i] >= MAX(1, host->n_cells)) {
+            return FALSE;
+        }
+    }
+    for (guint i = 0; i < on->n_devices; i++) {
+        if (on->devices[i] >= host->n_devices) {
+            return FALSE;
+        }
+    }
+    return on->cells[0] != BERTH_CELL_NONE || on->n_devices > 0;
+}
+
 /* Nobody decided where it is; it is there even when there is no room. */
 static void
 put_found(Replay *replay, guint i)
 {
     const BerthRequest *request = &replay->file->requests[i];
-    const guint8 *cells = replay->file->cells[i];
     guint32 host = berth_snapshot_find_host(replay->snapshot, replay->file->placed_on[i]);
-    BerthPlacement placement = {.host = host, .cells = {cells[0], cells[1]}};
+    BerthPlacement placement = replay->file->on[i];
     if (host == BERTH_HOST_NONE) {
         return;
     }
-    replay->charges[i] = cells[0] != BERTH_CELL_NONE
-                             ? berth_snapshot_charge(replay->snapshot, request, &placement)
-                             : berth_snapshot_charge_on(replay->snapshot, request, host);
+    gboolean bound = is_bound(&placement, &replay->file->hosts[host]);
+    if (!bound) {
+        placement = (BerthPlacement){.cells = {BERTH_CELL_NONE, BERTH_CELL_NONE}};
+    }
+    placement.host = host;
+    replay->charges[i] = bound ? berth_snapshot_charge(replay->snapshot, request, &placement)
+                               : berth_snapshot_charge_on(replay->snapshot, request, host);
     replay->tokens[i] = sim_verifier_find(replay->verifier, request, &placement);
     replay->found++;
 }
