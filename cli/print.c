@@ -247,6 +247,21 @@ format_scalar(const json_t *value)
     return text;
 }
 
+/* The default of a whole number that a spec leaves out: specs are kept as they were written. */
+static json_t *
+default_at(const json_t *object, const char *pointer)
+{
+    const char *name = berth_json_string(object, "kind");
+    const BerthKind *kind = name != NULL ? berth_kind_find(name) : NULL;
+    if (kind == NULL || !g_str_has_prefix(pointer, "/spec/")) {
+        return NULL;
+    }
+    const BerthField *field = berth_schema_find(kind->spec, pointer + strlen("/spec/"));
+    return field != NULL && field->type == BERTH_FIELD_INT && field->fallback != 0
+               ? json_integer(field->fallback)
+               : NULL;
+}
+
 /** Returns: (transfer full) (nullable): the text of @column; sizes, times and ages by their names. */
 char *
 berth_print_cell(const json_t *object, const BerthColumn *column, gint64 now_us)
@@ -259,6 +274,11 @@ berth_print_cell(const json_t *object, const BerthColumn *column, gint64 now_us)
         if (value != NULL && !json_is_null(value)) {
             break;
         }
+    }
+    g_autoptr(json_t) fallback = *place == NULL ? default_at(object, *places) : NULL;
+    if (fallback != NULL) {
+        value = fallback;
+        place = places;
     }
     if (value == NULL || json_is_null(value)) {
         return NULL;

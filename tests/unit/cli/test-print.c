@@ -162,6 +162,22 @@ test_logs_on_terminals_keep_colours_alone(void)
 }
 
 static void
+test_left_out_numbers_have_their_defaults(void)
+{
+    static const BerthColumn columns[] = {
+        {"vCPUs", "/spec/vcpus"}, {"Memory", "/spec/memory_mib"}, {"Other", "/spec/other"}, {NULL}};
+    g_autoptr(json_t) pods = json_pack("[{s:s, s:{}}, {s:s, s:{s:i}}]", "kind", "Pod", "spec",
+                                       "kind", "Pod", "spec", "vcpus", 7);
+    g_autofree char *text = berth_print_objects(pods, columns, FALSE, 0);
+    g_autofree char *memory =
+        berth_format_mib(berth_schema_find(berth_kind_pod.spec, "memory_mib")->fallback);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    g_assert_true(g_str_has_prefix(lines[2], " 1 ") && strstr(lines[2], memory) != NULL);
+    g_assert_true(g_str_has_prefix(lines[3], " 7 ") && strstr(lines[3], memory) != NULL);
+    g_assert_true(g_str_has_suffix(lines[2], "-"));
+}
+
+static void
 test_columns_come_from_the_kind(void)
 {
     g_autoptr(json_t) host = json_pack(
@@ -228,6 +244,8 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cli/print/tables-are-as-virsh-draws-them",
                     test_tables_are_as_virsh_draws_them);
+    g_test_add_func("/cli/print/left-out-numbers-have-their-defaults",
+                    test_left_out_numbers_have_their_defaults);
     g_test_add_func("/cli/print/wide-characters-keep-columns", test_wide_characters_keep_columns);
     g_test_add_func("/cli/print/escapes-what-terminals-obey", test_escapes_what_terminals_obey);
     g_test_add_func("/cli/print/naughty-strings-stay-texts", test_naughty_strings_stay_texts);
