@@ -7,18 +7,13 @@
 #include "tests/simulation/fate.h"
 #include "tests/simulation/promises.h"
 #include "tests/simulation/site.h"
+#include "tests/simulation/told.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define OTHER_FLEET "00000000-0000-4000-8000-00000000f0f0"
 #define HOST_RESERVE_MIB 512
-
-/* A change that the watch has to tell. */
-typedef struct {
-    gint64 revision;
-    char *name; /* owned: "Pod/web" */
-} Told;
 
 typedef struct {
     Site *site;
@@ -32,10 +27,6 @@ static BerthStore *store;
 static char *fleet_id;
 static gint64 followed;
 static GHashTable *objects; /* "Pod/web" -> BerthObject*, owned */
-static GArray *told;        /* of Told: all that was committed, of the kinds that are watched */
-static guint watched;       /* how many of them the watch told */
-static guint complete;      /* … with the end of their revision */
-static gint64 resume_at;    /* the revision that ended there */
 static GPtrArray *foreigners;
 static GPtrArray *site_names;
 static guint violations;
@@ -62,12 +53,6 @@ oracle_violations(void)
 }
 
 /* ---- the store --------------------------------------------------------------------------------- */
-
-static gboolean
-is_watched(const char *kind)
-{
-    return strcmp(kind, "Pod") == 0 || strcmp(kind, "VM") == 0 || strcmp(kind, "Host") == 0;
-}
 
 static gboolean is_charged(const BerthObject *object);
 
@@ -115,12 +100,6 @@ note_commit(const BerthChange *change)
               row->status != NULL ? g_str_hash(row->status) : 0, what != NULL ? what : "");
 }
 
-static void
-clear_told(gpointer data)
-{
-    g_free(((Told *)data)->name);
-}
-
 void
 oracle_begin(BerthStore *memory, const char *fleet)
 {
@@ -129,12 +108,10 @@ oracle_begin(BerthStore *memory, const char *fleet)
     fleet_id = g_strdup(fleet);
     objects =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)berth_object_unref);
-    told = g_array_new(FALSE, FALSE, sizeof(Told));
-    g_array_set_clear_func(told, clear_told);
     foreigners = g_ptr_array_new();
     site_names = g_ptr_array_new_with_free_func(g_free);
     g_assert_true(memory->ops->load(memory, &rows, &followed, NULL));
-    resume_at = followed;
+    told_begin(followed);
     for (guint i = 0; i < rows->len; i++) {
         take_row(rows->pdata[i], FALSE);
     }
@@ -149,7 +126,7 @@ oracle_end(void)
     }
     g_clear_pointer(&foreigners, g_ptr_array_unref);
     g_clear_pointer(&site_names, g_ptr_array_unref);
-    g_clear_pointer(&told, g_array_unref);
+    told_end();
     g_clear_pointer(&objects, g_hash_table_unref);
     promises_end();
     g_clear_pointer(&fleet_id, g_free);
@@ -172,10 +149,7 @@ oracle_follow(void)
         followed = change->revision;
         take_row(row, change->deleted);
         note_commit(change);
-        if (is_watched(row->kind)) {
-            Told entry = {change->revision, g_strconcat(row->kind, "/", row->name, NULL)};
-            g_array_append_val(told, entry);
-        }
+        told_commit(change);
     }
     promises_end_revision(objects);
 }
@@ -200,61 +174,6 @@ find_workload(const char *uid)
         }
     }
     return NULL;
-}
-
-/* ---- the watch (I7) ---------------------------------------------------------------------------- */
-
-static const Told *
-told_at(guint index)
-{
-    return &g_array_index(told, Told, index);
-}
-
-void
-oracle_watched(const json_t *line)
-{
-    const json_t *object = json_object_get(line, "object");
-    const json_t *metadata = json_object_get(object, "metadata");
-    gint64 ended = berth_json_integer(line, "revision", 0);
-    if (metadata == NULL) {
-        resume_at = MAX(resume_at, ended); /* a bookmark */
-        return;
-    }
-    g_autofree char *name = g_strconcat(berth_json_string(object, "kind"), "/",
-                                        berth_json_string(metadata, "name"), NULL);
-    gint64 revision = berth_json_integer(metadata, "revision", 0);
-    const char *type = berth_json_string(line, "type");
-    oracle_follow();
-    if (watched >= told->len) {
-        oracle_violate("the watch tells of %s at %" G_GINT64_FORMAT ", which is not committed",
-                       name, revision);
-        return;
-    }
-    const Told *next = told_at(watched);
-    if (strcmp(next->name, name) != 0 ||
-        (g_strcmp0(type, "deleted") != 0 && next->revision != revision)) {
-        oracle_violate("the watch tells of %s at %" G_GINT64_FORMAT " where %s at %" G_GINT64_FORMAT
-                       " comes next",
-                       name, revision, next->name, next->revision);
-    }
-    watched++;
-    if (ended != 0) {
-        complete = watched;
-        resume_at = ended;
-    }
-}
-
-/* What came of a revision without its end comes again. */
-void
-oracle_watch_cut(void)
-{
-    watched = complete;
-}
-
-gint64
-oracle_watch_since(void)
-{
-    return resume_at;
 }
 
 /* ---- somebody else's (I5) ---------------------------------------------------------------------- */
@@ -671,8 +590,5 @@ oracle_find_unsettled(void)
     if (wrong == NULL) {
         wrong = promises_find_torn_group(objects);
     }
-    if (wrong == NULL && watched < told->len) {
-        wrong = g_strdup_printf("the watch has told %u of %u changes", watched, told->len);
-    }
-    return wrong;
+    return wrong != NULL ? wrong : told_find_missing();
 }

@@ -1,5 +1,5 @@
 /* What must hold in a simulated run, judged from the outside: by the commits of the store, the machines as
- * they are, and what the watch told. The daemon's own memory is never asked. */
+ * they are, and what the watch told (told.h). The daemon's own memory is never asked. */
 #pragma once
 
 #include "drivers/store.h"
@@ -18,11 +18,6 @@ BerthObject *oracle_find(const char *kind, const char *name);
 
 /* The machine @name gets a running domain, a pool and a volume of somebody else. */
 void oracle_add_foreign(const char *site);
-
-/* A line of the watch; it was cut; from where to go on. */
-void oracle_watched(const json_t *line);
-void oracle_watch_cut(void);
-gint64 oracle_watch_since(void);
 
 /* Now and always: I1 is the caller's; I3, I5, capacity are checked here. */
 void oracle_check(void);

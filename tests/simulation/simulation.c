@@ -20,6 +20,7 @@
 #include "tests/simulation/oracle.h"
 #include "tests/simulation/registry.h"
 #include "tests/simulation/site.h"
+#include "tests/simulation/told.h"
 #include "tests/simulation/users.h"
 #include "tests/simulation/vault.h"
 #include "tests/simulation/visitor.h"
@@ -73,7 +74,7 @@ kill_daemon(void)
 static void
 on_watch_ended(guint status, gpointer data)
 {
-    oracle_watch_cut();
+    told_cut();
     if (status != 0 && status != 200) {
         oracle_violate("the watch answered %u", status);
     }
@@ -82,14 +83,14 @@ on_watch_ended(guint status, gpointer data)
 static void
 on_watch_line(const json_t *line, gpointer data)
 {
-    oracle_watched(line);
+    told_line(line);
 }
 
 static void
 follow_watch(void)
 {
-    g_autofree char *path = g_strdup_printf(
-        "/v1/watch?kinds=pods,vms,hosts&since=%" G_GINT64_FORMAT, oracle_watch_since());
+    g_autofree char *path =
+        g_strdup_printf("/v1/watch?kinds=pods,vms,hosts&since=%" G_GINT64_FORMAT, told_since());
     visitor_follow(config->socket, path, on_watch_line, on_watch_ended, NULL);
 }
 

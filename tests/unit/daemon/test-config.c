@@ -41,6 +41,8 @@ test_an_unknown_key_names_file_and_key(void)
     assert_refused("[lisen]\nsocket=/run/x\n", "no key 'socket' in [lisen]");
     assert_refused("[state]\nfolder=relative\n", "[state] folder");
     assert_refused("[log]\nlevel=loud\n", "loud");
+    assert_refused("[state]\nstart_limit_s=0\n", "[state] start_limit_s");
+    assert_refused("[state]\nstart_limit_s=soon\n", "[state] start_limit_s");
     assert_refused("no group\n", "no group");
 }
 
