@@ -172,11 +172,12 @@ describe(Subject *subject)
     gboolean grouped = is_grouped(subject);
     int priority = (int)(grouped ? 2 + number % 2 : number % 3);
     int memory_mib = (int)(256 + 256 * (number % 5)) << grouped;
-    json_t *placement = grouped ? json_pack("{s:s, s:i}", "group", "trio", "group_size", GROUP_SIZE)
-                                : json_object();
     if (subject->kind == &berth_kind_pod) {
         const char *life = number % 4 == 3 ? "20" : "1000000";
         const char *restart = number % 4 == 3 ? "OnFailure" : "Always";
+        json_t *placement = grouped
+                                ? json_pack("{s:s, s:i}", "group", "trio", "group_size", GROUP_SIZE)
+                                : json_object();
         subject->life += subject->presence == ABSENT;
         g_autofree char *image =
             number % 4 == 1 ? g_strdup_printf("registry.test/%s:%u", subject->name, subject->life)
