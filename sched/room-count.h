@@ -165,7 +165,7 @@ count_bound(const BerthMix *mix, const BerthRoom *room, guint n_cells, double *c
     }
     for (guint t = mix->first_two; t < mix->n_plain; t += BERTH_MIX_LANES) {
         take_counts(mix, t, count_in_cells(mix, room, t, n_cells, TRUE), counts, worth);
-        if (counts == NULL) {
+        if (counts == NULL && mix->sketch.near) {
             *worth +=
                 nearness_in_pairs(mix, room, t, n_cells) * *(const Lanes *)&mix->near_value[t];
         }
@@ -278,7 +278,9 @@ worth_in_two(const BerthMix *mix, Amounts a, Amounts b)
     for (guint t = mix->first_two; t < mix->n_plain; t += BERTH_MIX_LANES) {
         Lanes halves = count_amounts(mix, t, least.cpu, least.mem);
         worth += whole(halves) * *(const Lanes *)&mix->value[t];
-        worth += nearness(halves) * *(const Lanes *)&mix->near_value[t];
+        if (mix->sketch.near) { /* seldom in a large fleet */
+            worth += nearness(halves) * *(const Lanes *)&mix->near_value[t];
+        }
     }
     return sum_lanes(worth);
 }
