@@ -361,15 +361,19 @@ add_absent(json_t *list, const BerthOfferSpec *offer, const json_t *inventory)
 
 /* Of what the host lists: what it offers and can't give. */
 static void
-add_groupless(json_t *list, const GPtrArray *offers, const json_t *inventory)
+add_withheld(json_t *list, const GPtrArray *offers, const GPtrArray *slots, const json_t *inventory)
 {
     size_t i;
     json_t *device;
     json_array_foreach (json_object_get(inventory, "devices"), i, device) {
         const char *class = find_class(offers, device);
+        const char *address = berth_json_string(device, "address");
         if (class != NULL && !has_group(device)) {
-            add_problem(list, class, berth_json_string(device, "address"),
+            add_problem(list, class, address,
                         "it has no IOMMU group: switch the IOMMU on, in firmware and kernel");
+        } else if (class != NULL && find_slot(slots, address) < 0) {
+            add_problem(list, class, address,
+                        "a host offers at most " G_STRINGIFY(BERTH_HOST_DEVICES_MAX) " devices");
         }
     }
 }
@@ -403,7 +407,7 @@ berth_ledger_devices(const BerthFleetLedger *ledger, const BerthObject *host)
     for (guint i = 0; inventory != NULL && i < spec->devices->len; i++) {
         add_absent(list, spec->devices->pdata[i], inventory);
     }
-    add_groupless(list, spec->devices, inventory);
+    add_withheld(list, spec->devices, slots, inventory);
     return list;
 }
 
