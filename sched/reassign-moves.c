@@ -25,12 +25,12 @@ static inline guint32
 draw_process(BerthReassign *x)
 {
     guint64 bits = roll(x);
-    guint64 among = (bits & (SELDOM - 1)) != 0 ? x->active : x->movable;
+    guint64 among = (bits & (SELDOM - 1)) != 0 ? x->active : x->field.movable;
     guint64 rank = ((bits >> 32) * among) >> 32;
     if (bits & SELDOM) {
         rank = (rank * (bits >> 16 & 0xffff)) >> 16;
     }
-    return x->order[rank];
+    return x->field.order[rank];
 }
 
 /* One that could ever take @process, or its home. */
@@ -41,9 +41,10 @@ berth_reassign_draw_machine(BerthReassign *x, guint32 process)
     if ((bits & (SELDOM - 1)) == 0) {
         return x->state->home[process];
     }
-    gsize first = x->target_first[process], count = x->target_first[process + 1] - first;
-    return count > 0 ? g_array_index(x->targets, guint32, first + (((bits >> 32) * count) >> 32))
-                     : (guint32)(((bits >> 32) * x->model->machines) >> 32);
+    const BerthReassignField *field = &x->field;
+    BerthReassignSpan reach = field->reach[process];
+    return reach.count > 0 ? field->targets[reach.first + (((bits >> 32) * reach.count) >> 32)]
+                           : field->machines[((bits >> 32) * field->machine_count) >> 32];
 }
 
 /* A process of similar size: the distance in rank is log-uniform. */
@@ -54,11 +55,11 @@ draw_similar(BerthReassign *x, guint32 process)
     guint32 far = x->stride[bits >> 54], rank = x->rank[process];
     far -= (guint32)((((bits >> 8) & 0xffff) * (far / 2)) >> 16);
     gboolean down = bits & 1;
-    if (down ? rank + far >= x->movable : rank < far) {
+    if (down ? rank + far >= x->field.movable : rank < far) {
         down = !down;
     }
     guint32 at = down ? rank + far : rank - far;
-    return at < x->movable ? x->order[at] : draw_process(x);
+    return at < x->field.movable ? x->field.order[at] : draw_process(x);
 }
 
 static inline guint32
@@ -114,7 +115,7 @@ berth_reassign_draw(BerthReassign *x, BerthReassignDraw *draw)
     if (draw->kind == BERTH_REASSIGN_EJECT) {
         /* Large ones more often. */
         guint32 one = roll_below(x, x->active), other = roll_below(x, x->active);
-        p = x->order[MIN(one, other)];
+        p = x->field.order[MIN(one, other)];
     } else {
         p = draw_process(x);
     }

@@ -33,20 +33,33 @@ typedef struct {
     double limit;  /* the most by which the cost may grow */
 } BerthReassignDraw;
 
+typedef struct {
+    guint32 first, count;
+} BerthReassignSpan;
+
+/* Who takes part in the moves: everybody, or those in a window. */
+typedef struct {
+    guint32 *machines; /* [machine_count] */
+    guint32 machine_count;
+    guint32 *order; /* [movable] processes that can move, largest first */
+    guint32 movable;
+    BerthReassignSpan *reach; /* [processes] where in @targets a process's machines are */
+    guint32 *targets;         /* machines a process could ever go to; no reach means any */
+} BerthReassignField;
+
 struct BerthReassign {
     const BerthReassignModel *model; /* borrowed, outlives this */
     BerthReassignState *state;       /* owned */
     guint64 dice;
     BerthReassignDraw draws[BERTH_REASSIGN_AHEAD];
 
-    guint32 *order;      /* movable processes, largest first */
-    guint32 *rank;       /* [processes] place in @order */
-    guint32 movable;     /* length of @order */
-    guint32 active;      /* the first so many of @order are drawn mostly */
-    double *size;        /* [processes] what a process can change in cost, roughly */
-    gsize *target_first; /* [processes + 1] */
-    GArray *targets;     /* machines a process could ever go to; an empty list means any */
-    BerthPair *weight;   /* [fit_pairs] makes units of different resources comparable */
+    BerthReassignField field;       /* the present one: @all or @window; borrowed from it */
+    BerthReassignField all, window; /* owned */
+    guint32 *rank;                  /* [processes] place in the order of @field */
+    guint32 *standing; /* [processes] place in the order of @all, G_MAXUINT32 where it has none */
+    guint32 active;    /* the first so many of the order are drawn mostly */
+    double *size;      /* [processes] what a process can change in cost, roughly */
+    BerthPair *weight; /* [fit_pairs] makes units of different resources comparable */
     guint32 stride[BERTH_REASSIGN_STRIDES];
 
     double minus_log[BERTH_REASSIGN_LOGS];
@@ -57,10 +70,17 @@ struct BerthReassign {
     gboolean homing;     /* hot rounds start from home */
     gboolean racing;     /* this round is still to be compared with earlier ones */
     double pace, record; /* mean cost of late; the least seen where rounds are compared */
-    guint64 step;        /* within the round */
+    guint64 step;        /* within the round, or within the visit of a window */
     guint round;
-    guint sweeps;  /* sweeps that may still come before the first round */
-    guint32 swept; /* processes of the present sweep */
+    double start;        /* temperature with which the round began, in units of @scale */
+    double rate;         /* of cooling by a beat when all take part */
+    guint32 *deck;       /* [machines] in the order in which windows take them */
+    guint32 windows;     /* of a pass over all machines; none when all always take part */
+    guint32 visit;       /* the present window */
+    guint pass, tries;   /* how often each machine's turn came; tries of the present window */
+    guint32 window_room; /* of the window's @targets */
+    guint sweeps;        /* sweeps that may still come before the first round */
+    guint32 swept;       /* processes of the present sweep */
     double sweep_cost;
     guint eject_share; /* of all draws, in 65536ths */
     double round_steps;
@@ -110,7 +130,12 @@ shift_delta(const BerthReassignState *s, guint32 process, guint32 to, double mos
 }
 
 void berth_reassign_targets_init(BerthReassign *search);
+BerthReassignField berth_reassign_field_new(const BerthReassignModel *model);
 void berth_reassign_targets_clear(BerthReassign *search);
+
+void berth_reassign_window_init(BerthReassign *search);
+void berth_reassign_window_deal(BerthReassign *search);
+void berth_reassign_window_enter(BerthReassign *search, guint32 window);
 
 guint32 berth_reassign_draw_machine(BerthReassign *search, guint32 process);
 void berth_reassign_draw(BerthReassign *search, BerthReassignDraw *draw);

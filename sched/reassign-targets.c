@@ -9,6 +9,7 @@
 #include "sched/reassign-search.h"
 
 #include <math.h>
+#include <string.h>
 
 /* The most machine checks spent on lists; beyond, a process draws from all machines. */
 #define CHECKS_MAX 20000000
@@ -73,14 +74,13 @@ list_targets(const BerthReassign *x, guint32 process, guint32 *list)
     return count;
 }
 
+/* Gives each process that has few targets the list of them. */
 static void
 build_lists(BerthReassign *x, const guint32 *by_size)
 {
     const BerthReassignModel *m = x->model;
     g_autofree guint32 *list = g_new(guint32, m->machines);
-    g_autofree gsize *at = g_new0(gsize, m->processes);
-    g_autofree guint32 *length = g_new0(guint32, m->processes);
-    g_autoptr(GArray) found = g_array_new(FALSE, FALSE, sizeof(guint32));
+    GArray *targets = g_array_new(FALSE, FALSE, sizeof(guint32));
     guint64 checks = 0;
     for (guint32 i = 0; i < m->processes; i++) {
         guint32 p = by_size[i], count = m->machines;
@@ -89,21 +89,32 @@ build_lists(BerthReassign *x, const guint32 *by_size)
             checks += m->machines;
         }
         if (count > 0) {
-            x->order[x->movable++] = p;
+            x->standing[p] = x->all.movable;
+            x->all.order[x->all.movable++] = p;
         }
         if (count < LIST_SHARE * m->machines) {
-            at[p] = found->len;
-            length[p] = count;
-            g_array_append_vals(found, list, count);
+            x->all.reach[p] = (BerthReassignSpan){targets->len, count};
+            g_array_append_vals(targets, list, count);
         }
     }
-    for (guint32 p = 0; p < m->processes; p++) {
-        x->target_first[p] = x->targets->len;
-        if (length[p] > 0) {
-            g_array_append_vals(x->targets, &g_array_index(found, guint32, at[p]), length[p]);
-        }
-    }
-    x->target_first[m->processes] = x->targets->len;
+    x->all.targets = (guint32 *)g_array_free(targets, FALSE);
+}
+
+BerthReassignField
+berth_reassign_field_new(const BerthReassignModel *m)
+{
+    return (BerthReassignField){.machines = g_new(guint32, m->machines),
+                                .order = g_new(guint32, m->processes),
+                                .reach = g_new0(BerthReassignSpan, m->processes)};
+}
+
+static void
+clear_field(BerthReassignField *field)
+{
+    g_free(field->machines);
+    g_free(field->order);
+    g_free(field->reach);
+    g_free(field->targets);
 }
 
 /**
@@ -122,15 +133,16 @@ berth_reassign_targets_init(BerthReassign *x)
         by_size[p] = p;
     }
     g_qsort_with_data(by_size, (gint)m->processes, sizeof *by_size, compare_sizes, x->size);
-    x->order = g_new0(guint32, m->processes);
-    x->rank = g_new0(guint32, m->processes);
-    x->target_first = g_new0(gsize, (gsize)m->processes + 1);
-    x->targets = g_array_new(FALSE, FALSE, sizeof(guint32));
-    build_lists(x, by_size);
-    for (guint32 i = 0; i < x->movable; i++) {
-        x->rank[x->order[i]] = i;
+    x->standing = g_new(guint32, m->processes);
+    memset(x->standing, 0xff, m->processes * sizeof *x->standing);
+    x->all = berth_reassign_field_new(m);
+    for (guint32 i = 0; i < m->machines; i++) {
+        x->all.machines[x->all.machine_count++] = i;
     }
-    double longest = log(MAX(2, x->movable * 0.5));
+    build_lists(x, by_size);
+    x->rank = g_memdup2(x->standing, m->processes * sizeof *x->rank);
+    x->field = x->all;
+    double longest = log(MAX(2, x->all.movable * 0.5));
     for (guint i = 0; i < BERTH_REASSIGN_STRIDES; i++) {
         x->stride[i] = (guint32)MAX(1, exp(longest * (i + 0.5) / BERTH_REASSIGN_STRIDES));
     }
@@ -139,10 +151,11 @@ berth_reassign_targets_init(BerthReassign *x)
 void
 berth_reassign_targets_clear(BerthReassign *x)
 {
-    g_free(x->order);
+    clear_field(&x->all);
+    clear_field(&x->window);
+    g_free(x->deck);
+    g_free(x->standing);
     g_free(x->rank);
     g_free(x->size);
-    g_free(x->target_first);
     g_free(x->weight);
-    g_array_unref(x->targets);
 }

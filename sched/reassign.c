@@ -10,6 +10,9 @@
  * is where little is to be won by moving much: then the two change roles. Nothing depends on time, so
  * the moves are the same for a seed and whoever stops earlier has just seen fewer of them.
  *
+ * Large instances with few processes on a machine are cooled window by window instead
+ * (reassign-window.c): a round is a pass over all windows.
+ *
  * While it is hot only large processes are drawn, and the others are best at home: a process that is
  * away takes up transient resources twice, and what the small ones take so the large ones lack. Where
  * the large ones end is much a matter of luck, so a hot round that is worse than the one before when
@@ -36,6 +39,18 @@
 /* Processes on a machine up to which long rounds start from home with so many processes, too. With
  * more of them the sweeps have already won more than a round from home does. */
 #define HOMING_CREW 100.0
+/* Large instances of at least WINDOWS_LEAST times WINDOW machines with few processes each are cooled
+ * window by window. The first pass must have its end in a few seconds on a busy machine, too. */
+#define WINDOW 100
+#define WINDOWS_LEAST 4
+#define WINDOW_CREW 25.0
+/* Steps of a pass over all windows, and its growth from one to the next. */
+#define PASS_STEPS 14000000.0
+#define PASS_GROWTH 1.2
+/* Starts of the first pass and of those from the best; how often the first tries each window. */
+#define PASS_HOT 0.5
+#define PASS_WARM 0.1
+#define TRIES 2
 /* Start of the long rounds that begin with the best assignment. */
 #define COOL 0.5
 /* The temperature at which a hot round is compared with the one before, and what one look adds to the
@@ -82,33 +97,37 @@ static const struct {
 static void
 admit(BerthReassign *x)
 {
-    while (x->active < x->movable && x->size[x->order[x->active]] > PART * x->temperature) {
+    const BerthReassignField *field = &x->field;
+    while (x->active < field->movable && x->size[field->order[x->active]] > PART * x->temperature) {
         x->active++;
     }
+}
+
+/* Starts to cool on the present field. A window gets its share of the round's steps. */
+static void
+start_visit(BerthReassign *x)
+{
+    x->temperature = x->start * x->scale;
+    x->cooling = x->rate * x->all.movable / MAX(1, x->field.movable);
+    x->step = 0;
+    x->active = MIN(x->field.movable, 20);
+    admit(x);
 }
 
 static void
 start_round(BerthReassign *x, double start, double steps)
 {
     double slow = MAX(0, log(start / BEND)), fast = log(MIN(start, BEND) / FLOOR) / BEND_HASTE;
-    x->temperature = start * x->scale;
+    x->start = start;
     x->floor = FLOOR * x->scale;
-    x->cooling = (slow + fast) / steps * BEAT;
-    x->step = 0;
+    x->rate = (slow + fast) / steps * BEAT;
     x->pace = x->state->cost;
-    x->active = MIN(x->movable, 20);
-    admit(x);
 }
 
-/* Takes everybody to where @to says; the best assignment stays what it is. */
+/* Takes those who have moved since to where @to says; the best assignment stays what it is. */
 static void
-restore(BerthReassign *x, const guint32 *to)
+restore_changed(BerthReassign *x, const guint32 *to)
 {
-    for (guint32 i = 0; i < x->movable; i++) {
-        if (x->state->at[x->order[i]] != to[x->order[i]]) {
-            mark_changed(x, x->order[i]);
-        }
-    }
     berth_reassign_state_restore(x->state, x->changed, x->n_changed, to);
     guint32 kept = 0;
     for (guint32 i = 0; i < x->n_changed; i++) {
@@ -118,6 +137,19 @@ restore(BerthReassign *x, const guint32 *to)
         kept += x->is_changed[p];
     }
     x->n_changed = kept;
+}
+
+/* Takes everybody to where @to says. */
+static void
+restore(BerthReassign *x, const guint32 *to)
+{
+    for (guint32 i = 0; i < x->all.movable; i++) {
+        guint32 p = x->all.order[i];
+        if (x->state->at[p] != to[p]) {
+            mark_changed(x, p);
+        }
+    }
+    restore_changed(x, to);
 }
 
 /* Starts the present round: from home, or warm from the best assignment. */
@@ -131,6 +163,7 @@ begin_round(BerthReassign *x)
     x->round_best = x->best_cost;
     restore(x, from_home ? x->state->home : x->best);
     start_round(x, start, x->round_steps * rounds[x->round].span);
+    start_visit(x);
 }
 
 /* A probe that found the best, in a tenth of the steps, shows the better heat for long rounds. */
@@ -160,22 +193,6 @@ leads(BerthReassign *x)
     return leads;
 }
 
-/* Cools by one beat. Fewer active processes need fewer steps. */
-static void
-cool(BerthReassign *x)
-{
-    admit(x);
-    double share = 0.5 + 0.5 * x->active / x->movable;
-    double haste = x->temperature < BEND * x->scale ? BEND_HASTE : 1;
-    x->temperature *= exp(-x->cooling * haste / share);
-    x->pace += (x->state->cost - x->pace) * PACE_SHARE;
-    if (x->temperature < x->floor) {
-        next_round(x);
-    } else if (x->racing && x->temperature < RACE * x->scale && !leads(x)) {
-        begin_round(x);
-    }
-}
-
 static inline void
 keep_best(BerthReassign *x)
 {
@@ -191,14 +208,76 @@ keep_best(BerthReassign *x)
     x->n_changed = 0;
 }
 
+/* Deals the windows of a pass and enters the first. */
+static void
+begin_pass(BerthReassign *x)
+{
+    start_round(x, x->pass == 0 ? PASS_HOT : PASS_WARM, x->round_steps);
+    berth_reassign_window_deal(x);
+    x->visit = 0;
+    berth_reassign_window_enter(x, 0);
+    start_visit(x);
+}
+
+/* Takes those in the window home. They were there when it was entered, so that breaks no rule. */
+static void
+retry_window(BerthReassign *x)
+{
+    for (guint32 i = 0; i < x->field.movable; i++) {
+        guint32 p = x->field.order[i];
+        if (x->state->at[p] != x->state->home[p]) {
+            mark_changed(x, p);
+        }
+    }
+    restore_changed(x, x->state->home);
+    start_visit(x);
+}
+
+/* Goes on with the next window, which, like each, begins with the best assignment. After the last one
+ * come others and more steps. */
+static void
+next_window(BerthReassign *x)
+{
+    if (x->pass == 0 && ++x->tries < TRIES) {
+        retry_window(x);
+        return;
+    }
+    x->tries = 0;
+    restore_changed(x, x->best);
+    if (++x->visit == x->windows) {
+        x->pass++;
+        x->round_steps *= PASS_GROWTH;
+        begin_pass(x);
+        return;
+    }
+    berth_reassign_window_enter(x, x->visit);
+    start_visit(x);
+}
+
+/* Cools by one beat. Fewer active processes need fewer steps. */
+static void
+cool(BerthReassign *x)
+{
+    admit(x);
+    double share = 0.5 + 0.5 * x->active / MAX(1, x->field.movable);
+    double haste = x->temperature < BEND * x->scale ? BEND_HASTE : 1;
+    x->temperature *= exp(-x->cooling * haste / share);
+    x->pace += (x->state->cost - x->pace) * PACE_SHARE;
+    if (x->temperature < x->floor) {
+        x->windows > 0 ? next_window(x) : next_round(x);
+    } else if (x->racing && x->temperature < RACE * x->scale && !leads(x)) {
+        begin_round(x);
+    }
+}
+
 /* One process of a sweep goes where it is cheapest; sweeps end when one gains little. */
 static void
 sweep_step(BerthReassign *x)
 {
-    if (berth_reassign_improve(x, x->order[x->swept])) {
+    if (berth_reassign_improve(x, x->all.order[x->swept])) {
         keep_best(x);
     }
-    if (++x->swept == x->movable) {
+    if (++x->swept == x->all.movable) {
         gboolean pays = x->best_cost < x->sweep_cost * (1 - SWEEP_GAIN);
         x->sweeps = pays ? x->sweeps - 1 : 0;
         x->sweep_cost = x->best_cost;
@@ -237,7 +316,7 @@ draw_ahead(BerthReassign *x)
 void
 berth_reassign_run(BerthReassign *x, guint64 steps)
 {
-    if (x->movable == 0 || x->model->machines < 2) {
+    if (x->all.movable == 0 || x->model->machines < 2) {
         return;
     }
     for (; steps > 0 && x->sweeps > 0; steps--) {
@@ -246,6 +325,9 @@ berth_reassign_run(BerthReassign *x, guint64 steps)
     for (; steps > 0; steps--) {
         if (x->step % BEAT == 0) {
             cool(x);
+            if (x->field.movable == 0) {
+                continue; /* a window with nobody to move; the next beat goes on to another */
+            }
         }
         guint at = x->step++ % BERTH_REASSIGN_AHEAD;
         if (at == 0) {
@@ -274,6 +356,15 @@ plan_rounds(BerthReassign *x)
     x->round_steps = (ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / processes)) *
                      MIN(1, processes / FEW) * (large && x->homing ? LARGE_HASTE : 1);
     x->round = large ? FIRST_LONG : 0;
+    x->windows = large && crew <= WINDOW_CREW ? x->model->machines / WINDOW : 0;
+    if (x->windows < WINDOWS_LEAST) {
+        x->windows = 0;
+        return;
+    }
+    x->sweeps = 0;
+    x->round_steps = PASS_STEPS;
+    berth_reassign_window_init(x);
+    begin_pass(x);
 }
 
 /**

@@ -296,6 +296,51 @@ test_many_rounds(void)
     }
 }
 
+/* Large enough to be cooled window by window, with few processes on a machine: two in three are empty. */
+static BerthReassignModel *
+large_instance(BerthRandom *random, guint32 **home)
+{
+    guint32 machines = 1100, used = machines / 3, processes = 25100, services = processes / 50;
+    BerthReassignModel *m = berth_reassign_model_new(2, machines, services, services, processes, 0);
+    fill_machines(m, random);
+    m->transient[1] = TRUE;
+    m->load_weight[0] = m->load_weight[1] = 1;
+    m->process_move_weight = 1;
+    for (guint32 i = 0; i < m->machines * m->resources; i++) {
+        m->capacity[i] += 4000;
+    }
+    *home = g_new0(guint32, processes);
+    for (guint32 p = 0; p < processes; p++) {
+        /* Fewer of a service than machines in use, so each has one of its own. */
+        m->service[p] = p % services;
+        (*home)[p] = (p / services + p % services) % used;
+        m->requirement[2 * p] = dice(random, 1, 20);
+        m->requirement[2 * p + 1] = dice(random, 1, 10);
+    }
+    return m;
+}
+
+static void
+test_windows(void)
+{
+    BerthSeededRandom seeded;
+    berth_seeded_random_init(&seeded, 5);
+    g_autofree guint32 *home = NULL;
+    g_autoptr(BerthReassignModel) m = large_instance(&seeded.base, &home);
+    add_relations(m, &seeded.base, home);
+    g_assert_true(home_is_allowed(m, home));
+    g_autoptr(BerthReassign) search = berth_reassign_new(m, home, 3);
+    gint64 first = berth_reassign_cost(search), before = first;
+    for (guint helping = 0; helping < 6; helping++) {
+        berth_reassign_run(search, 4000000);
+        g_assert_cmpint(berth_reassign_cost(search), <=, before);
+        before = berth_reassign_cost(search);
+        g_assert_cmpint(check(m, home, berth_reassign_best(search)), ==, before);
+    }
+    g_test_message("cost %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT, before, first);
+    g_assert_cmpint(before, <, first - first / 20);
+}
+
 static void
 test_validate(void)
 {
@@ -392,6 +437,8 @@ main(int argc, char **argv)
                     test_random_instances);
     g_test_add_func("/sched/reassign/best-stays-allowed-and-priced-right-over-many-rounds",
                     test_many_rounds);
+    g_test_add_func("/sched/reassign/best-is-allowed-and-priced-right-window-by-window",
+                    test_windows);
     g_test_add_func("/sched/reassign/same-seed-same-moves-however-it-is-cut", test_same_seed);
     g_test_add_func("/sched/reassign/initial-costs-equal-the-published-ones", test_initial_costs);
     return g_test_run();
