@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cli/session.h"
+#include "model/workload.h"
 
 G_BEGIN_DECLS
 
@@ -16,20 +17,26 @@ extern const BerthCommand berth_workload_commands[], berth_run_commands[], berth
     }
 
 /* What VMs and pods have in common; berth_workload_options_put() reads them. */
-#define BERTH_HOST_OPTION                                                                          \
-    {                                                                                              \
-        "host", 0, BERTH_OPTION_TEXT, "HOST", "run on this host", NULL, BERTH_COMPLETE_HOST        \
-    }
-#define BERTH_NETWORK_OPTION                                                                       \
-    {                                                                                              \
-        "network", 0, BERTH_OPTION_LIST, "NETWORK", "network card in this Network", NULL,          \
-            BERTH_COMPLETE_NETWORK                                                                 \
-    }
-#define BERTH_PRIORITY_OPTION                                                                      \
-    {                                                                                              \
-        "priority", 0, BERTH_OPTION_TEXT, "N", "-1000 to 1000, or 0; higher is placed first"       \
-    }
-#define BERTH_PREEMPTIBLE_OPTION                                                                   \
+#define BERTH_WORKLOAD_OPTIONS                                                                     \
+    {"host", 0, BERTH_OPTION_TEXT, "HOST", "run on this host", NULL, BERTH_COMPLETE_HOST},         \
+        {"network",                                                                                \
+         0,                                                                                        \
+         BERTH_OPTION_LIST,                                                                        \
+         "NETWORK",                                                                                \
+         "network card in this Network",                                                           \
+         NULL,                                                                                     \
+         BERTH_COMPLETE_NETWORK},                                                                  \
+        {"numa",                                                                                   \
+         0,                                                                                        \
+         BERTH_OPTION_CHOICE,                                                                      \
+         NULL,                                                                                     \
+         "NUMA cells of its host that it is bound to; prefer-one: one, else two, else any",        \
+         berth_numa_names},                                                                        \
+        {"huge-pages", 0, BERTH_OPTION_SIZE, "SIZE", "its memory is of huge pages: 2m, 1g"},       \
+        {"dedicated-cpus", 0, BERTH_OPTION_FLAG, NULL, "each virtual CPU has a CPU of its host"},  \
+        {"device", 0, BERTH_OPTION_LIST, "CLASS[=N]",                                              \
+         "PCI devices of its host, by class: gpu, nic=2"},                                         \
+        {"priority", 0, BERTH_OPTION_TEXT, "N", "-1000 to 1000, or 0; higher is placed first"},    \
     {                                                                                              \
         "preemptible", 0, BERTH_OPTION_FLAG, NULL, "one of higher priority may take its room"      \
     }

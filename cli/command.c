@@ -193,8 +193,7 @@ normalise(const BerthOption *option, const char *text, GError **error)
     case BERTH_OPTION_NUMBER:
         ok = g_ascii_string_to_signed(text, 10, 0, G_MAXINT64, &number, NULL);
         if (!ok) {
-            berth_error_set(error, BERTH_ERROR_INVALID, "option --%s: '%s' is not a whole number",
-                            option->name, text);
+            berth_error_set(error, BERTH_ERROR_INVALID, "'%s' is not a whole number", text);
         }
         break;
     case BERTH_OPTION_SIZE:
@@ -207,7 +206,11 @@ normalise(const BerthOption *option, const char *text, GError **error)
     default:
         return g_strdup(text);
     }
-    return ok ? g_strdup_printf("%" G_GINT64_FORMAT, number) : NULL;
+    if (!ok) {
+        g_prefix_error(error, "option --%s: ", option->name);
+        return NULL;
+    }
+    return g_strdup_printf("%" G_GINT64_FORMAT, number);
 }
 
 static void

@@ -31,15 +31,44 @@ option_title(const BerthOption *option)
     return g_string_free(title, FALSE);
 }
 
+/* @text broken between words, all lines but the first behind @indent blanks; no line end at its own end. */
+static void
+append_words(GString *out, const char *text, int indent)
+{
+    g_auto(GStrv) words = g_strsplit_set(text, " \n", -1);
+    glong column = 0;
+    for (char **word = words; *word != NULL; word++) {
+        glong width = g_utf8_strlen(*word, -1);
+        if (column > 0 && indent + column + 1 + width > LINE_WIDTH) {
+            g_string_append_printf(out, "\n%*s", indent, "");
+            column = 0;
+        }
+        g_string_append_printf(out, "%s%s", column > 0 ? " " : "", *word);
+        column += width + (column > 0);
+    }
+}
+
+static void
+append_wrapped(GString *out, const char *text)
+{
+    g_auto(GStrv) paragraphs = g_strsplit(text, "\n\n", -1);
+    for (char **paragraph = paragraphs; *paragraph != NULL; paragraph++) {
+        append_words(out, *paragraph, 0);
+        g_string_append(out, paragraph[1] != NULL ? "\n\n" : "\n");
+    }
+}
+
 static void
 append_pair(GString *out, const char *title, const char *doc)
 {
     glong width = g_utf8_strlen(title, -1);
     if (width > PAIR_WIDTH) {
-        g_string_append_printf(out, "  %s\n  %*s  %s\n", title, PAIR_WIDTH, "", doc);
+        g_string_append_printf(out, "  %s\n  %*s  ", title, PAIR_WIDTH, "");
     } else {
-        g_string_append_printf(out, "  %s%*s  %s\n", title, (int)(PAIR_WIDTH - width), "", doc);
+        g_string_append_printf(out, "  %s%*s  ", title, (int)(PAIR_WIDTH - width), "");
     }
+    append_words(out, doc, PAIR_WIDTH + 4);
+    g_string_append_c(out, '\n');
 }
 
 static void
@@ -61,27 +90,6 @@ argument_title(const BerthArgument *argument)
     const char *dots = argument->rest ? "…" : "";
     return argument->optional ? g_strdup_printf("[%s%s]", argument->name, dots)
                               : g_strdup_printf("<%s>%s", argument->name, dots);
-}
-
-/* Paragraphs, broken between words. */
-static void
-append_wrapped(GString *out, const char *text)
-{
-    g_auto(GStrv) paragraphs = g_strsplit(text, "\n\n", -1);
-    for (char **paragraph = paragraphs; *paragraph != NULL; paragraph++) {
-        g_auto(GStrv) words = g_strsplit_set(*paragraph, " \n", -1);
-        glong column = 0;
-        for (char **word = words; *word != NULL; word++) {
-            glong width = g_utf8_strlen(*word, -1);
-            if (column > 0 && column + 1 + width > LINE_WIDTH) {
-                g_string_append_c(out, '\n');
-                column = 0;
-            }
-            g_string_append_printf(out, "%s%s", column > 0 ? " " : "", *word);
-            column += width + (column > 0);
-        }
-        g_string_append(out, paragraph[1] != NULL ? "\n\n" : "\n");
-    }
 }
 
 /* ---- help ---- */

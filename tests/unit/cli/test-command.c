@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "cli/cmd.h"
 
 /* Reads @line for its command. @error: where a failure goes. */
 static BerthArgs *
@@ -125,6 +127,52 @@ test_refuses_with_the_reason(void)
     g_assert_cmpstr(berth_error_hint(error), ==, "did you mean --all?");
 }
 
+/* The spec that the options of @line make, as text; NULL with @error. */
+static char *
+spec_of(const char *line, GError **error)
+{
+    g_autoptr(BerthArgs) args = read_good(line);
+    g_autoptr(json_t) spec = json_object();
+    return berth_workload_options_put(spec, args, error) ? berth_json_format(spec) : NULL;
+}
+
+static void
+assert_spec(const char *line, const char *expected)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = spec_of(line, &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(text, ==, expected);
+}
+
+static void
+assert_no_spec(const char *line, const char *part)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = spec_of(line, &error);
+    g_assert_null(text);
+    g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
+    g_assert_nonnull(strstr(error->message, part));
+    g_assert_true(strstr(part, "number") != NULL || berth_error_hint(error) != NULL);
+}
+
+static void
+test_hardware_is_asked_for_by_options(void)
+{
+    assert_spec(
+        "run --numa one --huge-pages 1g --dedicated-cpus --cpus 4 img",
+        "{\"vcpus\":4,\"numa\":\"one\",\"huge_pages_kib\":1048576,\"dedicated_cpus\":true}");
+    assert_spec("vm create db --huge-pages=2m --device gpu --device nic=2 --vcpus 2 -m 4g",
+                "{\"memory_mib\":4096,\"vcpus\":2,\"huge_pages_kib\":2048,\"devices\":[{\"class\":"
+                "\"gpu\",\"count\":1},{\"class\":\"nic\",\"count\":2}]}");
+    assert_no_spec("run --device /dev/kvm img", "'/dev/kvm' is no class of devices");
+    assert_no_spec("run --device gpu=0 img", "'0' is no number from 1");
+    assert_no_spec("run --device gpu=two img", "'two' is no number from 1");
+    assert_no_spec("vm create db --priority high", "'high' is no whole number");
+    assert_refused("run --numa all img", "option --numa: 'all' is none of any, one, two");
+    assert_refused("run --huge-pages 64k img", "option --huge-pages: '64k' is not a size");
+}
+
 static void
 test_two_words_win(void)
 {
@@ -224,6 +272,8 @@ main(int argc, char **argv)
     g_test_add_func("/cli/command/the-last-of-an-option-holds", test_the_last_of_an_option_holds);
     g_test_add_func("/cli/command/wait-may-have-a-time", test_wait_may_have_a_time);
     g_test_add_func("/cli/command/refuses-with-the-reason", test_refuses_with_the_reason);
+    g_test_add_func("/cli/command/hardware-is-asked-for-by-options",
+                    test_hardware_is_asked_for_by_options);
     g_test_add_func("/cli/command/two-words-win", test_two_words_win);
     g_test_add_func("/cli/command/reads-sizes-and-times", test_reads_sizes_and_times);
     g_test_add_func("/cli/command/the-table-is-sound", test_the_table_is_sound);
