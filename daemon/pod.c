@@ -2,7 +2,7 @@
  *
  * Invariants: a log record is acknowledged only after it was written, so a full disk holds the
  * container back instead of losing output; run numbers only rise within a boot, so a repeated start is
- * one start. A session never outlives its run: freeing the run ends each with an error. */
+ * one start. */
 #include "daemon/pod.h"
 
 #include "base/error.h"
@@ -39,17 +39,9 @@ struct BerthPodRun {
     char *failure; /* owned; why the guest could not be configured or ended */
     GQueue held;   /* of Held*, in order */
     guint held_timer;
-    GPtrArray *sessions; /* of BerthPodSession*, borrowed: their openers own them */
+    BerthPodSessions *sessions;
     gint64 created_us, ready_us, configured_us, first_byte_us;
     guint64 kernel_us; /* guest's own: from kernel start to PID 1 */
-};
-
-struct BerthPodSession {
-    BerthPodRun *run; /* NULL once the run is gone */
-    BerthProcessId process;
-    gboolean viewer; /* of a container's main process */
-    BerthPodSessionWatch watch;
-    gpointer user_data;
 };
 
 static void
@@ -70,54 +62,6 @@ static void
 tell(BerthPodRun *run)
 {
     run->options.changed(run->options.user_data);
-}
-
-/* ---- sessions ---------------------------------------------------------------------------------- */
-
-/* Calls @visit for each session of @process; sessions may be freed meanwhile. */
-static void
-each_session(BerthPodRun *run, BerthProcessId process, gboolean viewers,
-             void (*visit)(BerthPodSession *session, gpointer data), gpointer data)
-{
-    g_autoptr(GPtrArray) all = g_ptr_array_copy(run->sessions, NULL, NULL);
-    for (guint i = 0; i < all->len; i++) {
-        BerthPodSession *session = all->pdata[i];
-        if (g_ptr_array_find(run->sessions, session, NULL) && session->process == process &&
-            session->viewer == viewers) {
-            visit(session, data);
-        }
-    }
-}
-
-typedef struct {
-    BerthLinkStream stream;
-    const guint8 *data;
-    gsize size;
-} Output;
-
-static void
-pass_output(BerthPodSession *session, gpointer data)
-{
-    const Output *output = data;
-    session->watch.output(output->stream, output->data, output->size, session->user_data);
-}
-
-typedef struct {
-    int exit_code;
-    const GError *error;
-} End;
-
-static void
-pass_end(BerthPodSession *session, gpointer data)
-{
-    const End *end = data;
-    session->watch.exited(end->exit_code, end->error, session->user_data);
-}
-
-static void
-pass_room(BerthPodSession *session, gpointer unused)
-{
-    session->watch.stdin_room(session->user_data);
 }
 
 /* ---- logs -------------------------------------------------------------------------------------- */
@@ -145,9 +89,9 @@ write_record(BerthPodRun *run, guint index, const BerthLogRecord *record)
         tell(run);
     }
     berth_link_log_ack(run->link, index, record->sequence);
-    Output output = {record->stream, record->data, record->size};
     if (record->size > 0) {
-        each_session(run, index, TRUE, pass_output, &output);
+        berth_pod_sessions_output(run->sessions, (BerthPodProcess){index, TRUE}, record->stream,
+                                  record->data, record->size);
     }
     run->options.logged(run->options.user_data);
     return TRUE;
@@ -284,8 +228,8 @@ on_container(guint index, const BerthLinkContainer *state, gpointer user_data)
         }
         container->ended_wall_us = state->wall_us;
         container->ended_us = berth_clock_monotonic_us(run->options.clock);
-        End end = {state->exit_code, error};
-        each_session(run, index, TRUE, pass_end, &end);
+        berth_pod_sessions_exited(run->sessions, (BerthPodProcess){index, TRUE}, state->exit_code,
+                                  error);
     }
     tell(run);
 }
@@ -294,8 +238,8 @@ static void
 on_output(BerthProcessId exec, BerthLinkStream stream, const guint8 *data, gsize size,
           gpointer user_data)
 {
-    Output output = {stream, data, size};
-    each_session(user_data, exec, FALSE, pass_output, &output);
+    BerthPodRun *run = user_data;
+    berth_pod_sessions_output(run->sessions, (BerthPodProcess){exec, FALSE}, stream, data, size);
 }
 
 static void
@@ -306,14 +250,16 @@ on_exec_started(BerthProcessId exec, gpointer user_data)
 static void
 on_exec_exited(BerthProcessId exec, int exit_code, const GError *error, gpointer user_data)
 {
-    End end = {exit_code, error};
-    each_session(user_data, exec, FALSE, pass_end, &end);
+    BerthPodRun *run = user_data;
+    berth_pod_sessions_exited(run->sessions, (BerthPodProcess){exec, FALSE}, exit_code, error);
 }
 
 static void
 on_stdin_room(BerthProcessId process, gpointer user_data)
 {
-    each_session(user_data, process, process < BERTH_LINK_CONTAINERS_MAX, pass_room, NULL);
+    BerthPodRun *run = user_data;
+    gboolean is_main = process < BERTH_LINK_CONTAINERS_MAX;
+    berth_pod_sessions_room(run->sessions, (BerthPodProcess){process, is_main});
 }
 
 static void
@@ -333,18 +279,6 @@ on_broken(const GError *error, gpointer user_data)
 }
 
 static void
-end_sessions(BerthPodRun *run, const GError *error)
-{
-    g_autoptr(GPtrArray) all = g_ptr_array_copy(run->sessions, NULL, NULL);
-    for (guint i = 0; i < all->len; i++) {
-        BerthPodSession *session = all->pdata[i];
-        if (g_ptr_array_find(run->sessions, session, NULL)) {
-            session->watch.exited(137, error, session->user_data);
-        }
-    }
-}
-
-static void
 on_closed(const GError *error, gpointer user_data)
 {
     BerthPodRun *run = user_data;
@@ -352,7 +286,7 @@ on_closed(const GError *error, gpointer user_data)
     if (error != NULL && run->failure == NULL) {
         run->failure = g_strdup(error->message);
     }
-    end_sessions(run, error);
+    berth_pod_sessions_end(run->sessions, error);
     tell(run);
 }
 
@@ -380,7 +314,6 @@ berth_pod_run_new(const BerthPodRunOptions *options)
     run->uid = g_strdup(options->uid);
     run->containers = g_array_new(FALSE, TRUE, sizeof(Container));
     g_array_set_clear_func(run->containers, clear_container);
-    run->sessions = g_ptr_array_new();
     run->created_us = berth_clock_monotonic_us(options->clock);
     BerthLinkResume resume[BERTH_LINK_CONTAINERS_MAX];
     gsize count = 0;
@@ -399,6 +332,7 @@ berth_pod_run_new(const BerthPodRunOptions *options)
         .resume_count = count,
     };
     run->link = berth_link_new(&link_options, &watch, run);
+    run->sessions = berth_pod_sessions_new(run->link);
     berth_link_attach(run->link);
     return run;
 }
@@ -409,17 +343,13 @@ berth_pod_run_free(BerthPodRun *run)
 {
     g_autoptr(GError) over = NULL;
     berth_error_set(&over, BERTH_ERROR_UNAVAILABLE, "the pod is not running any more");
-    end_sessions(run, over);
-    for (guint i = 0; i < run->sessions->len; i++) {
-        ((BerthPodSession *)run->sessions->pdata[i])->run = NULL;
-    }
+    berth_pod_sessions_free(run->sessions, over);
     if (run->held_timer != 0) {
         g_source_remove(run->held_timer);
     }
     berth_link_free(run->link);
     g_queue_clear_full(&run->held, free_held);
     berth_logs_close(run->options.logs, run->uid);
-    g_ptr_array_unref(run->sessions);
     g_array_unref(run->containers);
     if (run->options.open_free != NULL) {
         run->options.open_free(run->options.open_data);
@@ -596,25 +526,15 @@ berth_pod_run_first_byte_us(const BerthPodRun *run)
     return run->first_byte_us;
 }
 
-/* ---- sessions, as their openers use them ------------------------------------------------------- */
-
-static BerthPodSession *
-new_session(BerthPodRun *run, BerthProcessId process, gboolean viewer,
-            const BerthPodSessionWatch *watch, gpointer user_data)
-{
-    BerthPodSession *session = g_new0(BerthPodSession, 1);
-    *session = (BerthPodSession){run, process, viewer, *watch, user_data};
-    g_ptr_array_add(run->sessions, session);
-    return session;
-}
-
 /** Starts a process beside a container's main one. Errors: as berth_link_exec(). */
 BerthPodSession *
 berth_pod_run_exec(BerthPodRun *run, const BerthLinkExec *exec, const BerthPodSessionWatch *watch,
                    gpointer user_data, GError **error)
 {
     BerthProcessId process = berth_link_exec(run->link, exec, error);
-    return process == 0 ? NULL : new_session(run, process, FALSE, watch, user_data);
+    return process == 0 ? NULL
+                        : berth_pod_session_new(run->sessions, (BerthPodProcess){process, FALSE},
+                                                watch, user_data);
 }
 
 /** Follows a container's main process: output from now on, input, and its end. */
@@ -622,63 +542,6 @@ BerthPodSession *
 berth_pod_run_attach(BerthPodRun *run, guint container, const BerthPodSessionWatch *watch,
                      gpointer user_data)
 {
-    return new_session(run, container, TRUE, watch, user_data);
-}
-
-/** Ends a session; the process of an exec gets SIGHUP. */
-void
-berth_pod_session_free(BerthPodSession *session)
-{
-    if (session->run != NULL) {
-        g_ptr_array_remove(session->run->sessions, session);
-        if (!session->viewer) {
-            berth_link_signal(session->run->link, session->process, 1);
-        }
-    }
-    g_free(session);
-}
-
-/** @size bytes of @stream were passed on: the guest may send as many more. */
-void
-berth_pod_session_ack(BerthPodSession *session, BerthLinkStream stream, gsize size)
-{
-    if (session->run != NULL && !session->viewer) {
-        berth_link_output_ack(session->run->link, session->process, stream, size);
-    }
-}
-
-/** Returns: how many bytes were taken; less than @size: wait for stdin_room. */
-gsize
-berth_pod_session_stdin(BerthPodSession *session, const void *data, gsize size)
-{
-    return session->run == NULL
-               ? size
-               : berth_link_stdin(session->run->link, session->process, data, size);
-}
-
-/** Closes the process's input after what was sent. */
-void
-berth_pod_session_stdin_eof(BerthPodSession *session)
-{
-    if (session->run != NULL) {
-        berth_link_stdin_eof(session->run->link, session->process);
-    }
-}
-
-/** Tells the TTY its new size. */
-void
-berth_pod_session_resize(BerthPodSession *session, guint rows, guint columns)
-{
-    if (session->run != NULL) {
-        berth_link_resize(session->run->link, session->process, rows, columns);
-    }
-}
-
-/** Sends @signum to the process. */
-void
-berth_pod_session_signal(BerthPodSession *session, int signum)
-{
-    if (session->run != NULL) {
-        berth_link_signal(session->run->link, session->process, signum);
-    }
+    return berth_pod_session_new(run->sessions, (BerthPodProcess){container, TRUE}, watch,
+                                 user_data);
 }

@@ -7,12 +7,11 @@
 #include "base/random.h"
 #include "daemon/logs.h"
 #include "daemon/plan-workload.h"
-#include "drivers/guest-link.h"
+#include "daemon/pod-session.h"
 
 G_BEGIN_DECLS
 
 typedef struct BerthPodRun BerthPodRun;
-typedef struct BerthPodSession BerthPodSession;
 
 /**
  * BerthPodRunOptions:
@@ -53,30 +52,10 @@ gint64 berth_pod_run_ready_us(const BerthPodRun *run);
 gint64 berth_pod_run_configured_us(const BerthPodRun *run);
 gint64 berth_pod_run_first_byte_us(const BerthPodRun *run);
 
-/* ---- execs and viewers ------------------------------------------------------------------------- */
-
-/**
- * BerthPodSessionWatch: told on the main loop; a session may be freed from inside.
- * @output: answered with berth_pod_session_ack() when passed on (execs; a viewer of a container reads
- *     the log as well and is told at most what it can take)
- * @exited: once; @error when it never started, CORRUPT when the guest kept back some of its output
- */
-typedef struct {
-    void (*output)(BerthLinkStream stream, const guint8 *data, gsize size, gpointer user_data);
-    void (*stdin_room)(gpointer user_data);
-    void (*exited)(int exit_code, const GError *error, gpointer user_data);
-} BerthPodSessionWatch;
-
 BerthPodSession *berth_pod_run_exec(BerthPodRun *run, const BerthLinkExec *exec,
                                     const BerthPodSessionWatch *watch, gpointer user_data,
                                     GError **error);
 BerthPodSession *berth_pod_run_attach(BerthPodRun *run, guint container,
                                       const BerthPodSessionWatch *watch, gpointer user_data);
-void berth_pod_session_free(BerthPodSession *session);
-void berth_pod_session_ack(BerthPodSession *session, BerthLinkStream stream, gsize size);
-gsize berth_pod_session_stdin(BerthPodSession *session, const void *data, gsize size);
-void berth_pod_session_stdin_eof(BerthPodSession *session);
-void berth_pod_session_resize(BerthPodSession *session, guint rows, guint columns);
-void berth_pod_session_signal(BerthPodSession *session, int signum);
 
 G_END_DECLS
