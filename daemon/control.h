@@ -61,6 +61,8 @@ void berth_host_controller_touch(BerthHostController *controller, const char *na
 /* Whether @host may get workloads now, as far as its connection and preparation go. */
 gboolean berth_host_controller_is_seen(BerthControl *control, const BerthObject *host);
 gboolean berth_host_controller_is_ready(BerthControl *control, const BerthObject *host);
+gboolean berth_host_controller_is_claimed(const char *host, const BerthObject *object);
+gboolean berth_host_admit(BerthControl *control, const BerthObject *object, GError **error);
 
 void berth_host_controller_proved(BerthHostController *controller, const char *name, json_t *proof,
                                   BerthStoreDone done, gpointer user_data);

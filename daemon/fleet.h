@@ -17,7 +17,7 @@ typedef struct {
 
 typedef struct BerthFleet BerthFleet;
 
-/* One host. Open for reading; only fleet.c writes. */
+/* One host. Open for reading; only the files of the fleet write. */
 typedef struct {
     BerthFleet *fleet;
     char *name, *uri;
