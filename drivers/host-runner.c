@@ -12,9 +12,8 @@
  * - an answer belongs to its operation: one that comes late is dropped.
  *
  * Invariant: every submitted call is answered exactly once, unless the runner is freed before; all state
- * is the main loop's, threads see their own Operation and the host only. Threads come from a shared pool
- * that lets idle ones end. Start at schedule(). */
-#include "drivers/host-runner.h"
+ * is the main loop's. Calls themselves are in host-operation.c. Start at schedule(). */
+#include "drivers/host-runner-private.h"
 
 #include "base/error.h"
 #include "base/random.h"
@@ -30,219 +29,7 @@
 /* A connection that held this long was a good one: the next failure starts at the first back-off. */
 #define STEADY_US (30 * G_USEC_PER_SEC)
 
-typedef enum { CLASS_DOMAIN, CLASS_HOST, CLASS_BULK, CLASS_CONNECT } OperationClass;
-
-/* One call, or one attempt to connect. */
-typedef struct {
-    BerthHostRunner *runner; /* owned reference */
-    OperationClass class;
-    BerthHostCall *call; /* owned; NULL for CONNECT */
-    BerthHostDone done;
-    gpointer user_data;
-    gint64 deadline_us;
-    gboolean is_stuck; /* main loop: answered TIMEOUT while it ran */
-    gboolean is_old;   /* main loop: its connection was replaced; it holds no slot */
-    GMutex lock;       /* guards is_abandoned against the thread's progress */
-    gboolean is_abandoned;
-    void (*progress)(guint64 done, guint64 total, gpointer user_data);
-    gpointer progress_data;
-    /* Filled in by the thread */
-    gboolean ok;
-    BerthHostReply reply;
-    GError *error;
-} Operation;
-
-struct BerthHostRunner {
-    gint refs; /* the owner, and each operation on a thread */
-    BerthHost *host;
-    BerthClock *clock;
-    BerthHostListener listener;
-    gpointer user_data;
-    gboolean is_freed;
-    BerthHostState state;
-    char *why;                         /* owned; NULL when connected */
-    gint64 connected_us, reconnect_us; /* monotonic; reconnect_us 0: none planned */
-    gint64 backoff_us;
-    GQueue waiting;           /* of Operation*: not on a thread yet */
-    GPtrArray *running;       /* of Operation*: on a thread, with a slot */
-    GPtrArray *old;           /* of Operation*: on a thread, without */
-    GPtrArray *unanswered;    /* of Operation*: failed before they ran; told from `flush` */
-    Operation *connecting;    /* borrowed from running */
-    gboolean closed_early;    /* the connection broke before connect's answer was seen */
-    guint flush, timer, kick; /* sources */
-    gint64 timer_us;
-};
-
 static void arm_timer(BerthHostRunner *runner);
-
-/* ---- lifetimes ------------------------------------------------------------------------------- */
-
-static void
-runner_unref(BerthHostRunner *runner)
-{
-    if (--runner->refs > 0) {
-        return;
-    }
-    runner->host->ops->free(runner->host);
-    g_ptr_array_unref(runner->running);
-    g_ptr_array_unref(runner->old);
-    g_ptr_array_unref(runner->unanswered);
-    g_free(runner->why);
-    g_free(runner);
-}
-
-static Operation *
-operation_new(BerthHostRunner *runner, OperationClass class, gint64 deadline_us)
-{
-    Operation *operation = g_new0(Operation, 1);
-    runner->refs++;
-    operation->runner = runner;
-    operation->class = class;
-    operation->deadline_us = deadline_us;
-    g_mutex_init(&operation->lock);
-    return operation;
-}
-
-static void
-operation_free(Operation *operation)
-{
-    g_clear_pointer(&operation->call, berth_host_call_free);
-    berth_host_reply_clear(&operation->reply);
-    g_clear_error(&operation->error);
-    g_mutex_clear(&operation->lock);
-    runner_unref(operation->runner);
-    g_free(operation);
-}
-
-static gint64
-now_us(const BerthHostRunner *runner)
-{
-    return berth_clock_monotonic_us(runner->clock);
-}
-
-/* ---- threads --------------------------------------------------------------------------------- */
-
-static void on_returned(Operation *operation);
-
-static gboolean
-tell_returned(gpointer data)
-{
-    on_returned(data);
-    return G_SOURCE_REMOVE;
-}
-
-static void
-run_operation(gpointer data, gpointer unused)
-{
-    Operation *operation = data;
-    BerthHost *host = operation->runner->host;
-    operation->ok =
-        operation->class == CLASS_CONNECT
-            ? host->ops->connect(host, &operation->error)
-            : host->ops->perform(host, operation->call, &operation->reply, &operation->error);
-    g_idle_add_full(G_PRIORITY_DEFAULT, tell_returned, operation, NULL);
-}
-
-/* Threads of all hosts: how many there can be is bounded by each runner's slots. */
-static GThreadPool *
-threads(void)
-{
-    static GThreadPool *pool;
-    static gsize once;
-    if (g_once_init_enter(&once)) {
-        pool = g_thread_pool_new(run_operation, NULL, -1, FALSE, NULL);
-        g_once_init_leave(&once, 1);
-    }
-    return pool;
-}
-
-static void
-take_answer(gboolean done, gpointer data)
-{
-    Operation *operation = data;
-    operation->ok = done;
-    on_returned(operation);
-}
-
-static void
-start_operation(Operation *operation)
-{
-    BerthHost *host = operation->runner->host;
-    g_ptr_array_add(operation->runner->running, operation);
-    if (host->ops->begin != NULL) {
-        host->ops->begin(host, operation->call, &operation->reply, &operation->error, take_answer,
-                         operation);
-    } else {
-        g_thread_pool_push(threads(), operation, NULL);
-    }
-}
-
-/* ---- answers --------------------------------------------------------------------------------- */
-
-/* The caller's progress data may go with its answer: none is told afterwards. */
-static void
-abandon_result(Operation *operation)
-{
-    g_mutex_lock(&operation->lock);
-    operation->is_abandoned = TRUE;
-    g_mutex_unlock(&operation->lock);
-}
-
-static void
-pass_progress(guint64 done, guint64 total, gpointer data)
-{
-    Operation *operation = data;
-    g_mutex_lock(&operation->lock);
-    if (!operation->is_abandoned) {
-        operation->progress(done, total, operation->progress_data);
-    }
-    g_mutex_unlock(&operation->lock);
-}
-
-static void
-answer(Operation *operation, BerthHostReply *reply, const GError *error)
-{
-    abandon_result(operation);
-    if (operation->done != NULL && !operation->runner->is_freed) {
-        operation->done(reply, error, operation->user_data);
-    }
-}
-
-static gboolean
-flush_unanswered(gpointer data)
-{
-    BerthHostRunner *runner = data;
-    runner->flush = 0;
-    runner->refs++;
-    while (runner->unanswered->len > 0) {
-        Operation *operation = g_ptr_array_steal_index(runner->unanswered, 0);
-        answer(operation, NULL, operation->error);
-        operation_free(operation);
-    }
-    runner_unref(runner);
-    return G_SOURCE_REMOVE;
-}
-
-/* Answers a call that never ran; later, since this may be inside submit. */
-static void
-refuse(Operation *operation, BerthErrorCode code, const char *why)
-{
-    BerthHostRunner *runner = operation->runner;
-    berth_error_set(&operation->error, code, "%s", why);
-    g_ptr_array_add(runner->unanswered, operation);
-    if (runner->flush == 0) {
-        runner->flush = g_idle_add_full(G_PRIORITY_DEFAULT, flush_unanswered, runner, NULL);
-    }
-}
-
-static void
-refuse_all_waiting(BerthHostRunner *runner, const char *why)
-{
-    Operation *operation;
-    while ((operation = g_queue_pop_head(&runner->waiting)) != NULL) {
-        refuse(operation, BERTH_ERROR_UNAVAILABLE, why);
-    }
-}
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
@@ -276,7 +63,7 @@ disconnected(BerthHostRunner *runner, const char *why)
         runner->backoff_us = BACKOFF_FIRST_US;
     }
     plan_reconnect(runner);
-    refuse_all_waiting(runner, why);
+    berth_host_runner_refuse_all(runner, why);
     set_state(runner, BERTH_HOST_DISCONNECTED, why);
     arm_timer(runner);
 }
@@ -290,7 +77,7 @@ on_closed(const char *why, gpointer data)
         disconnected(runner, why);
     }
     runner->closed_early = TRUE;
-    runner_unref(runner);
+    berth_host_runner_unref(runner);
 }
 
 static void
@@ -344,9 +131,9 @@ start_connecting(BerthHostRunner *runner)
         return;
     }
     Operation *operation =
-        operation_new(runner, CLASS_CONNECT, now_us(runner) + CONNECT_DEADLINE_US);
+        berth_host_operation_new(runner, CLASS_CONNECT, now_us(runner) + CONNECT_DEADLINE_US);
     runner->connecting = operation;
-    start_operation(operation);
+    berth_host_operation_start(operation);
     arm_timer(runner);
 }
 
@@ -438,7 +225,7 @@ replace_connections(BerthHostRunner *runner)
     }
     runner->host->ops->abandon(runner->host);
     const char *why = "calls to the host hang: its connections are replaced";
-    refuse_all_waiting(runner, why);
+    berth_host_runner_refuse_all(runner, why);
     set_state(runner, BERTH_HOST_DISCONNECTED, why);
     start_connecting(runner);
 }
@@ -465,7 +252,7 @@ start_waiting(BerthHostRunner *runner)
         if (has_slot(runner, operation->class, FALSE) &&
             (operation->class != CLASS_DOMAIN || !is_domain_busy(runner, domain_of(operation)))) {
             g_queue_delete_link(&runner->waiting, item);
-            start_operation(operation);
+            berth_host_operation_start(operation);
         }
         item = next;
     }
@@ -485,8 +272,9 @@ schedule(BerthHostRunner *runner)
 
 /* ---- returns and deadlines ------------------------------------------------------------------- */
 
-static void
-on_returned(Operation *operation)
+/* An operation came back from its thread. */
+void
+berth_host_operation_returned(Operation *operation)
 {
     BerthHostRunner *runner = operation->runner;
     runner->refs++;
@@ -498,12 +286,13 @@ on_returned(Operation *operation)
     } else if (operation->is_stuck) {
         tell_stuck(operation, FALSE); /* the answer itself was given, and this one is dropped */
     } else {
-        answer(operation, operation->ok ? &operation->reply : NULL, operation->error);
+        berth_host_operation_answer(operation, operation->ok ? &operation->reply : NULL,
+                                    operation->error);
     }
-    operation_free(operation);
+    berth_host_operation_free(operation);
     schedule(runner);
     arm_timer(runner);
-    runner_unref(runner);
+    berth_host_runner_unref(runner);
 }
 
 static void
@@ -514,7 +303,7 @@ call_timed_out(Operation *operation)
                     "the host did not answer '%s' in time: its effect is unknown",
                     berth_host_verb_name(operation->call->verb));
     operation->is_stuck = TRUE;
-    answer(operation, NULL, error);
+    berth_host_operation_answer(operation, NULL, error);
     tell_stuck(operation, TRUE);
 }
 
@@ -546,8 +335,8 @@ expire_waiting(BerthHostRunner *runner, gint64 now)
         Operation *operation = item->data;
         if (operation->deadline_us <= now) {
             g_queue_delete_link(&runner->waiting, item);
-            refuse(operation, BERTH_ERROR_TIMEOUT,
-                   "the host was busy until the deadline: nothing was done");
+            berth_host_operation_refuse(operation, BERTH_ERROR_TIMEOUT,
+                                        "the host was busy until the deadline: nothing was done");
         }
         item = next;
     }
@@ -570,7 +359,7 @@ berth_host_runner_tick(BerthHostRunner *runner)
     }
     schedule(runner);
     arm_timer(runner);
-    runner_unref(runner);
+    berth_host_runner_unref(runner);
 }
 
 static gboolean
@@ -686,16 +475,16 @@ berth_host_runner_free(BerthHostRunner *runner)
     g_clear_handle_id(&runner->kick, g_source_remove);
     Operation *operation;
     while ((operation = g_queue_pop_head(&runner->waiting)) != NULL) {
-        operation_free(operation);
+        berth_host_operation_free(operation);
     }
     while (runner->unanswered->len > 0) {
-        operation_free(g_ptr_array_steal_index(runner->unanswered, 0));
+        berth_host_operation_free(g_ptr_array_steal_index(runner->unanswered, 0));
     }
     for (guint i = 0; i < runner->running->len; i++) {
-        abandon_result(runner->running->pdata[i]);
+        berth_host_operation_abandon(runner->running->pdata[i]);
     }
     runner->host->ops->abandon(runner->host);
-    runner_unref(runner);
+    berth_host_runner_unref(runner);
 }
 
 /* New connections are not told of from inside submit. */
@@ -719,19 +508,19 @@ berth_host_runner_submit(BerthHostRunner *runner, const BerthHostCall *call, gui
                          BerthHostDone done, gpointer user_data)
 {
     gint64 deadline_us = now_us(runner) + (gint64)deadline_s * G_USEC_PER_SEC;
-    Operation *operation = operation_new(runner, class_of(call), deadline_us);
+    Operation *operation = berth_host_operation_new(runner, class_of(call), deadline_us);
     operation->call = berth_host_call_copy(call);
     operation->done = done;
     operation->user_data = user_data;
     if (call->progress != NULL) {
         operation->progress = call->progress;
         operation->progress_data = call->progress_data;
-        operation->call->progress = pass_progress;
+        operation->call->progress = berth_host_operation_pass_progress;
         operation->call->progress_data = operation;
     }
     if (runner->state != BERTH_HOST_CONNECTED) {
         g_autofree char *why = g_strdup_printf("the host is not connected: %s", runner->why);
-        refuse(operation, BERTH_ERROR_UNAVAILABLE, why);
+        berth_host_operation_refuse(operation, BERTH_ERROR_UNAVAILABLE, why);
         return;
     }
     g_queue_push_tail(&runner->waiting, operation);
