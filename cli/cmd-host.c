@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/host-trust.h"
+#include "cli/host-view.h"
 #include "cli/resolve.h"
 #include "cli/wait.h"
 #include "model/kinds.h"
@@ -209,94 +210,6 @@ run_host_list(BerthSession *session, const BerthArgs *args, GError **error)
     return BERTH_EXIT_OK;
 }
 
-static void
-add_amount(BerthFacts *facts, const char *name, const json_t *host, const char *part)
-{
-    g_autofree char *place = g_strdup_printf("/status/%s", part);
-    const json_t *amount = berth_json_at(host, place);
-    g_autofree char *memory = berth_format_mib(berth_json_integer(amount, "memory_mib", 0));
-    g_autofree char *disk = berth_format_mib(berth_json_integer(amount, "disk_mib", 0));
-    if (amount != NULL) {
-        berth_facts_add(facts, name, "%" G_GINT64_FORMAT " vCPUs, %s memory, %s disk",
-                        berth_json_integer(amount, "vcpus", 0), memory, disk);
-    }
-}
-
-static void
-add_text(BerthFacts *facts, const char *name, const json_t *object, const char *pointer)
-{
-    const char *text = json_string_value(berth_json_at(object, pointer));
-    if (text != NULL) {
-        berth_facts_add(facts, name, "%s", text);
-    }
-}
-
-static void
-put_conditions(BerthSession *session, const json_t *host)
-{
-    static const char *const titles[] = {"Condition", "Holds", "Reason", "Message", NULL};
-    const json_t *conditions = berth_json_at(host, "/status/conditions");
-    if (json_array_size(conditions) == 0) {
-        return;
-    }
-    g_autoptr(BerthTable) table = berth_table_new(titles);
-    gsize i;
-    json_t *condition;
-    json_array_foreach ((json_t *)conditions, i, condition) {
-        const char *cells[] = {berth_json_string(condition, "type"),
-                               json_is_true(json_object_get(condition, "value")) ? "yes" : "no",
-                               berth_json_string(condition, "reason"),
-                               berth_json_string(condition, "message")};
-        berth_table_add(table, cells);
-    }
-    g_autofree char *text = berth_table_format(table);
-    berth_session_put(session, text);
-}
-
-static void
-put_foreign(BerthSession *session, const json_t *host)
-{
-    static const BerthColumn columns[] = {
-        {"Unmanaged domain", "/name"}, {"State", "/state"}, {"vCPUs", "/vcpus"},
-        {"Memory", "/memory_mib"},     {"UUID", "/uuid"},   {NULL}};
-    const json_t *foreign = berth_json_at(host, "/status/foreign");
-    if (json_array_size(foreign) > 0) {
-        g_autofree char *text = berth_print_objects(foreign, columns, FALSE, session->now_us);
-        berth_session_put(session, text);
-    }
-}
-
-static void
-put_host(BerthSession *session, const json_t *host)
-{
-    g_autoptr(BerthFacts) facts = berth_facts_new();
-    const json_t *inventory = berth_json_at(host, "/status/inventory");
-    berth_facts_add(facts, "Name", "%s", berth_json_name(host));
-    add_text(facts, "URI", host, "/spec/uri");
-    add_text(facts, "State", host, "/status/phase");
-    add_text(facts, "Reason", host, "/status/reason/message");
-    add_text(facts, "Hint", host, "/status/reason/hint");
-    add_text(facts, "Host name", inventory, "/hostname");
-    add_text(facts, "CPU model", inventory, "/cpu_model");
-    add_text(facts, "libvirt", inventory, "/libvirt_version");
-    add_text(facts, "Acceleration", host, "/status/acceleration");
-    add_text(facts, "Why", host, "/status/acceleration_reason");
-    add_text(facts, "Guest OS", host, "/status/guest_os");
-    if (json_is_true(json_object_get(json_object_get(host, "spec"), "cordoned"))) {
-        berth_facts_add(facts, "Cordoned", "yes: nothing new is placed on it");
-    }
-    add_amount(facts, "Capacity", host, "capacity");
-    add_amount(facts, "Used", host, "used");
-    add_amount(facts, "Free", host, "free");
-    const json_t *status = json_object_get(host, "status");
-    berth_facts_add(facts, "Guests", "Pods %" G_GINT64_FORMAT ", VMs %" G_GINT64_FORMAT,
-                    berth_json_integer(status, "pods", 0), berth_json_integer(status, "vms", 0));
-    g_autofree char *text = berth_facts_format(facts);
-    berth_session_put(session, text);
-    put_conditions(session, host);
-    put_foreign(session, host);
-}
-
 static int
 run_host_show(BerthSession *session, const BerthArgs *args, GError **error)
 {
@@ -308,7 +221,7 @@ run_host_show(BerthSession *session, const BerthArgs *args, GError **error)
     if (berth_session_wants_value(session)) {
         berth_session_put_value(session, host);
     } else {
-        put_host(session, host);
+        berth_host_view_put(session, host);
     }
     return BERTH_EXIT_OK;
 }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/escape.h"
+#include "cli/placement.h"
 #include "cli/resolve.h"
 #include "cli/wait.h"
 #include "model/kinds.h"
@@ -293,6 +294,26 @@ add_text(BerthFacts *facts, const char *name, const json_t *object, const char *
     berth_facts_add(facts, name, "%s", text != NULL ? text : "-");
 }
 
+/* What it holds of its host beside vCPUs and memory. */
+static void
+add_hardware(BerthFacts *facts, const json_t *object)
+{
+    static const char *const lists[][2] = {
+        {"NUMA cells", "cells"}, {"Own CPUs", "cpus"}, {"Devices", "devices"}};
+    gint64 page_kib = berth_json_integer(json_object_get(object, "spec"), "huge_pages_kib", 0);
+    if (page_kib > 0) {
+        g_autofree char *size = berth_format_bytes(1024 * page_kib);
+        berth_facts_add(facts, "Huge pages", "of %s", size);
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(lists); i++) {
+        g_autofree char *text =
+            berth_placement_list(berth_json_at(object, "/status/placement"), lists[i][1]);
+        if (text != NULL) {
+            berth_facts_add(facts, lists[i][0], "%s", text);
+        }
+    }
+}
+
 /* virsh's lines first, in its order; then what virsh does not know. */
 static void
 put_dominfo(BerthSession *session, const json_t *object)
@@ -318,6 +339,7 @@ put_dominfo(BerthSession *session, const json_t *object)
     add_text(facts, "Project", object, "/metadata/project");
     add_text(facts, "Power", object, "/power");
     add_text(facts, "Host", object, "/status/host");
+    add_hardware(facts, object);
     add_text(facts, "Domain", object, "/status/domain/name");
     add_text(facts, "IP", object, "/status/networks/0/ip");
     berth_facts_add(facts, "Restarts", "%" G_GINT64_FORMAT,

@@ -168,3 +168,27 @@ berth_placement_fix(const json_t *placement)
     return text != NULL ? g_strdup_printf("It %s.", text)
                         : g_strdup("No single change would let it fit.");
 }
+
+/**
+ * berth_placement_list:
+ * @placement: (nullable): of a workload's status
+ * @member: "cells", "cpus" or "devices"
+ *
+ * Returns: (transfer full) (nullable): what of its host it holds, "4,5"; NULL when that is nothing
+ */
+char *
+berth_placement_list(const json_t *placement, const char *member)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    gsize i;
+    json_t *item;
+    json_array_foreach (json_object_get(placement, member), i, item) {
+        g_string_append(text, i > 0 ? "," : "");
+        if (json_is_string(item)) {
+            g_string_append(text, json_string_value(item));
+        } else {
+            g_string_append_printf(text, "%" JSON_INTEGER_FORMAT, json_integer_value(item));
+        }
+    }
+    return text->len > 0 ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
+}

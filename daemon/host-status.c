@@ -131,6 +131,17 @@ count_workloads(BerthControl *control, const char *host, json_t *status)
     }
 }
 
+/* @value: (transfer full) (nullable) */
+static void
+write_or_drop(json_t *status, const char *member, json_t *value)
+{
+    if (value != NULL) {
+        json_object_set_new(status, member, value);
+    } else {
+        json_object_del(status, member);
+    }
+}
+
 static void
 write_usage(BerthControl *control, const BerthObject *host, json_t *status)
 {
@@ -143,18 +154,10 @@ write_usage(BerthControl *control, const BerthObject *host, json_t *status)
         json_object_set_new(status, "used", write_capacity(&used));
         json_object_set_new(status, "free", write_capacity(&left));
     }
-    json_t *dedicated = berth_ledger_dedicated(control->ledger, name);
-    if (dedicated != NULL) {
-        json_object_set_new(status, "dedicated_cpus", dedicated);
-    } else {
-        json_object_del(status, "dedicated_cpus");
-    }
-    json_t *devices = berth_ledger_devices(control->ledger, host);
-    if (devices != NULL) {
-        json_object_set_new(status, "devices", devices);
-    } else {
-        json_object_del(status, "devices");
-    }
+    const json_t *inventory = ((const BerthHostStatus *)host->status_data)->inventory;
+    write_or_drop(status, "cells", berth_ledger_cells(control->ledger, name, inventory));
+    write_or_drop(status, "dedicated_cpus", berth_ledger_dedicated(control->ledger, name));
+    write_or_drop(status, "devices", berth_ledger_devices(control->ledger, host));
 }
 
 /* ---- phase and conditions ------------------------------------------------------------------- */

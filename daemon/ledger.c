@@ -340,7 +340,8 @@ brief_json(BerthFleetLedger *ledger, const BerthExplanation *explanation)
     return berth_explain_to_json(ledger->snapshot, explanation, RECORDED_HOSTS_MAX);
 }
 
-/* A host gives no dedicated CPUs and no devices until its spec names some: nobody would guess that. */
+/* A host gives no dedicated CPUs, no devices and no huge pages until somebody sets some aside: nobody would
+ * guess that. */
 static const char *
 hint_of(const BerthExplanation *explanation)
 {
@@ -348,6 +349,10 @@ hint_of(const BerthExplanation *explanation)
         const char *code = g_array_index(explanation->refusals, BerthRefusal, i).code;
         if (g_str_equal(code, "dedicated")) {
             return "name more CPUs in spec.dedicated_cpus of a Host";
+        }
+        if (g_str_equal(code, "hugepage")) {
+            return "set more huge pages of that size aside on a host, by vm.nr_hugepages for "
+                   "example";
         }
         if (g_str_equal(code, "device")) {
             return "offer more of the class in spec.devices of a Host";

@@ -122,6 +122,8 @@ gboolean berth_ledger_usage(BerthFleetLedger *ledger, const char *host, BerthCap
 json_t *berth_ledger_devices(const BerthFleetLedger *ledger, const BerthObject *host);
 const char *berth_ledger_lost_device(const BerthFleetLedger *ledger, const BerthObject *host,
                                      const json_t *inventory);
+json_t *berth_ledger_cells(const BerthFleetLedger *ledger, const char *host,
+                           const json_t *inventory);
 json_t *berth_ledger_dedicated(const BerthFleetLedger *ledger, const char *host);
 gint64 berth_ledger_memory_mib(const BerthFleetLedger *ledger, const BerthObject *workload);
 

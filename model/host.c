@@ -116,6 +116,10 @@ static const BerthField status_fields[] = {
     STATUS(used, OBJECT, .schema = &balance_schema,
            .doc = "What workloads and foreign domains are charged."),
     STATUS(free, OBJECT, .schema = &balance_schema, .doc = "What is left."),
+    STATUS(cells, JSON,
+           .doc =
+               "Its NUMA cells: what can be bound to each and what of it is free; absent: one cell "
+               "without huge pages."),
     STATUS(dedicated_cpus, JSON,
            .doc = "Those of spec.dedicated_cpus that it has, and which of them are free."),
     STATUS(devices, JSON,

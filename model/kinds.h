@@ -87,7 +87,8 @@ typedef struct {
     char *first_hostname;               /* as it was called when it was seen first */
     json_t *inventory;                  /* what the host has, as read */
     BerthCapacity capacity, used, free; /* after reserve, limit and over-commit */
-    json_t *dedicated_cpus;             /* {"cpus", "free"}: sets as text */
+    json_t *cells;          /* [{"capacity", "free", "huge_pages"}]: what may be bound to each */
+    json_t *dedicated_cpus; /* {"cpus", "free"}: sets as text */
     json_t *devices; /* [{"class", "address", "iommu_group", "numa_cell", "free" or "problem"}] */
     char *acceleration; /* "kvm", "tcg", NULL: not proved yet */
     char *acceleration_reason;

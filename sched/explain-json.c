@@ -33,7 +33,20 @@ amount_text(const char *code, const char *dimension, gint64 amount)
     if (g_str_has_suffix(dimension, "dedicated_cpus")) {
         return g_strdup_printf("%" G_GINT64_FORMAT " CPU%s", amount, amount == 1 ? "" : "s");
     }
+    if (g_str_has_suffix(dimension, "hugepages")) {
+        return g_strdup_printf("%" G_GINT64_FORMAT " huge page%s", amount, amount == 1 ? "" : "s");
+    }
     return g_strdup_printf("%" G_GINT64_FORMAT " %s", amount, dimension);
+}
+
+/* What is short, where its code is no noun. */
+static const char *
+noun_of(const char *code)
+{
+    return g_str_equal(code, "dedicated")  ? "dedicated CPUs"
+           : g_str_equal(code, "hugepage") ? "huge pages"
+           : g_str_equal(code, "device")   ? "devices"
+                                           : code;
 }
 
 /* "1.2 GiB of memory and 2 vCPUs" */
@@ -58,7 +71,7 @@ amounts_text(const BerthFix *fix)
 static gboolean
 is_of_host(const char *code)
 {
-    static const char *const codes[] = {"network", "pool", "machine", "device", NULL};
+    static const char *const codes[] = {"network", "pool", "machine", NULL};
     return g_strv_contains(codes, code);
 }
 
@@ -80,6 +93,12 @@ berth_explanation_fix(const BerthSnapshot *snapshot, const BerthExplanation *e)
     case BERTH_FIX_UNCORDON:
         return g_strdup_printf("fits if %s is uncordoned", host);
     case BERTH_FIX_DROP_RULE:
+        if (g_str_equal(fix->code, "device")) {
+            gboolean any =
+                g_str_equal(fix->dimension, "devices"); /* of no class more than another */
+            return g_strdup_printf("fits on %s if it had more free devices%s%s", host,
+                                   any ? "" : " of class ", any ? "" : fix->dimension);
+        }
         return g_strdup_printf("fits on %s %s %s%s%s", host,
                                is_of_host(fix->code) ? "if it had" : "without", fix->code,
                                *fix->dimension != '\0' ? " " : "", fix->dimension);
@@ -97,7 +116,8 @@ berth_explanation_fix(const BerthSnapshot *snapshot, const BerthExplanation *e)
 static void
 append_group(GString *text, const BerthRefusalGroup *g)
 {
-    g_string_append_printf(text, "%u host%s: %s", g->hosts, g->hosts == 1 ? "" : "s", g->code);
+    g_string_append_printf(text, "%u host%s: ", g->hosts, g->hosts == 1 ? "" : "s");
+    g_string_append(text, g->least_short_by > 0 ? noun_of(g->code) : g->code);
     if (g->least_short_by > 0) {
         g_autofree char *amount = amount_text(g->code, g->dimension, g->least_short_by);
         g_string_append_printf(text, " short by %s%s", g->hosts == 1 ? "" : "at least ", amount);

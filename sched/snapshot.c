@@ -432,6 +432,41 @@ berth_snapshot_host_usage(const BerthSnapshot *s, guint32 index, BerthUsage *usa
 }
 
 /**
+ * berth_snapshot_cell_usage:
+ * @cell: its place among the host's cells
+ * @usage: (out): capacity and what is charged
+ *
+ * Returns: FALSE when the host has no such cell.
+ */
+gboolean
+berth_snapshot_cell_usage(const BerthSnapshot *s, guint32 index, guint cell, BerthCellUsage *usage)
+{
+    g_return_val_if_fail(berth_snapshot_host_exists(s, index), FALSE);
+    if (cell >= s->n_cells[index]) {
+        return FALSE;
+    }
+    const BerthCell *has = &berth_cells(s, index)[cell];
+    *usage = (BerthCellUsage){has->cpu_cap, (gint64)has->cpu_cap - has->cpu_free, has->mem_cap,
+                              (gint64)has->mem_cap - has->mem_free};
+    return TRUE;
+}
+
+/** Returns: how many huge pages of @page_kib are free in the cell. */
+gint64
+berth_snapshot_free_pages(const BerthSnapshot *s, guint32 index, guint cell, gint64 page_kib)
+{
+    g_return_val_if_fail(berth_snapshot_host_exists(s, index), 0);
+    for (guint i = 0; i < s->n_stocks[index]; i++) {
+        const BerthStock *stock = &berth_stocks(s, index)[i];
+        if (stock->kind == BERTH_STOCK_HUGEPAGE && stock->cell == cell &&
+            stock->page_kib == page_kib) {
+            return stock->capacity - stock->used;
+        }
+    }
+    return 0;
+}
+
+/**
  * berth_snapshot_bytes:
  *
  * Returns: bytes the hosts take (columns, cells, stocks, slots, index), without workloads and names

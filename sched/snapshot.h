@@ -127,6 +127,14 @@ typedef struct {
     guint workloads;
 } BerthUsage;
 
+/**
+ * BerthCellUsage: the ledger of one NUMA cell, of what may be bound to it; huge pages and dedicated CPUs apart
+ */
+typedef struct {
+    gint64 cpu_millis, cpu_used_millis;
+    gint64 memory_mib, memory_used_mib;
+} BerthCellUsage;
+
 typedef struct BerthSnapshot BerthSnapshot;
 
 BerthSnapshot *berth_snapshot_new(void);
@@ -145,6 +153,10 @@ guint berth_snapshot_host_count(const BerthSnapshot *snapshot);
 guint32 berth_snapshot_host_end(const BerthSnapshot *snapshot);
 gboolean berth_snapshot_host_exists(const BerthSnapshot *snapshot, guint32 index);
 void berth_snapshot_host_usage(const BerthSnapshot *snapshot, guint32 index, BerthUsage *usage);
+gboolean berth_snapshot_cell_usage(const BerthSnapshot *snapshot, guint32 index, guint cell,
+                                   BerthCellUsage *usage);
+gint64 berth_snapshot_free_pages(const BerthSnapshot *snapshot, guint32 index, guint cell,
+                                 gint64 page_kib);
 
 guint32 berth_snapshot_charge(BerthSnapshot *snapshot, const BerthRequest *request,
                               const BerthPlacement *placement);

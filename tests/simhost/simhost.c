@@ -1,8 +1,8 @@
 /* simhost: a process that is any number of hosts, behind the driver's ops, over a unix socket.
  *
- *   simhost --socket PATH [--size CPUS:MIB[:CELLS[:GPUS]]]… [--pool-mib N] [--boot-ms N]
+ *   simhost --socket PATH [--size CPUS:MIB[:CELLS[:GPUS[:PAGES]]]]… [--pool-mib N] [--boot-ms N]
  *
- * A client (host-sim.c, for URIs sim:///PATH#name) says "hello" with a machine's name; the machine is
+ * PAGES are huge pages of 2 MiB in each cell. A client (host-sim.c, for URIs sim:///PATH#name) says "hello" with a machine's name; the machine is
  * made when its name is first heard, and stands until this process ends, whatever happens to clients.
  * Channels are served by the guest's real protocol core. Prints "ready" when it listens.
  *
@@ -227,10 +227,11 @@ parse_size(const char *option, const char *text, gpointer unused, GError **error
 {
     SimSize size = {.cells = 1};
     unsigned long long memory = 0;
-    if (sscanf(text, "%u:%llu:%u:%u", &size.vcpus, &memory, &size.cells, &size.gpus) < 2 ||
+    if (sscanf(text, "%u:%llu:%u:%u:%u", &size.vcpus, &memory, &size.cells, &size.gpus,
+               &size.huge_pages) < 2 ||
         size.vcpus == 0 || memory == 0 || size.cells == 0 || size.cells > size.vcpus) {
         g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                    "size '%s' is not CPUS:MIB[:CELLS[:GPUS]]", text);
+                    "size '%s' is not CPUS:MIB[:CELLS[:GPUS[:PAGES]]]", text);
         return FALSE;
     }
     size.memory_mib = memory;
@@ -282,7 +283,7 @@ main(int argc, char **argv)
     const GOptionEntry entries[] = {
         {"socket", 0, 0, G_OPTION_ARG_FILENAME, &path, "where to listen", "PATH"},
         {"size", 0, 0, G_OPTION_ARG_CALLBACK, parse_size, "size of the next machine; repeatable",
-         "CPUS:MIB[:CELLS[:GPUS]]"},
+         "CPUS:MIB[:CELLS[:GPUS[:PAGES]]]"},
         {"pool-mib", 0, 0, G_OPTION_ARG_INT64, &pool_mib, "room in each pool", "N"},
         {"boot-ms", 0, 0, G_OPTION_ARG_INT, &boot_ms, "time a guest takes to boot", "N"},
         {NULL},

@@ -129,6 +129,10 @@ add_cells(BerthInventory *inventory, const SimSize *size)
         for (guint cpu = 0; cpu < cell->cpu_count; cpu++) {
             cell->cpus[cpu] = i * cell->cpu_count + cpu;
         }
+        if (size->huge_pages > 0) {
+            cell->huge_pages[cell->huge_page_kinds].size_kib = 2048;
+            cell->huge_pages[cell->huge_page_kinds++].count = size->huge_pages;
+        }
         g_ptr_array_add(inventory->cells, cell);
     }
     for (guint i = 0; i < size->gpus; i++) {

@@ -297,20 +297,21 @@ test_room_is_kept_over_a_restart(Fixture *f, gconstpointer unused)
     g_assert_true(try(f, other));
 }
 
-/* Two cells of 2 threads and 4,096 MiB, with 512 pages of 2 MiB in the first; @more: of the Host's spec. */
+/* Two cells of 2 threads and 4,096 MiB, with 512 pages of 2 MiB in the first. */
+#define INVENTORY                                                                                  \
+    "{\"cpus\": 4, \"machine_types\": [\"q35\"], \"memory_mib\": 8192, \"cpu_model\": \"EPYC\", "  \
+    "\"cells\": ["                                                                                 \
+    "{\"id\": 0, \"cpus\": 2, \"cpu_set\": \"0-1\", \"memory_mib\": 4096, \"huge_pages\": "        \
+    "[{\"size_kib\": 2048, \"count\": 512}, {\"size_kib\": 1048576, \"count\": 0}]},"              \
+    "{\"id\": 1, \"cpus\": 2, \"cpu_set\": \"2-3\", \"memory_mib\": 4096, \"huge_pages\": []}]}"
+
+/* @more: of the Host's spec. */
 static json_t *
 put_cells(Fixture *f, const char *more)
 {
     g_autofree char *spec = g_strdup_printf(HOST, "h1", more);
     g_autoptr(BerthObject) host =
-        make(&berth_kind_host, "h1", spec,
-             "{\"inventory\": {\"cpus\": 4, \"machine_types\": [\"q35\"], \"memory_mib\": 8192, "
-             "\"cpu_model\": \"EPYC\", \"cells\": ["
-             "{\"id\": 0, \"cpus\": 2, \"cpu_set\": \"0-1\", \"memory_mib\": 4096, \"huge_pages\": "
-             "[{\"size_kib\": 2048, "
-             "\"count\": 512}, {\"size_kib\": 1048576, \"count\": 0}]},"
-             "{\"id\": 1, \"cpus\": 2, \"cpu_set\": \"2-3\", \"memory_mib\": 4096, \"huge_pages\": "
-             "[]}]}}");
+        make(&berth_kind_host, "h1", spec, "{\"inventory\": " INVENTORY "}");
     g_autoptr(GError) error = NULL;
     g_assert_true(berth_ledger_put_host(f->ledger, host, TRUE, NULL, &error));
     g_autoptr(json_t) file = berth_ledger_export(f->ledger);
@@ -367,6 +368,42 @@ test_recorded_cells_are_charged(Fixture *f, gconstpointer unused)
     g_autofree char *cells = berth_json_format(json_object_get(why, "cells"));
     g_assert_cmpstr(cells, ==, "[0]");
     g_assert_false(berth_ledger_place(f->ledger, last, &needs, NULL, &none, &refusal, NULL));
+}
+
+static char *
+cells_of(Fixture *f)
+{
+    g_autoptr(json_t) inventory = berth_json_parse(INVENTORY, strlen(INVENTORY), NULL);
+    g_autoptr(json_t) cells = berth_ledger_cells(f->ledger, "h1", inventory);
+    return cells != NULL ? berth_json_format(cells) : g_strdup("-");
+}
+
+/* A host's record says what is free in each cell, without what huge pages take of its memory. */
+static void
+test_cells_tell_what_is_free(Fixture *f, gconstpointer unused)
+{
+    g_autofree char *unknown = cells_of(f);
+    g_assert_cmpstr(unknown, ==, "-");
+    g_autoptr(json_t) host = put_cells(f, "");
+    g_autofree char *empty = cells_of(f);
+    g_assert_nonnull(strstr(empty,
+                            "{\"capacity\":{\"vcpus\":2,\"memory_mib\":3072},\"free\":{\"vcpus\":"
+                            "2,\"memory_mib\":3072},"));
+    g_assert_nonnull(
+        strstr(empty, "\"huge_pages\":[{\"size_kib\":2048,\"count\":512,\"free\":512}]"));
+    g_autoptr(BerthObject) pod =
+        make(&berth_kind_pod, "paged",
+             "{\"vcpus\": 1, \"memory_mib\": 64, \"numa\": \"one\", \"huge_pages_kib\": 2048, "
+             "\"containers\": [{\"name\": \"main\", \"image\": \"hello\"}]}",
+             "{}");
+    BerthNeeds needs = {0};
+    g_autofree char *name = NULL;
+    g_autoptr(json_t) why = NULL;
+    g_assert_true(berth_ledger_place(f->ledger, pod, &needs, NULL, &name, &why, NULL));
+    g_autofree char *taken = cells_of(f);
+    g_assert_nonnull(strstr(taken, "\"free\":{\"vcpus\":1,"));
+    g_assert_nonnull(strstr(taken, "{\"size_kib\":2048,\"count\":512,\"free\":480}"));
+    g_assert_nonnull(strstr(taken, "\"free\":{\"vcpus\":2,\"memory_mib\":4096},\"huge_pages\":[]"));
 }
 
 static BerthObject *
@@ -644,6 +681,7 @@ main(int argc, char **argv)
     ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
     ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);
     ADD("recorded-cells-are-charged", test_recorded_cells_are_charged);
+    ADD("cells-tell-what-is-free", test_cells_tell_what_is_free);
     ADD("dedicated-cpus-get-numbers", test_dedicated_cpus_get_numbers);
     ADD("dedicated-cpus-of-a-plan", test_dedicated_cpus_of_a_plan);
     ADD("dedicated-cpus-are-kept", test_dedicated_cpus_are_kept);
