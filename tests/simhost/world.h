@@ -9,8 +9,8 @@ G_BEGIN_DECLS
 /* A machine's size; machines called h1, h2, … take the given sizes in turn. */
 typedef struct {
     guint vcpus, cells, gpus;
-    guint huge_pages; /* of 2 MiB, in each cell */
     guint64 memory_mib;
+    guint huge_pages; /* of 2 MiB, in each cell */
 } SimSize;
 
 typedef struct {
