@@ -204,6 +204,20 @@ ledger_cpus_note(LedgerCpus *cpus, const char *uid, const char *host, const json
     note_pin(cpus, uid, host, &own);
 }
 
+/** Returns: (transfer full) (nullable): the CPUs that @uid has, by number, for ledger_cpus_note(). */
+json_t *
+ledger_cpus_list(const LedgerCpus *cpus, const char *uid)
+{
+    const Pin *pin = g_hash_table_lookup(cpus->pins, uid);
+    json_t *list = pin == NULL ? NULL : json_array();
+    for (guint cpu = 0; list != NULL && cpu < BERTH_CPU_MAX; cpu++) {
+        if (berth_cpu_set_has(&pin->cpus, cpu)) {
+            json_array_append_new(list, json_integer(cpu));
+        }
+    }
+    return list;
+}
+
 void
 ledger_cpus_release(LedgerCpus *cpus, const char *uid)
 {

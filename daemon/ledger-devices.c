@@ -295,6 +295,53 @@ ledger_devices_recall(LedgerDevices *devices, const char *uid, const char *host,
     hold(devices, uid, host, g_strv_builder_end(addresses));
 }
 
+/**
+ * ledger_devices_name:
+ * @holding: a holding's JSON: its devices get addresses for their slots, which another life may number otherwise
+ */
+void
+ledger_devices_name(const LedgerDevices *devices, const char *host, json_t *holding)
+{
+    const GPtrArray *slots = g_hash_table_lookup(devices->hosts, host);
+    size_t i;
+    json_t *device;
+    json_array_foreach (json_object_get(holding, "devices"), i, device) {
+        gint64 at = berth_json_integer(device, "slot", -1);
+        if (slots != NULL && at >= 0 && at < slots->len) {
+            const Slot *slot = slots->pdata[at];
+            json_object_set_new(device, "address", json_string(slot->address));
+            json_object_del(device, "slot");
+        }
+    }
+}
+
+/**
+ * ledger_devices_find:
+ * @holding: a holding's JSON: its devices get the slots that their addresses have in this life; -1 when the host has
+ *   them no more
+ *
+ * Notes that @uid has them.
+ */
+void
+ledger_devices_find(LedgerDevices *devices, const char *uid, const char *host, json_t *holding)
+{
+    const GPtrArray *slots = g_hash_table_lookup(devices->hosts, host);
+    json_t *list = json_object_get(holding, "devices");
+    g_autoptr(GStrvBuilder) addresses = g_strv_builder_new();
+    size_t i;
+    json_t *device;
+    json_array_foreach (list, i, device) {
+        const char *address = berth_json_string(device, "address");
+        json_object_set_new(device, "slot", json_integer(find_slot(slots, address)));
+        if (address != NULL) {
+            g_strv_builder_add(addresses, address);
+        }
+    }
+    if (json_array_size(list) > 0) {
+        hold(devices, uid, host, g_strv_builder_end(addresses));
+    }
+}
+
 void
 ledger_devices_release(LedgerDevices *devices, const char *uid)
 {

@@ -5,15 +5,14 @@
  * else gets it. Held charges are nobody's victims a second time. */
 #include "daemon/ledger-private.h"
 
-#include "sched/group.h"
+#include "base/json.h"
+#include "sched/holding.h"
 
 typedef struct {
-    char *asker, *host;       /* owned */
-    gint64 vcpus, memory_mib; /* charged to the host */
-    gboolean dedicated;       /* the vCPUs are dedicated ones */
-    char *project;    /* owned; the victim's, which the charge counts for; NULL: it is free room */
-    char *claimer;    /* owned; the asker's project, of whose quota … */
-    BerthGiven claim; /* … this is claimed beside what is charged */
+    char *asker, *host; /* owned */
+    json_t *holding;    /* owned: what is held of the host, as of a record */
+    char *claimer;      /* owned; NULL for victims; the asker's project, of whose quota … */
+    json_t *claim;      /* … this is claimed beside what is charged; owned */
 } Hold;
 
 static void
@@ -22,8 +21,9 @@ free_hold(gpointer data)
     Hold *hold = data;
     g_free(hold->asker);
     g_free(hold->host);
-    g_free(hold->project);
+    json_decref(hold->holding);
     g_free(hold->claimer);
+    json_decref(hold->claim);
     g_free(hold);
 }
 
@@ -46,17 +46,21 @@ free_room(gpointer data)
     BerthRoom *room = data;
     g_free(room->host);
     g_ptr_array_unref(room->victims);
+    json_decref(room->rest);
     g_free(room);
 }
 
 static GPtrArray *
-list_rooms(const BerthSnapshot *s, const BerthPreemption *found, guint n)
+list_rooms(const BerthFleetLedger *ledger, const BerthPreemption *found, guint n)
 {
+    const BerthSnapshot *s = ledger->snapshot;
     GPtrArray *rooms = g_ptr_array_new_with_free_func(free_room);
     for (guint i = 0; i < n; i++) {
         BerthRoom *room = g_new(BerthRoom, 1);
         *room = (BerthRoom){g_strdup(berth_snapshot_host_name(s, found->placements[i].host)),
-                            g_ptr_array_new_with_free_func(g_free)};
+                            g_ptr_array_new_with_free_func(g_free),
+                            json_incref(json_array_get(found->rests, i))};
+        ledger_devices_name(ledger->devices, room->host, json_object_get(room->rest, "holding"));
         g_ptr_array_add(rooms, room);
     }
     for (guint v = 0; v < found->n_victims; v++) {
@@ -81,100 +85,140 @@ berth_ledger_preempt(BerthFleetLedger *ledger, const BerthParty *party)
     ledger_party_fill(&asked, ledger, party);
     GPtrArray *rooms = berth_preempt_plan(ledger->snapshot, asked.requests, asked.n,
                                           berth_policy_default(), &found)
-                           ? list_rooms(ledger->snapshot, &found, asked.n)
+                           ? list_rooms(ledger, &found, asked.n)
                            : NULL;
     berth_preemption_clear(&found);
     return rooms;
 }
 
-/** Keeps what @victim holds on @host for @asker; known already: nothing. */
-void
-berth_ledger_hold(BerthFleetLedger *ledger, const char *asker, const char *host,
-                  const BerthVictim *victim)
+/**
+ * berth_ledger_holding:
+ *
+ * Returns: (transfer full) (nullable): what @uid holds of its host, for a record: amounts, cells, dedicated CPUs and
+ *   devices by address; NULL when it is not charged
+ */
+json_t *
+berth_ledger_holding(const BerthFleetLedger *ledger, const char *uid)
 {
-    Hold *hold = g_new(Hold, 1);
-    *hold = (Hold){.asker = g_strdup(asker),
-                   .host = g_strdup(host),
-                   .vcpus = victim->vcpus,
-                   .memory_mib = victim->memory_mib,
-                   .project = g_strdup(victim->project)};
-    g_hash_table_replace(ledger->held, g_strdup(victim->uid), hold);
-    berth_snapshot_set_rank(ledger->snapshot, victim->uid, G_MAXINT, FALSE);
+    guint32 charge = berth_snapshot_find_charge(ledger->snapshot, uid);
+    if (charge == BERTH_CHARGE_NONE) {
+        return NULL;
+    }
+    guint32 host = berth_snapshot_charge_host(ledger->snapshot, charge);
+    json_t *holding = berth_holding_of(ledger->snapshot, charge);
+    json_t *cpus = ledger_cpus_list(ledger->cpus, uid);
+    if (cpus != NULL) {
+        json_object_set_new(holding, "cpus", cpus);
+    }
+    ledger_devices_name(ledger->devices, berth_snapshot_host_name(ledger->snapshot, host), holding);
+    return holding;
 }
 
-/** Charges what is held on @host for victims that have left since: after a restart, no record says it. */
+/* Charges what @hold says to its host, once the host is there. */
+static void
+charge_hold(BerthFleetLedger *ledger, const char *uid, const Hold *hold)
+{
+    guint32 index = berth_snapshot_find_host(ledger->snapshot, hold->host);
+    if (index == BERTH_HOST_NONE || json_object_size(hold->holding) == 0 ||
+        berth_ledger_host_of(ledger, uid) != NULL) {
+        return;
+    }
+    const json_t *cpus = json_object_get(hold->holding, "cpus");
+    ledger_devices_find(ledger->devices, uid, hold->host, hold->holding);
+    berth_holding_charge(ledger->snapshot, uid, index, hold->holding);
+    if (cpus != NULL) {
+        ledger_cpus_note(ledger->cpus, uid, hold->host, cpus);
+    }
+}
+
+/** Charges what is held on @host for victims that have left since: after a restart, no other record says it. */
 void
 berth_ledger_charge_holds(BerthFleetLedger *ledger, const char *host)
 {
-    guint32 index = berth_snapshot_find_host(ledger->snapshot, host);
     GHashTableIter iter;
     gpointer uid, value;
     g_hash_table_iter_init(&iter, ledger->held);
-    while (index != BERTH_HOST_NONE && g_hash_table_iter_next(&iter, &uid, &value)) {
-        const Hold *hold = value;
-        if (g_strcmp0(hold->host, host) == 0 && hold->vcpus + hold->memory_mib > 0 &&
-            berth_ledger_host_of(ledger, uid) == NULL) {
-            BerthRequest request = {.uid = uid,
-                                    .project = hold->project,
-                                    .cpu_millis = hold->vcpus * 1000,
-                                    .dedicated = hold->dedicated,
-                                    .memory_mib = hold->memory_mib};
-            berth_snapshot_charge_on(ledger->snapshot, &request, index);
+    while (g_hash_table_iter_next(&iter, &uid, &value)) {
+        if (g_str_equal(((const Hold *)value)->host, host)) {
+            charge_hold(ledger, uid, value);
         }
     }
 }
 
-/* Takes @needed off @given as far as it goes. Returns: what is missing. */
-static BerthGiven
-take(const BerthGiven *needed, BerthGiven *given)
+/* A copy of @holding, which the ledger may change: devices get the slots that they have in this life. */
+static Hold *
+hold(BerthFleetLedger *ledger, const char *uid, const char *asker, const char *host,
+     const json_t *holding)
 {
-    BerthGiven taken = {MIN(needed->vcpus, given->vcpus),
-                        MIN(needed->memory_mib, given->memory_mib),
-                        MIN(needed->workloads, given->workloads)};
-    given->vcpus -= taken.vcpus;
-    given->memory_mib -= taken.memory_mib;
-    given->workloads -= taken.workloads;
-    return (BerthGiven){needed->vcpus - taken.vcpus, needed->memory_mib - taken.memory_mib,
-                        needed->workloads - taken.workloads};
+    Hold *hold = g_new0(Hold, 1);
+    hold->asker = g_strdup(asker);
+    hold->host = g_strdup(host);
+    hold->holding = holding == NULL ? json_object() : json_deep_copy(holding);
+    g_hash_table_replace(ledger->held, g_strdup(uid), hold);
+    return hold;
+}
+
+/**
+ * berth_ledger_hold:
+ * @holding: (nullable): from berth_ledger_holding()
+ *
+ * Keeps what the victim @uid holds on @host for @asker.
+ */
+void
+berth_ledger_hold(BerthFleetLedger *ledger, const char *asker, const char *host, const char *uid,
+                  const json_t *holding)
+{
+    charge_hold(ledger, uid, hold(ledger, uid, asker, host, holding));
+    berth_snapshot_set_rank(ledger->snapshot, uid, G_MAXINT, FALSE);
 }
 
 static void
 claim(BerthFleetLedger *ledger, const Hold *hold, int sign)
 {
     if (hold->claimer != NULL) {
-        berth_snapshot_claim(ledger->snapshot, hold->claimer, sign * hold->claim.vcpus * 1000,
-                             sign * hold->claim.memory_mib, sign * hold->claim.workloads);
+        berth_snapshot_claim(ledger->snapshot, hold->claimer,
+                             sign * berth_json_integer(hold->claim, "cpu_millis", 0),
+                             sign * berth_json_integer(hold->claim, "memory_mib", 0),
+                             sign * berth_json_integer(hold->claim, "workloads", 0));
     }
 }
 
 /**
  * berth_ledger_hold_rest:
- * @on_host, @in_project: (inout): what victims on @host, or those of @asker's project, give back and nobody else of
- *   the party needs; less what @asker takes of it
+ * @rest: (nullable): of a BerthRoom
  *
- * Keeps what @asker needs beside that: it is free now, and somebody lesser in line would take it while the victims
- * stop. Then their room is not enough, others are stopped, and so on for ever.
+ * Keeps what @asker needs beside what is held of its victims: it is free now, and somebody lesser in line would take
+ * it while the victims stop. Then their room is not enough, others are stopped, and so on for ever.
  */
 void
 berth_ledger_hold_rest(BerthFleetLedger *ledger, const BerthObject *asker, const char *host,
-                       BerthGiven *on_host, BerthGiven *in_project)
+                       const json_t *rest)
 {
-    BerthGiven needed = {berth_workload_of(asker)->vcpus, berth_ledger_memory_mib(ledger, asker),
-                         1};
-    BerthGiven room = take(&needed, on_host);
-    char *rest = g_strconcat(asker->uid, "/rest", NULL);
-    Hold *hold = g_new(Hold, 1);
-    *hold = (Hold){.asker = g_strdup(asker->uid),
-                   .host = g_strdup(host),
-                   .vcpus = room.vcpus,
-                   .dedicated = berth_workload_of(asker)->dedicated_cpus,
-                   .memory_mib = room.memory_mib,
-                   .claimer = g_strdup(asker->project),
-                   .claim = take(&needed, in_project)};
-    g_assert(!ledger_is_held(ledger, rest));
-    g_hash_table_insert(ledger->held, rest, hold);
-    claim(ledger, hold, 1);
-    berth_ledger_charge_holds(ledger, host);
+    g_autofree char *uid = g_strconcat(asker->uid, "/rest", NULL);
+    g_assert(!ledger_is_held(ledger, uid));
+    Hold *made = hold(ledger, uid, asker->uid, host, json_object_get(rest, "holding"));
+    made->claimer = g_strdup(asker->project);
+    made->claim = json_incref(json_object_get(rest, "claim"));
+    claim(ledger, made, 1);
+    charge_hold(ledger, uid, made);
+}
+
+/** Returns: (transfer full): what is kept, by uid: {for, host, holding}, as it is charged. */
+json_t *
+ledger_holds_export(const BerthFleetLedger *ledger)
+{
+    json_t *all = json_object();
+    GHashTableIter iter;
+    gpointer uid, value;
+    g_hash_table_iter_init(&iter, ledger->held);
+    while (g_hash_table_iter_next(&iter, &uid, &value)) {
+        const Hold *hold = value;
+        json_t *holding = berth_ledger_holding(ledger, uid);
+        json_object_set_new(all, uid,
+                            json_pack("{s:s, s:s, s:o*}", "for", hold->asker, "host", hold->host,
+                                      "holding", holding));
+    }
+    return all;
 }
 
 /** Returns: (transfer full): uids of the victims whose room is kept for @asker. */

@@ -54,6 +54,7 @@ guint ledger_cpus_count(const LedgerCpus *cpus, const char *host, guint cell);
 json_t *ledger_cpus_take(LedgerCpus *cpus, const char *uid, const char *host, const guint8 cells[2],
                          guint count);
 void ledger_cpus_note(LedgerCpus *cpus, const char *uid, const char *host, const json_t *list);
+json_t *ledger_cpus_list(const LedgerCpus *cpus, const char *uid);
 void ledger_cpus_release(LedgerCpus *cpus, const char *uid);
 
 /* ledger-devices.c */
@@ -69,6 +70,9 @@ json_t *ledger_devices_take(LedgerDevices *devices, const char *uid,
                             const BerthPlacement *placement, const char *host);
 void ledger_devices_recall(LedgerDevices *devices, const char *uid, const char *host,
                            const json_t *list, BerthPlacement *placement);
+void ledger_devices_name(const LedgerDevices *devices, const char *host, json_t *holding);
+void ledger_devices_find(LedgerDevices *devices, const char *uid, const char *host,
+                         json_t *holding);
 void ledger_devices_release(LedgerDevices *devices, const char *uid);
 
 /* A request and the arrays it points to; strings are borrowed from the object. */
@@ -104,6 +108,7 @@ void ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
 /* ledger-preempt.c */
 GHashTable *ledger_holds_new(void);
 gboolean ledger_is_held(const BerthFleetLedger *ledger, const char *uid);
+json_t *ledger_holds_export(const BerthFleetLedger *ledger);
 
 /* ledger-line.c */
 void ledger_wake(BerthFleetLedger *ledger, guint wakes);

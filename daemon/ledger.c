@@ -411,6 +411,14 @@ berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload, const 
     return TRUE;
 }
 
+/* Whether @record is of a decision for @host: what it does not name was not bound. */
+static gboolean
+was_decided(const json_t *record, const char *host)
+{
+    return json_object_get(record, "decision") != NULL &&
+           g_strcmp0(berth_json_string(record, "host"), host) == 0;
+}
+
 /* To the cells, CPUs and devices that were chosen when it was placed, if its record names some. Returns: those. */
 static BerthPlacement
 charge_recorded(BerthFleetLedger *ledger, const BerthRequest *request, guint32 host,
@@ -427,7 +435,7 @@ charge_recorded(BerthFleetLedger *ledger, const BerthRequest *request, guint32 h
     if (devices != NULL) {
         ledger_devices_recall(ledger->devices, request->uid, name, devices, &placement);
     }
-    if (json_array_size(cells) > 0 || devices != NULL) {
+    if (json_array_size(cells) > 0 || devices != NULL || was_decided(record, name)) {
         berth_snapshot_charge(ledger->snapshot, request, &placement);
     } else {
         berth_snapshot_charge_on(ledger->snapshot, request, host);
@@ -548,9 +556,11 @@ berth_ledger_usage(BerthFleetLedger *ledger, const char *host, BerthCapacity *ca
     return TRUE;
 }
 
-/** Returns: (transfer full): the fleet file, for 'berth-sim replay'. */
+/** Returns: (transfer full): the fleet file, for 'berth-sim replay', and in "held" what is kept for whom. */
 json_t *
 berth_ledger_export(const BerthFleetLedger *ledger)
 {
-    return ledger_book_export(ledger->book, ledger->snapshot);
+    json_t *file = ledger_book_export(ledger->book, ledger->snapshot);
+    json_object_set_new(file, "held", ledger_holds_export(ledger));
+    return file;
 }

@@ -33,10 +33,12 @@ typedef struct {
     const char **hosts;
 } BerthParty;
 
-/* Where a workload would have room, were @victims stopped, for which it is the reason: of uids, maybe none. */
+/* Where a workload would have room, were @victims stopped, for which it is the reason: of uids, maybe none. @rest:
+ * what it needs beside what they hold. */
 typedef struct {
     char *host;
     GPtrArray *victims;
+    json_t *rest;
 } BerthRoom;
 
 BerthFleetLedger *berth_ledger_new(BerthClock *clock);
@@ -78,15 +80,11 @@ guint berth_ledger_waiting(const BerthFleetLedger *ledger);
 
 /* ---- room that is made for one by stopping others ---- */
 GPtrArray *berth_ledger_preempt(BerthFleetLedger *ledger, const BerthParty *party);
-/* What victims give back: on one host, or to one project's quota. */
-typedef struct {
-    gint64 vcpus, memory_mib, workloads;
-} BerthGiven;
-
+json_t *berth_ledger_holding(const BerthFleetLedger *ledger, const char *uid);
 void berth_ledger_hold(BerthFleetLedger *ledger, const char *asker, const char *host,
-                       const BerthVictim *victim);
+                       const char *uid, const json_t *holding);
 void berth_ledger_hold_rest(BerthFleetLedger *ledger, const BerthObject *asker, const char *host,
-                            BerthGiven *on_host, BerthGiven *in_project);
+                            const json_t *rest);
 void berth_ledger_charge_holds(BerthFleetLedger *ledger, const char *host);
 GPtrArray *berth_ledger_held_for(const BerthFleetLedger *ledger, const char *asker);
 void berth_ledger_unhold(BerthFleetLedger *ledger, const char *uid, gboolean gone);

@@ -179,7 +179,8 @@ find_planned(BerthControl *control, const GPtrArray *planned, const char *uid)
 }
 
 static json_t *
-write_victims(BerthControl *control, const GPtrArray *uids, const GPtrArray *planned)
+write_victims(BerthControl *control, const BerthFleetLedger *ledger, const GPtrArray *uids,
+              const GPtrArray *planned)
 {
     json_t *list = json_array();
     for (guint i = 0; i < uids->len; i++) {
@@ -189,10 +190,11 @@ write_victims(BerthControl *control, const GPtrArray *uids, const GPtrArray *pla
             return NULL;
         }
         json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "kind", victim->kind->name, "project",
-                            victim->project, "name", victim->name, "uid", victim->uid, "vcpus",
-                            (json_int_t)berth_workload_of(victim)->vcpus, "memory_mib",
-                            (json_int_t)berth_ledger_memory_mib(control->ledger, victim)));
+            list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o*}", "kind", victim->kind->name,
+                            "project", victim->project, "name", victim->name, "uid", victim->uid,
+                            "vcpus", (json_int_t)berth_workload_of(victim)->vcpus, "memory_mib",
+                            (json_int_t)berth_ledger_memory_mib(ledger, victim), "holding",
+                            berth_ledger_holding(ledger, victim->uid)));
     }
     return list;
 }
@@ -225,13 +227,14 @@ berth_preemption_find(BerthControl *control, BerthFleetLedger *ledger, const Ber
     json_t *list = rooms == NULL ? NULL : json_array();
     for (guint i = 0; list != NULL && i < rooms->len; i++) {
         const BerthRoom *room = rooms->pdata[i];
-        json_t *victims = write_victims(control, room->victims, planned);
+        json_t *victims = write_victims(control, ledger, room->victims, planned);
         if (victims == NULL) {
             g_clear_pointer(&list, json_decref);
             break;
         }
-        json_array_append_new(list, json_pack("{s:s, s:o, s:O*}", "host", room->host, "victims",
-                                              victims, "with", with));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:o, s:O*, s:O}", "host", room->host, "victims",
+                                        victims, "with", with, "rest", room->rest));
     }
     return list;
 }
@@ -261,61 +264,16 @@ berth_preemption_text(const json_t *preempting)
     return g_string_free(text, FALSE);
 }
 
-/* What the victims of a party give back, less what its members took of it. */
-typedef struct {
-    GHashTable *on_hosts; /* name -> BerthGiven*, owned */
-    BerthGiven in_project;
-} Gifts;
-
-static BerthGiven *
-given_on(Gifts *gifts, const char *host)
-{
-    BerthGiven *given = g_hash_table_lookup(gifts->on_hosts, host);
-    if (given == NULL) {
-        given = g_new0(BerthGiven, 1);
-        g_hash_table_insert(gifts->on_hosts, g_strdup(host), given);
-    }
-    return given;
-}
-
+/* Keeps the room of the victims of @asker, and what it needs beside that. */
 static void
-add_gift(BerthGiven *given, const BerthVictim *victim)
-{
-    given->vcpus += victim->vcpus;
-    given->memory_mib += victim->memory_mib;
-    given->workloads++;
-}
-
-static void
-hold_victims(BerthControl *control, const BerthObject *asker, const BerthPreempting *preempting,
-             Gifts *gifts)
+hold_room(BerthControl *control, const BerthObject *asker, const BerthPreempting *preempting)
 {
     for (guint i = 0; preempting->victims != NULL && i < preempting->victims->len; i++) {
         const BerthVictim *victim = preempting->victims->pdata[i];
-        add_gift(given_on(gifts, preempting->host), victim);
-        if (g_strcmp0(victim->project, asker->project) == 0) {
-            add_gift(&gifts->in_project, victim);
-        }
-        berth_ledger_hold(control->ledger, asker->uid, preempting->host, victim);
+        berth_ledger_hold(control->ledger, asker->uid, preempting->host, victim->uid,
+                          victim->holding);
     }
-}
-
-/* Keeps the room of all victims, and what @members need beside that; @records: status.preempting of each. */
-static void
-hold_all(BerthControl *control, const GPtrArray *members, const GPtrArray *records)
-{
-    Gifts gifts = {g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free), {0}};
-    for (guint i = 0; i < members->len; i++) {
-        hold_victims(control, members->pdata[i], records->pdata[i], &gifts);
-    }
-    for (guint i = 0; i < members->len; i++) {
-        const char *host = ((const BerthPreempting *)records->pdata[i])->host;
-        if (host != NULL) {
-            berth_ledger_hold_rest(control->ledger, members->pdata[i], host, given_on(&gifts, host),
-                                   &gifts.in_project);
-        }
-    }
-    g_hash_table_destroy(gifts.on_hosts);
+    berth_ledger_hold_rest(control->ledger, asker, preempting->host, preempting->rest);
 }
 
 static void
@@ -337,23 +295,19 @@ tell(BerthControl *control, const BerthObject *object, const json_t *preempting)
     }
 }
 
-static void
-free_record(gpointer record)
-{
-    berth_schema_free(&berth_preempting_schema, record);
-}
-
 /* For @members, instead of what was kept for them: what they were to have before is of no use to them now. */
 static void
 keep_room(BerthControl *control, const GPtrArray *members, const json_t *preempting)
 {
-    g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func(free_record);
     for (guint i = 0; i < members->len; i++) {
         end_holds(control, ((const BerthObject *)members->pdata[i])->uid);
-        g_ptr_array_add(records, berth_schema_read(&berth_preempting_schema,
-                                                   json_array_get(preempting, i), NULL));
     }
-    hold_all(control, members, records);
+    for (guint i = 0; i < members->len; i++) {
+        BerthPreempting *record =
+            berth_schema_read(&berth_preempting_schema, json_array_get(preempting, i), NULL);
+        hold_room(control, members->pdata[i], record);
+        berth_schema_free(&berth_preempting_schema, record);
+    }
 }
 
 typedef struct {
@@ -454,20 +408,11 @@ displace(BerthWorkloadController *controller, const BerthObject *asker)
 void
 berth_preemption_resume(BerthWorkloadController *controller, const BerthObject *object)
 {
-    BerthControl *control = controller->control;
-    if (berth_workload_status_of(object)->preempting.host == NULL) {
+    const BerthPreempting *preempting = &berth_workload_status_of(object)->preempting;
+    if (preempting->host == NULL) {
         return;
     }
-    g_autoptr(GPtrArray) held = berth_ledger_held_for(control->ledger, object->uid);
-    if (held->len == 0) {
-        g_autoptr(GPtrArray) party = list_party(control, object);
-        g_autoptr(GPtrArray) records = g_ptr_array_new();
-        for (guint i = 0; i < party->len; i++) {
-            const BerthWorkloadStatus *status = berth_workload_status_of(party->pdata[i]);
-            g_ptr_array_add(records, (gpointer)&status->preempting);
-        }
-        hold_all(control, party, records);
-    }
+    hold_room(controller->control, object, preempting);
     displace(controller, object);
 }
 

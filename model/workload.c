@@ -190,6 +190,9 @@ static const BerthField victim_fields[] = {
     BERTH_FIELD(BerthVictim, uid, STRING, .doc = "Its uid."),
     BERTH_FIELD(BerthVictim, vcpus, INT, .doc = "vCPUs that it gives back."),
     BERTH_FIELD(BerthVictim, memory_mib, INT, .unit = "MiB", .doc = "Memory that it gives back."),
+    BERTH_FIELD(BerthVictim, holding, JSON,
+                .doc = "All that it held of its host when this was decided, in the scheduler's "
+                       "terms: stays charged until the place is taken."),
 };
 static const BerthSchema victim_schema =
     BERTH_SCHEMA("Victim", BerthVictim, victim_fields,
@@ -202,6 +205,9 @@ static const BerthField preempting_fields[] = {
     BERTH_FIELD(BerthPreempting, with, STRINGS,
                 .doc = "Members of its group that get their places together with it, by uid: each "
                        "has such a record, and all wait for the victims of all."),
+    BERTH_FIELD(BerthPreempting, rest, JSON,
+                .doc = "What it needs beside what its victims give back, of its host (holding) and "
+                       "of its project's quota (claim): kept until the place is taken."),
 };
 const BerthSchema berth_preempting_schema =
     BERTH_SCHEMA("Preempting", BerthPreempting, preempting_fields,

@@ -120,6 +120,7 @@ typedef struct {
 typedef struct {
     char *kind, *project, *name, *uid;
     gint64 vcpus, memory_mib; /* as charged to its host */
+    json_t *holding;          /* all that it holds there, see sched/holding.h */
 } BerthVictim;
 
 /* What was decided so that a workload gets a place: it is there until the workload has it. */
@@ -127,6 +128,7 @@ typedef struct {
     char *host;         /* NULL: nothing */
     GPtrArray *victims; /* of BerthVictim */
     char **with;        /* uids of all that get their places together; NULL: it is alone */
+    json_t *rest;       /* what is kept beside what they hold, see berth_holding_rest() */
 } BerthPreempting;
 
 /* Status of a Pod and of a VM alike; containers only for pods. */

@@ -474,6 +474,21 @@ berth_snapshot_charge_on(BerthSnapshot *s, const BerthRequest *request, guint32 
 }
 
 /**
+ * berth_snapshot_adopt:
+ * @charge: (transfer full): filled in, with a uid; what it points to is the snapshot's then
+ *
+ * Charges it as it is; a uid that is charged already is moved.
+ */
+void
+berth_snapshot_adopt(BerthSnapshot *s, const BerthCharge *charge)
+{
+    berth_snapshot_release(s, charge->uid);
+    guint32 index = new_charge(s);
+    *berth_charge(s, index) = *charge;
+    berth_snapshot_attach(s, index);
+}
+
+/**
  * berth_snapshot_release_charge:
  * @charge: from berth_snapshot_charge; not good afterwards
  */

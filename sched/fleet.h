@@ -244,6 +244,7 @@ BerthGroup *berth_snapshot_group(const BerthSnapshot *snapshot, BerthSymbol grou
 BerthShare *berth_snapshot_share(const BerthSnapshot *snapshot, BerthSymbol project);
 void berth_snapshot_add_host_columns(BerthSnapshot *snapshot, guint32 host, const BerthHost *facts);
 void berth_snapshot_become_like(BerthSnapshot *snapshot, guint32 twin, guint32 host);
+void berth_snapshot_adopt(BerthSnapshot *snapshot, const BerthCharge *charge);
 void berth_snapshot_attach(BerthSnapshot *snapshot, guint32 charge);
 void berth_snapshot_detach(BerthSnapshot *snapshot, guint32 charge);
 void berth_snapshot_note_image(BerthSnapshot *snapshot, guint32 host, BerthSymbol image,

@@ -16,7 +16,7 @@
 
 #include "sched/evaluate.h"
 #include "sched/forecast.h"
-#include "sched/group.h"
+#include "sched/holding.h"
 
 typedef struct {
     guint32 charge;
@@ -357,6 +357,8 @@ keep(BerthPreemption *preemption, const Trial *trial)
         preemption->victims[i] = charge;
         preemption->askers[i] = find_asker(trial, berth_charge(trial->fleet, charge)->host);
     }
+    preemption->rests = berth_holding_rest(trial->fleet, trial->charges, trial->n,
+                                           preemption->victims, preemption->n_victims);
 }
 
 /* Whether anybody's stop could help one of them at all: without a copy of the fleet. */
@@ -424,5 +426,6 @@ berth_preemption_clear(BerthPreemption *preemption)
     g_clear_pointer(&preemption->victims, g_free);
     g_clear_pointer(&preemption->askers, g_free);
     g_clear_pointer(&preemption->placements, g_free);
+    g_clear_pointer(&preemption->rests, json_decref);
     preemption->n_victims = 0;
 }

@@ -185,118 +185,6 @@ test_priority_goes_first(Fixture *f, gconstpointer unused)
     g_assert_false(try(f, low));
 }
 
-static BerthObject *
-make_preemptible(const char *name, int memory_mib)
-{
-    g_autofree char *spec = g_strdup_printf(
-        "{\"memory_mib\": %d, \"preemptible\": true, \"containers\": [{\"name\": \"main\", "
-        "\"image\": \"hello\"}]}",
-        memory_mib);
-    return make(&berth_kind_pod, name, spec, NULL);
-}
-
-static gint64
-used_mib(Fixture *f, const char *host)
-{
-    BerthCapacity capacity, used;
-    g_assert_true(berth_ledger_usage(f->ledger, host, &capacity, &used));
-    return used.memory_mib;
-}
-
-/* What a victim holds on h1: 1 vCPU and 600 MiB. */
-static void
-hold(Fixture *f, const char *asker, const char *uid)
-{
-    BerthVictim victim = {
-        .project = (char *)"default", .uid = (char *)uid, .vcpus = 1, .memory_mib = 600};
-    berth_ledger_hold(f->ledger, asker, "h1", &victim);
-}
-
-/* Room that is being made stays charged although the one that held it is gone, until it is given free. */
-static void
-test_room_is_kept_for_the_one_that_asked(Fixture *f, gconstpointer unused)
-{
-    g_autoptr(BerthObject) low = make_preemptible("low", 600), other = make_pod("other", 600, 0);
-    g_autoptr(BerthObject) high = make_pod("high", 700, 5);
-    g_autoptr(GPtrArray) members = g_ptr_array_new();
-    BerthNeeds needs = {0};
-    const char *anywhere = NULL;
-    BerthParty party = {members, &needs, &anywhere};
-    g_ptr_array_add(members, high);
-    put_host(f, "h1", 1000, "", TRUE);
-    berth_ledger_join(f->ledger, low);
-    g_assert_true(try(f, low));
-    g_autoptr(GPtrArray) rooms = berth_ledger_preempt(f->ledger, &party);
-    const BerthRoom *room = rooms->pdata[0];
-    g_assert_cmpstr(room->host, ==, "h1");
-    g_assert_cmpuint(room->victims->len, ==, 1);
-    g_assert_cmpstr(room->victims->pdata[0], ==, low->uid);
-    hold(f, high->uid, low->uid);
-    g_assert_null(berth_ledger_preempt(f->ledger, &party));
-    g_assert_false(berth_ledger_release(f->ledger, low->uid));
-    park(f, other);
-    g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, high->uid);
-    g_assert_cmpuint(held->len, ==, 1);
-    berth_ledger_unhold(f->ledger, low->uid, TRUE);
-    g_assert_cmpint(used_mib(f, "h1"), ==, 0);
-    g_assert_cmpuint(f->woken, ==, 1);
-}
-
-/* The victims' room alone is not enough: what is free beside it is kept, too. */
-static void
-test_free_room_is_kept_beside_the_victims(Fixture *f, gconstpointer unused)
-{
-    g_autoptr(BerthObject) low = make_preemptible("low", 600), other = make_pod("other", 300, 0);
-    g_autoptr(BerthObject) high = make_pod("high", 900, 5);
-    BerthGiven on_host = {1, 600, 1}, in_project = {0};
-    put_host(f, "h1", 1000, "", TRUE);
-    berth_ledger_join(f->ledger, low);
-    g_assert_true(try(f, low));
-    hold(f, high->uid, low->uid);
-    berth_ledger_hold_rest(f->ledger, high, "h1", &on_host, &in_project);
-    g_assert_cmpint(used_mib(f, "h1"), ==, berth_ledger_memory_mib(f->ledger, high));
-    park(f, other);
-    g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, high->uid);
-    g_assert_cmpuint(held->len, ==, 2);
-    for (guint i = 0; i < held->len; i++) {
-        berth_ledger_unhold(f->ledger, held->pdata[i], TRUE);
-    }
-    g_assert_cmpint(used_mib(f, "h1"), ==, 0);
-}
-
-/* A victim of another project gives nothing back to the asker's quota, of which what it needs is kept. */
-static void
-test_quota_is_kept_for_the_one_that_asked(Fixture *f, gconstpointer unused)
-{
-    g_autoptr(BerthObject) project =
-        make(&berth_kind_project, "default", "{\"quota_workloads\": 1}", NULL);
-    g_autoptr(BerthObject) high = make_pod("high", 400, 5), other = make_pod("other", 100, 0);
-    BerthGiven on_host = {1, 600, 1}, in_project = {0};
-    put_host(f, "h1", 1000, "", TRUE);
-    berth_ledger_set_project(f->ledger, project);
-    berth_ledger_hold_rest(f->ledger, high, "h1", &on_host, &in_project);
-    g_assert_cmpint(used_mib(f, "h1"), ==, 0);
-    park(f, other);
-    g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, high->uid);
-    berth_ledger_unhold(f->ledger, held->pdata[0], FALSE);
-    g_assert_true(try(f, other));
-}
-
-/* What a victim held before the daemon died: no record charges it. */
-static void
-test_room_is_kept_over_a_restart(Fixture *f, gconstpointer unused)
-{
-    g_autoptr(BerthObject) other = make_pod("other", 600, 0);
-    hold(f, "asker", "victim");
-    berth_ledger_charge_holds(f->ledger, "h1");
-    put_host(f, "h1", 1000, "", TRUE);
-    berth_ledger_charge_holds(f->ledger, "h1");
-    g_assert_cmpint(used_mib(f, "h1"), ==, 600);
-    park(f, other);
-    berth_ledger_unhold(f->ledger, "victim", TRUE);
-    g_assert_true(try(f, other));
-}
-
 /* Two cells of 2 threads and 4,096 MiB, with 512 pages of 2 MiB in the first. */
 #define INVENTORY                                                                                  \
     "{\"cpus\": 4, \"machine_types\": [\"q35\"], \"memory_mib\": 8192, \"cpu_model\": \"EPYC\", "  \
@@ -406,6 +294,23 @@ test_cells_tell_what_is_free(Fixture *f, gconstpointer unused)
     g_assert_nonnull(strstr(taken, "\"free\":{\"vcpus\":2,\"memory_mib\":4096},\"huge_pages\":[]"));
 }
 
+/* What found no room in a cell when it was placed is not bound to one by a restart. */
+static void
+test_recorded_without_cells_is_not_bound(Fixture *f, gconstpointer unused)
+{
+    g_autoptr(BerthObject) placed =
+        make(&berth_kind_pod, "placed",
+             "{\"memory_mib\": 512, \"numa\": \"prefer-one\", \"containers\": [{\"name\": "
+             "\"main\", \"image\": \"hello\"}]}",
+             "{\"host\": \"h1\", \"placement\": {\"host\": \"h1\", \"decision\": 4}}");
+    BerthNeeds needs = {0};
+    g_autoptr(json_t) host = put_cells(f, "");
+    berth_ledger_charge(f->ledger, placed, &needs, "h1");
+    g_autoptr(json_t) holding = berth_ledger_holding(f->ledger, placed->uid);
+    g_assert_cmpint(berth_json_integer(holding, "memory_mib", 0), ==, 512);
+    g_assert_null(json_object_get(holding, "cells"));
+}
+
 static BerthObject *
 make_dedicated(const char *name, int vcpus, const char *placement)
 {
@@ -473,26 +378,6 @@ test_dedicated_cpus_of_a_plan(Fixture *f, gconstpointer unused)
     g_assert_cmpstr(planned, ==, "[3]");
     g_assert_cmpstr(applied, ==, planned);
     berth_ledger_free(copy.ledger);
-}
-
-/* Of the kind that the asker wants: nobody else gets those, and the shared ones stay free. */
-static void
-test_dedicated_cpus_are_kept(Fixture *f, gconstpointer unused)
-{
-    g_autoptr(BerthObject) asker = make_dedicated("asker", 2, "");
-    g_autoptr(BerthObject) other = make_dedicated("other", 1, "");
-    BerthGiven on_host = {1, 1000, 1}, in_project = {0};
-    BerthCapacity capacity, used;
-    g_autoptr(json_t) host = put_cells(f, ", \"dedicated_cpus\": \"3\"");
-    berth_ledger_hold_rest(f->ledger, asker, "h1", &on_host, &in_project);
-    g_assert_true(berth_ledger_usage(f->ledger, "h1", &capacity, &used));
-    g_assert_cmpint(used.vcpus, ==, 0);
-    g_autofree char *none = place_dedicated(f, other);
-    g_assert_cmpstr(none, ==, "-");
-    g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, asker->uid);
-    berth_ledger_unhold(f->ledger, held->pdata[0], TRUE);
-    g_autofree char *given = place_dedicated(f, other);
-    g_assert_cmpstr(given, ==, "[3]");
 }
 
 /* Also when the spec wants more by now: those that the record names run. */
@@ -674,17 +559,13 @@ main(int argc, char **argv)
     ADD("hosts-wake", test_hosts_wake);
     ADD("a-raised-quota-wakes", test_a_raised_quota_wakes);
     ADD("priority-goes-first", test_priority_goes_first);
-    ADD("room-is-kept-for-the-one-that-asked", test_room_is_kept_for_the_one_that_asked);
-    ADD("free-room-is-kept-beside-the-victims", test_free_room_is_kept_beside_the_victims);
-    ADD("quota-is-kept-for-the-one-that-asked", test_quota_is_kept_for_the_one_that_asked);
-    ADD("room-is-kept-over-a-restart", test_room_is_kept_over_a_restart);
     ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
     ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);
     ADD("recorded-cells-are-charged", test_recorded_cells_are_charged);
     ADD("cells-tell-what-is-free", test_cells_tell_what_is_free);
+    ADD("recorded-without-cells-is-not-bound", test_recorded_without_cells_is_not_bound);
     ADD("dedicated-cpus-get-numbers", test_dedicated_cpus_get_numbers);
     ADD("dedicated-cpus-of-a-plan", test_dedicated_cpus_of_a_plan);
-    ADD("dedicated-cpus-are-kept", test_dedicated_cpus_are_kept);
     ADD("recorded-cpus-are-charged", test_recorded_cpus_are_charged);
     ADD("devices-stay-who-they-are", test_devices_stay_who_they_are);
     ADD("offered-devices-are-told", test_offered_devices_are_told);
