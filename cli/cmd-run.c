@@ -205,9 +205,24 @@ has_ended(const json_t *pod)
 static gboolean
 is_on_its_way(const json_t *pod)
 {
-    static const char *const codes[] = {"image-pulling", "back-off", NULL};
+    static const char *const codes[] = {"image-pulling", "back-off", "preempting", NULL};
     const char *code = json_string_value(berth_json_at(pod, "/status/reason/code"));
     return code == NULL || g_strv_contains(codes, code);
+}
+
+/* Why it can't be placed. It is not kept, so that asking why leads nowhere. */
+static void
+set_refusal(GError **error, const json_t *pod)
+{
+    g_autofree char *what = g_strdup_printf("pod '%s' cannot run", berth_json_name(pod));
+    g_autoptr(GError) problem = NULL;
+    berth_set_reason(&problem, pod, what);
+    const char *hint = berth_error_hint(problem);
+    if (hint != NULL && strstr(hint, "berth why") != NULL) {
+        hint = "it was not kept; berth host list shows what is free, and berth apply makes pods "
+               "that wait for room";
+    }
+    berth_error_set_at(error, berth_error_code_of(problem), NULL, hint, "%s", problem->message);
 }
 
 /* Over when there is something to attach to; fails when it can't be placed. */
@@ -221,8 +236,7 @@ has_started(const json_t *pod, gpointer user_data, GError **error)
         return TRUE;
     }
     if (strcmp(phase, "Pending") == 0 && !is_on_its_way(pod)) {
-        g_autofree char *what = g_strdup_printf("pod '%s' cannot run", berth_json_name(pod));
-        berth_set_reason(error, pod, what);
+        set_refusal(error, pod);
         return TRUE;
     }
     return FALSE;

@@ -370,9 +370,18 @@ test_what_cannot_be_placed_is_said_and_taken_back(void)
     static const char *const words[] = {"run", "i", NULL};
     Script script;
     script_init(&script);
-    script.watch = "{\"type\":\"put\",\"object\":" POD(
-        "Pending", ",\"reason\":{\"code\":\"no-capacity\",\"message\":\"h1 is short by 2 vCPUs\","
-                   "\"hint\":\"berth why web\"}") "}\n";
+    /* While others are stopped to make room it is on its way. */
+    script.watch =
+        "{\"type\":\"put\",\"object\":" POD("Pending",
+                                            ",\"reason\":{\"code\":\"preempting\",\"message\":\"x "
+                                            "is stopped\"}") "}\n"
+                                                             "{\"type\":\"put\",\"object\":" POD(
+                                                                 "Pending", ",\"reason\":{\"code\":"
+                                                                            "\"no-capacity\","
+                                                                            "\"message\":\"h1 is "
+                                                                            "short by 2 vCPUs\","
+                                                                            "\"hint\":\"berth why "
+                                                                            "web\"}") "}\n";
     Responder *responder = responder_new(serve, &script);
     g_autoptr(GBytes) out = NULL;
     g_autoptr(GBytes) err = NULL;
@@ -380,7 +389,9 @@ test_what_cannot_be_placed_is_said_and_taken_back(void)
     responder_free(responder);
     g_assert_cmpint(code, ==, 125);
     assert_bytes(out, "");
-    assert_bytes(err, "error: pod 'web' cannot run: h1 is short by 2 vCPUs\nhint: berth why web\n");
+    assert_bytes(err, "error: pod 'web' cannot run: h1 is short by 2 vCPUs\n"
+                      "hint: it was not kept; berth host list shows what is free, and berth apply "
+                      "makes pods that wait for room\n");
     g_assert_nonnull(strstr(script.log->str, "deleted"));
     script_clear(&script);
 }
