@@ -211,9 +211,9 @@ run_version(BerthSession *session, const BerthArgs *args, GError **error)
         berth_session_put_value(session, both);
     } else {
         const char *version = berth_json_string(daemon, "version");
-        berth_session_say(session, "berth %s", PACKAGE_VERSION);
+        berth_session_tell(session, "berth %s", PACKAGE_VERSION);
         if (version != NULL) {
-            berth_session_say(session, "berthd %s", version);
+            berth_session_tell(session, "berthd %s", version);
         }
     }
     if (daemon == NULL) {

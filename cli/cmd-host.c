@@ -324,7 +324,7 @@ run_host_key(BerthSession *session, const BerthArgs *args, GError **error)
         berth_session_put_value(session, answer);
     } else {
         const char *key = berth_json_string(answer, "public_key");
-        berth_session_say(session, "%s", key != NULL ? key : "-");
+        berth_session_tell(session, "%s", key != NULL ? key : "-");
     }
     return BERTH_EXIT_OK;
 }
@@ -354,7 +354,7 @@ run_hostname(BerthSession *session, const BerthArgs *args, GError **error)
         return BERTH_FAILED;
     }
     const char *name = json_string_value(berth_json_at(host, "/status/inventory/hostname"));
-    berth_session_say(session, "%s", name != NULL ? name : berth_json_name(host));
+    berth_session_tell(session, "%s", name != NULL ? name : berth_json_name(host));
     return BERTH_EXIT_OK;
 }
 

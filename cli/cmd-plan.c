@@ -1,4 +1,4 @@
-/* Questions about placement: why, plan, capacity, rebalance, fleet export. */
+/* Questions about placement: why, plan, rebalance, fleet export; cmd-capacity.c has how much is left. */
 #include "cli/cmd.h"
 
 #include <errno.h>
@@ -12,27 +12,20 @@
 #include "cli/document.h"
 #include "cli/escape.h"
 #include "cli/placement.h"
+#include "cli/question.h"
 #include "cli/resolve.h"
 #include "model/kinds.h"
 
-static void
-put_table(char *text)
-{
-    if (text != NULL) {
-        printf("\n%s", text);
-    }
-    g_free(text);
-}
-
-static void
-put_refusal(BerthSession *session, const json_t *placement)
-{
-    g_autofree char *fix = berth_placement_fix(placement);
-    put_table(berth_placement_refusals(placement, session->output == BERTH_OUTPUT_WIDE));
-    berth_session_say(session, "%s", fix);
-}
-
 /* ---- why ----------------------------------------------------------------------------------------- */
+
+static gboolean
+is_tied(const json_t *placement)
+{
+    const json_t *winner = json_object_get(placement, "winner");
+    const json_t *second = json_object_get(placement, "runner_up");
+    return second != NULL &&
+           json_equal(json_object_get(winner, "score"), json_object_get(second, "score"));
+}
 
 static void
 put_why(BerthSession *session, const json_t *why)
@@ -42,29 +35,41 @@ put_why(BerthSession *session, const json_t *why)
     const char *host = berth_json_string(why, "host");
     const char *message = berth_json_string(reason, "message");
     const char *hint = berth_json_string(reason, "hint");
-    berth_session_say(session, "%s '%s' is %s%s%s", berth_json_string(why, "kind"),
-                      berth_json_string(why, "name"), berth_json_string(why, "phase"),
-                      host != NULL ? " on host " : "", host != NULL ? host : "");
+    berth_session_tell(session, "%s '%s' is %s%s%s", berth_json_string(why, "kind"),
+                       berth_json_string(why, "name"), berth_json_string(why, "phase"),
+                       host != NULL ? " on host " : "", host != NULL ? host : "");
     gboolean refused = host == NULL && json_is_false(json_object_get(placement, "fits"));
     /* For want of room the table says it with all numbers. */
     gboolean told = refused && g_strcmp0(berth_json_string(reason, "code"), "no-capacity") == 0;
     if (message != NULL && !told) {
-        berth_session_say(session, "%s%s%s%s", message, hint != NULL ? " (" : "",
-                          hint != NULL ? hint : "", hint != NULL ? ")" : "");
+        berth_session_tell(session, "%s%s%s%s", message, hint != NULL ? " (" : "",
+                           hint != NULL ? hint : "", hint != NULL ? ")" : "");
     }
     if (refused) {
-        put_refusal(session, placement);
+        berth_question_put_refusal(session, placement);
         const char *fix = json_string_value(berth_json_at(placement, "/fix/kind"));
         gboolean is_small = g_strcmp0(fix, "none") != 0 && g_strcmp0(fix, "add-host") != 0;
         /* A hint that leads here leads nowhere. */
         if (told && hint != NULL && strstr(hint, "berth why") == NULL && !is_small) {
-            berth_session_say(session, "What may help: %s.", hint);
+            berth_session_tell(session, "What may help: %s.", hint);
         }
         return;
     }
-    put_table(berth_placement_scores(placement));
+    g_autofree char *scores = berth_placement_scores(placement);
+    if (scores != NULL) {
+        berth_session_put(session, "\n");
+        berth_session_put(session, scores);
+    }
+    if (is_tied(placement)) {
+        berth_session_put(session, "Both are equally good for it: the first one was taken.\n\n");
+    }
+    g_autofree char *others = berth_placement_groups(placement);
+    if (others != NULL) {
+        g_autofree char *text = g_strconcat("Hosts that could not take it:\n\n", others, NULL);
+        berth_session_put(session, text);
+    }
     if (host == NULL && placement != NULL) {
-        berth_session_say(session, "By itself it %s.", berth_json_string(placement, "summary"));
+        berth_session_tell(session, "By itself it %s.", berth_json_string(placement, "summary"));
     }
 }
 
@@ -87,52 +92,6 @@ run_why(BerthSession *session, const BerthArgs *args, GError **error)
         put_why(session, why);
     }
     return BERTH_EXIT_OK;
-}
-
-/* ---- what the fleet is assumed to be --------------------------------------------------------------- */
-
-/* Adds the hosts that the option @option names to @question. */
-static void
-add_hosts(const BerthArgs *args, const char *option, const char *member, json_t *question)
-{
-    json_t *hosts = json_array();
-    json_object_set_new(question, member, hosts);
-    for (char *const *host = berth_args_list(args, option); *host != NULL; host++) {
-        json_array_append_new(hosts, json_string(*host));
-    }
-}
-
-/* Adds --add-host to @question. */
-static gboolean
-add_more_hosts(const BerthArgs *args, json_t *question, GError **error)
-{
-    json_t *like = json_array();
-    json_object_set_new(question, "add_hosts_like", like);
-    for (char *const *host = berth_args_list(args, "add-host"); *host != NULL; host++) {
-        if (!g_str_has_prefix(*host, "like=") || strlen(*host) == strlen("like=")) {
-            berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, "--add-host like=HOST",
-                               "'%s' does not say which host the new one is like", *host);
-            return FALSE;
-        }
-        json_array_append_new(like, json_string(*host + strlen("like=")));
-    }
-    return TRUE;
-}
-
-/* Adds --without-host and --add-host to @question. */
-static gboolean
-add_assumptions(const BerthArgs *args, json_t *question, GError **error)
-{
-    add_hosts(args, "without-host", "without_hosts", question);
-    return add_more_hosts(args, question, error);
-}
-
-static json_t *
-ask(BerthSession *session, const char *path, const json_t *question, GError **error)
-{
-    const BerthRequestOptions options = {.body = question};
-    g_autoptr(BerthReply) reply = berth_client_call(session->client, "POST", path, &options, error);
-    return reply != NULL ? json_incref(reply->body) : NULL;
 }
 
 /* ---- plan ---------------------------------------------------------------------------------------- */
@@ -172,7 +131,7 @@ add_row(BerthTable *table, const json_t *step)
 }
 
 static void
-put_steps(const json_t *steps)
+put_steps(BerthSession *session, const json_t *steps)
 {
     static const char *const titles[] = {"Kind", "Name", "Would be", "On host", NULL};
     g_autoptr(BerthTable) table = berth_table_new(titles);
@@ -181,8 +140,27 @@ put_steps(const json_t *steps)
     json_array_foreach ((json_t *)steps, i, step) {
         add_row(table, step);
     }
+    if (json_array_size(steps) == 0) {
+        berth_session_put(session, "Nothing would be placed, moved or changed.\n\n");
+        return;
+    }
     g_autofree char *text = berth_table_format(table);
     printf("%s", text);
+}
+
+/* The last word of a long answer. */
+static void
+put_sum(BerthSession *session, const json_t *steps)
+{
+    gsize without = 0, i;
+    json_t *step;
+    json_array_foreach ((json_t *)steps, i, step) {
+        without +=
+            json_is_false(json_object_get(step, "fits")) && json_object_get(step, "waits") == NULL;
+    }
+    if (without > 0) {
+        berth_session_tell(session, "%zu of %zu have no room.", without, json_array_size(steps));
+    }
 }
 
 /* Changes and refusals, each under the name of its object. */
@@ -198,14 +176,14 @@ put_details(BerthSession *session, const json_t *steps)
         if (json_array_size(changes) == 0 && !refused) {
             continue;
         }
-        berth_session_say(session, "%s '%s'%s", berth_json_string(step, "kind"),
-                          berth_json_string(step, "name"),
-                          waits != NULL || !refused ? ":" : " has no room:");
+        berth_session_tell(session, "%s '%s'%s", berth_json_string(step, "kind"),
+                           berth_json_string(step, "name"),
+                           waits != NULL || !refused ? ":" : " has no room:");
         put_changes(changes);
         if (waits != NULL) {
-            berth_session_say(session, "    %s", waits);
+            berth_session_tell(session, "    %s", waits);
         } else if (refused) {
-            put_refusal(session, json_object_get(step, "placement"));
+            berth_question_put_refusal(session, json_object_get(step, "placement"));
         }
         printf("\n");
     }
@@ -221,7 +199,8 @@ put_loads(const json_t *hosts)
                                           {"of", "/capacity/memory_mib"},
                                           {NULL}};
     if (json_array_size(hosts) > 0) {
-        g_autofree char *text = berth_print_objects(hosts, columns, FALSE, 0);
+        g_autoptr(json_t) sorted = berth_sort_by_name(hosts, "name");
+        g_autofree char *text = berth_print_objects(sorted, columns, FALSE, 0);
         printf("Hosts as they would be then:\n\n%s", text);
     }
 }
@@ -236,7 +215,7 @@ run_plan(BerthSession *session, const BerthArgs *args, GError **error)
     }
     g_autoptr(json_t) question =
         json_pack("{s:O, s:s}", "documents", documents, "project", session->settings->project);
-    if (!add_assumptions(args, question, error)) {
+    if (!berth_question_add_hosts(question, args, error)) {
         return BERTH_FAILED;
     }
     if (json_array_size(documents) == 0 && !berth_args_has(args, "without-host") &&
@@ -246,127 +225,19 @@ run_plan(BerthSession *session, const BerthArgs *args, GError **error)
                            "there is nothing to plan");
         return BERTH_FAILED;
     }
-    g_autoptr(json_t) plan = ask(session, "/v1/plan", question, error);
+    g_autoptr(json_t) plan = berth_question_ask(session, "/v1/plan", question, error);
     if (plan == NULL) {
         return BERTH_FAILED;
     }
     if (berth_session_wants_value(session)) {
         berth_session_put_value(session, plan);
     } else {
-        put_steps(json_object_get(plan, "steps"));
+        put_steps(session, json_object_get(plan, "steps"));
         put_details(session, json_object_get(plan, "steps"));
         put_loads(json_object_get(plan, "hosts"));
+        put_sum(session, json_object_get(plan, "steps"));
     }
     return json_is_true(json_object_get(plan, "fits")) ? BERTH_EXIT_OK : BERTH_EXIT_REFUSED;
-}
-
-/* ---- capacity ------------------------------------------------------------------------------------ */
-
-/* "vcpus=2,memory_mib=512" and, for VMs, "kind=vm,disk_mib=4096": a document of that size. */
-static json_t *
-read_sizes(const char *text, GError **error)
-{
-    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
-    g_autoptr(json_t) spec = json_object();
-    const char *kind = "Pod";
-    for (char **part = parts; *part != NULL; part++) {
-        char *equals = strchr(*part, '=');
-        gint64 number = 0;
-        if (equals != NULL) {
-            *equals = '\0';
-        }
-        if (equals != NULL && strcmp(*part, "kind") == 0) {
-            kind = g_ascii_strcasecmp(equals + 1, "vm") == 0 ? "VM" : "Pod";
-        } else if (equals == NULL ||
-                   !g_ascii_string_to_signed(equals + 1, 10, 0, G_MAXINT64, &number, NULL)) {
-            berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
-                               "--like vcpus=2,memory_mib=512 or --like kind=vm,disk_mib=4096",
-                               "'%s' is no size", *part);
-            return NULL;
-        } else {
-            json_object_set_new(spec, *part, json_integer(number));
-        }
-    }
-    if (strcmp(kind, "Pod") == 0) {
-        json_object_set_new(spec, "containers",
-                            json_pack("[{s:s, s:s}]", "name", "main", "image", "any"));
-    } else {
-        gint64 disk_mib = berth_json_integer(spec, "disk_mib", 1);
-        json_object_del(spec, "disk_mib");
-        json_object_set_new(
-            spec, "disks",
-            json_pack("[{s:s, s:I}]", "name", "root", "size_mib", (json_int_t)disk_mib));
-    }
-    return json_pack("{s:s, s:O}", "kind", kind, "spec", spec);
-}
-
-/* A file, sizes, or the name of a workload that is there. */
-static json_t *
-read_like(BerthSession *session, const char *like, GError **error)
-{
-    if (strchr(like, '=') != NULL) {
-        return read_sizes(like, error);
-    }
-    if (strcmp(like, "-") == 0 || strchr(like, '/') != NULL || strchr(like, '.') != NULL) {
-        g_autoptr(json_t) documents = berth_documents_read(like, error);
-        if (documents != NULL && json_array_size(documents) != 1) {
-            berth_error_set(error, BERTH_ERROR_INVALID, "'%s' has %zu documents; one is needed",
-                            like, json_array_size(documents));
-        }
-        return json_array_size(documents) == 1 ? json_incref(json_array_get(documents, 0)) : NULL;
-    }
-    g_autoptr(json_t) object = berth_resolve_workload(session, NULL, like, error);
-    const json_t *metadata = json_object_get(object, "metadata");
-    return object == NULL ? NULL
-                          : json_pack("{s:{s:s, s:s}}", "metadata", "name",
-                                      berth_json_string(metadata, "name"), "project",
-                                      berth_json_string(metadata, "project"));
-}
-
-static void
-put_capacity(BerthSession *session, const json_t *capacity)
-{
-    static const BerthColumn columns[] = {{"Host", "/name"}, {"More of them", "/count"}, {NULL}};
-    const json_t *hosts = json_object_get(capacity, "hosts");
-    const json_t *ends = json_object_get(capacity, "ends");
-    gint64 total = berth_json_integer(capacity, "total", 0);
-    gboolean limited = json_is_true(json_object_get(capacity, "limited"));
-    if (json_array_size(hosts) > 0) {
-        g_autofree char *text = berth_print_objects(hosts, columns, FALSE, 0);
-        printf("%s", text);
-    }
-    berth_session_say(session, "%s%" G_GINT64_FORMAT " more fit%s", limited ? "At least " : "",
-                      total, ends != NULL ? "; then:" : ".");
-    if (ends != NULL) {
-        put_refusal(session, ends);
-    }
-}
-
-static int
-run_capacity(BerthSession *session, const BerthArgs *args, GError **error)
-{
-    const char *given = berth_args_get(args, "like");
-    if (given == NULL) {
-        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
-                           "--like vcpus=2,memory_mib=512, --like FILE, or --like NAME",
-                           "say of what");
-        return BERTH_FAILED;
-    }
-    g_autoptr(json_t) like = read_like(session, given, error);
-    g_autoptr(json_t) question = json_pack("{s:O?}", "like", like);
-    if (like == NULL || !add_assumptions(args, question, error)) {
-        return BERTH_FAILED;
-    }
-    g_autoptr(json_t) capacity = ask(session, "/v1/capacity", question, error);
-    if (capacity == NULL) {
-        return BERTH_FAILED;
-    }
-    if (berth_session_wants_value(session)) {
-        berth_session_put_value(session, capacity);
-    } else {
-        put_capacity(session, capacity);
-    }
-    return BERTH_EXIT_OK;
 }
 
 /* ---- rebalance ----------------------------------------------------------------------------------- */
@@ -393,9 +264,9 @@ put_stuck(BerthSession *session, const json_t *stuck)
     gsize i;
     json_t *one;
     json_array_foreach ((json_t *)stuck, i, one) {
-        berth_session_say(session, "%s '%s' stays on host %s: %s", berth_json_string(one, "kind"),
-                          berth_json_string(one, "name"), berth_json_string(one, "host"),
-                          berth_json_string(one, "why"));
+        berth_session_tell(session, "%s '%s' stays on host %s: %s", berth_json_string(one, "kind"),
+                           berth_json_string(one, "name"), berth_json_string(one, "host"),
+                           berth_json_string(one, "why"));
     }
 }
 
@@ -406,10 +277,10 @@ put_rebalance(BerthSession *session, const json_t *plan)
     put_moves(moves);
     put_stuck(session, json_object_get(plan, "stuck"));
     if (json_array_size(moves) == 0) {
-        berth_session_say(session, "Nothing is worth moving.");
+        berth_session_tell(session, "Nothing is worth moving.");
         return;
     }
-    berth_session_say(
+    berth_session_tell(
         session, "%s%zu move%s, one after the other, about %" G_GINT64_FORMAT " s of copying.",
         json_is_true(json_object_get(plan, "limited")) ? "The first " : "", json_array_size(moves),
         json_array_size(moves) == 1 ? "" : "s", berth_json_integer(plan, "copy_s", 0));
@@ -429,13 +300,13 @@ run_rebalance(BerthSession *session, const BerthArgs *args, GError **error)
 {
     g_autoptr(json_t) question =
         json_pack("{s:b}", "repair_only", berth_args_has(args, "repair-only"));
-    add_hosts(args, "empty", "empty_hosts", question);
-    if (!add_more_hosts(args, question, error)) {
+    berth_question_add_names(question, "empty_hosts", args, "empty");
+    if (!berth_question_add_like(question, args, error)) {
         return BERTH_FAILED;
     }
     add_number(args, "moves", "moves_max", question);
     add_number(args, "link", "link_mib_s", question);
-    g_autoptr(json_t) plan = ask(session, "/v1/rebalance", question, error);
+    g_autoptr(json_t) plan = berth_question_ask(session, "/v1/rebalance", question, error);
     if (plan == NULL) {
         return BERTH_FAILED;
     }
@@ -471,15 +342,6 @@ run_fleet_export(BerthSession *session, const BerthArgs *args, GError **error)
 
 /* ---- the table ----------------------------------------------------------------------------------- */
 
-#define ADD_HOST                                                                                   \
-    {                                                                                              \
-        "add-host", 0, BERTH_OPTION_LIST, "like=HOST", "as if one more host like it were there"    \
-    }
-#define ASSUMPTIONS                                                                                \
-    {"without-host",     0, BERTH_OPTION_LIST, "HOST", "as if the host were lost", NULL,           \
-     BERTH_COMPLETE_HOST},                                                                         \
-        ADD_HOST
-
 static const BerthArgument why_arguments[] = {
     {"domain", "name, libvirt's name, or UUID", .complete = BERTH_COMPLETE_WORKLOAD},
     {NULL},
@@ -492,17 +354,9 @@ static const BerthArgument export_arguments[] = {
 static const BerthOption plan_options[] = {
     {"filename", 'f', BERTH_OPTION_LIST, "FILE", "YAML or JSON; - is stdin", NULL,
      BERTH_COMPLETE_FILE},
-    ASSUMPTIONS,
+    BERTH_ASSUMPTION_OPTIONS,
     {NULL},
 };
-static const BerthOption capacity_options[] = {
-    {"like", 0, BERTH_OPTION_TEXT, "SPEC",
-     "of what: vcpus=2,memory_mib=512, a file, or a workload's name", NULL,
-     BERTH_COMPLETE_WORKLOAD},
-    ASSUMPTIONS,
-    {NULL},
-};
-
 static const BerthOption rebalance_options[] = {
     {"empty", 0, BERTH_OPTION_LIST, "HOST", "everything is to leave the host", NULL,
      BERTH_COMPLETE_HOST},
@@ -510,7 +364,7 @@ static const BerthOption rebalance_options[] = {
      "only what must leave its host or breaks a rule there"},
     {"moves", 0, BERTH_OPTION_NUMBER, "N", "at most so many moves (100)"},
     {"link", 0, BERTH_OPTION_NUMBER, "MIB", "MiB a second that one migration copies (1000)"},
-    ADD_HOST,
+    BERTH_ADD_HOST_OPTION,
     {NULL},
 };
 
@@ -534,16 +388,6 @@ const BerthCommand berth_placement_commands[] = {
               "Nothing is changed. Exits with 4 when something has no room.",
      .example = "berth plan -f web.yaml\nberth plan --without-host h3\n"
                 "berth plan -f batch.yaml --add-host like=h1 --add-host like=h1"},
-    {.name = "capacity",
-     .group = BERTH_GROUP_PLACEMENT,
-     .doc = "how many more workloads of a kind fit",
-     .run = run_capacity,
-     .options = capacity_options,
-     .about =
-         "Names with a dot or a slash are files. Without kind=vm sizes are those of a pod; with it "
-         "disk_mib counts too.",
-     .example = "berth capacity --like vcpus=2,memory_mib=512\nberth capacity --like web\n"
-                "berth capacity --like vm.yaml --without-host h3"},
     {.name = "rebalance",
      .group = BERTH_GROUP_PLACEMENT,
      .doc = "which live migrations would make the fleet better",

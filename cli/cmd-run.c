@@ -154,7 +154,7 @@ make_spec(const BerthArgs *args, GError **error)
 }
 
 static json_t *
-create(BerthSession *session, const BerthArgs *args, GError **error)
+make_document(const BerthArgs *args, GError **error)
 {
     g_autoptr(json_t) labels = NULL;
     if (!berth_labels_parse(berth_args_list(args, "label"), &labels, error)) {
@@ -165,10 +165,13 @@ create(BerthSession *session, const BerthArgs *args, GError **error)
         return NULL;
     }
     json_t *metadata = json_pack("{s:O}", "labels", labels);
-    const char *name = berth_args_get(args, "name");
-    put_text(metadata, "name", name);
-    g_autoptr(json_t) document =
-        json_pack("{s:s, s:o, s:o}", "kind", "Pod", "metadata", metadata, "spec", spec);
+    put_text(metadata, "name", berth_args_get(args, "name"));
+    return json_pack("{s:s, s:o, s:o}", "kind", "Pod", "metadata", metadata, "spec", spec);
+}
+
+static json_t *
+create(BerthSession *session, const char *name, const json_t *document, GError **error)
+{
     const BerthRequestOptions options = {.body = document, .create_only = name != NULL};
     g_autofree char *path = name != NULL ? berth_object_url(session, &berth_kind_pod, name)
                                          : berth_collection_path(session, &berth_kind_pod);
@@ -406,11 +409,12 @@ run_run(BerthSession *session, const BerthArgs *args, GError **error)
                            "-t with -i needs a terminal, and stdin is none");
         return BERTH_FAILED;
     }
-    if (!berth_pull_by_policy(session, berth_args_get(args, "image"), berth_args_get(args, "pull"),
-                              error)) {
+    g_autoptr(json_t) document = make_document(args, error);
+    if (document == NULL || !berth_pull_by_policy(session, berth_args_get(args, "image"),
+                                                  berth_args_get(args, "pull"), error)) {
         return BERTH_FAILED;
     }
-    g_autoptr(json_t) pod = create(session, args, error);
+    g_autoptr(json_t) pod = create(session, berth_args_get(args, "name"), document, error);
     if (pod == NULL) {
         return BERTH_FAILED;
     }

@@ -163,7 +163,7 @@ put_column(BerthSession *session, const json_t *list, const char *pointer)
     json_t *object;
     json_array_foreach ((json_t *)list, i, object) {
         const char *text = json_string_value(berth_json_at(object, pointer));
-        berth_session_say(session, "%s", text != NULL ? text : "-");
+        berth_session_tell(session, "%s", text != NULL ? text : "-");
     }
 }
 
@@ -378,9 +378,9 @@ run_domstate(BerthSession *session, const BerthArgs *args, GError **error)
     g_autofree char *state = state_of(object);
     const char *reason = json_string_value(berth_json_at(object, "/status/reason/message"));
     if (berth_args_has(args, "reason") && reason != NULL) {
-        berth_session_say(session, "%s (%s)", state, reason);
+        berth_session_tell(session, "%s (%s)", state, reason);
     } else {
-        berth_session_say(session, "%s", state);
+        berth_session_tell(session, "%s", state);
     }
     return BERTH_EXIT_OK;
 }

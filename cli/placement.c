@@ -7,6 +7,8 @@
 
 /* So many hosts are shown one by one; more are shown by reason, unless asked for. */
 #define HOSTS_SHOWN 16
+/* So many are named in one row when the same is said of them. */
+#define HOSTS_NAMED 3
 
 /* An amount with its unit; NULL for rules that are not about amounts. */
 static char *
@@ -42,25 +44,68 @@ subject_of(const json_t *refusal)
     return is_unit ? NULL : dimension;
 }
 
+/* Whether two refusals say the same of two hosts. */
+static gboolean
+is_alike(const json_t *one, const json_t *other)
+{
+    static const char *const members[] = {"code", "dimension", "need", "have", "short_by"};
+    for (gsize i = 0; i < G_N_ELEMENTS(members); i++) {
+        const json_t *a = json_object_get(one, members[i]), *b = json_object_get(other, members[i]);
+        if (!json_equal(a, b)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* "h1", "h1, h4", "h1, h2, h3 and 3 more": the hosts of which the refusal at @first and those alike speak; NULL
+ * when one before it was alike. */
 static char *
-format_hosts(const json_t *refusals)
+name_hosts(const json_t *refusals, gsize first)
+{
+    g_autoptr(GString) names = g_string_new(NULL);
+    gsize count = 0, i;
+    json_t *refusal;
+    json_array_foreach ((json_t *)refusals, i, refusal) {
+        if (!is_alike(json_array_get(refusals, first), refusal)) {
+            continue;
+        }
+        if (i < first) {
+            return NULL;
+        }
+        if (count++ < HOSTS_NAMED) {
+            g_string_append_printf(names, "%s%s", count > 1 ? ", " : "",
+                                   berth_json_string(refusal, "host"));
+        }
+    }
+    if (count == json_array_size(refusals) && count > 1) {
+        g_string_printf(names, "all %zu", count);
+    } else if (count > HOSTS_NAMED) {
+        g_string_append_printf(names, ", %zu more", count - HOSTS_NAMED);
+    }
+    return g_string_free(g_steal_pointer(&names), FALSE);
+}
+
+static char *
+format_hosts(const json_t *refusals, gboolean wide)
 {
     static const char *const titles[] = {"Host", "Refused by", "About", "Needs",
                                          "Has",  "Short by",   NULL};
     g_autoptr(BerthTable) table = berth_table_new(titles);
+    g_autoptr(json_t) sorted = berth_sort_by_name(refusals, "host");
     gsize i;
     json_t *refusal;
-    json_array_foreach ((json_t *)refusals, i, refusal) {
+    json_array_foreach (sorted, i, refusal) {
+        g_autofree char *hosts =
+            wide ? g_strdup(berth_json_string(refusal, "host")) : name_hosts(sorted, i);
         g_autofree char *need = format_amount(refusal, "need");
         g_autofree char *have = format_amount(refusal, "have");
         g_autofree char *short_by = format_amount(refusal, "short_by");
-        const char *cells[] = {berth_json_string(refusal, "host"),
-                               berth_json_string(refusal, "code"),
-                               subject_of(refusal),
-                               need,
-                               have,
-                               short_by};
-        berth_table_add(table, cells);
+        const char *cells[] = {
+            hosts, berth_json_string(refusal, "code"), subject_of(refusal), need, have, short_by};
+        if (hosts != NULL) {
+            berth_table_add(table, cells);
+        }
     }
     return berth_table_format(table);
 }
@@ -85,22 +130,31 @@ format_groups(const json_t *groups)
 }
 
 /**
- * berth_placement_refusals:
- * @wide: every host, however many there are
+ * berth_placement_groups:
  *
- * Returns: (transfer full) (nullable): a table of the hosts that refuse, or of their reasons when they are
- * many; NULL when none does
+ * Returns: (transfer full) (nullable): a table of the reasons for which hosts refuse; NULL when none does
+ */
+char *
+berth_placement_groups(const json_t *placement)
+{
+    const json_t *groups = json_object_get(placement, "groups");
+    return json_array_size(groups) > 0 ? format_groups(groups) : NULL;
+}
+
+/**
+ * berth_placement_refusals:
+ * @wide: a row for every host, however many there are
+ *
+ * Returns: (transfer full) (nullable): a table of the hosts that refuse, those of which the same is to be said in
+ * one row, or of their reasons when they are many; NULL when none does
  */
 char *
 berth_placement_refusals(const json_t *placement, gboolean wide)
 {
     const json_t *refusals = json_object_get(placement, "refusals");
-    const json_t *groups = json_object_get(placement, "groups");
     gsize count = json_array_size(refusals);
-    if (count > 0 && (wide || count <= HOSTS_SHOWN)) {
-        return format_hosts(refusals);
-    }
-    return json_array_size(groups) > 0 ? format_groups(groups) : NULL;
+    return count > 0 && (wide || count <= HOSTS_SHOWN) ? format_hosts(refusals, wide)
+                                                       : berth_placement_groups(placement);
 }
 
 static char *

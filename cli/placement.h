@@ -6,6 +6,7 @@
 G_BEGIN_DECLS
 
 char *berth_placement_refusals(const json_t *placement, gboolean wide);
+char *berth_placement_groups(const json_t *placement);
 char *berth_placement_scores(const json_t *placement);
 char *berth_placement_fix(const json_t *placement);
 char *berth_placement_list(const json_t *placement, const char *member);

@@ -191,6 +191,39 @@ berth_json_at(const json_t *value, const char *pointer)
     return value;
 }
 
+typedef struct {
+    char *key;      /* owned */
+    json_t *object; /* borrowed */
+} Sorted;
+
+static int
+compare_keys(gconstpointer a, gconstpointer b)
+{
+    return strcmp(((const Sorted *)a)->key, ((const Sorted *)b)->key);
+}
+
+/** Returns: (transfer full): @objects in the order in which people look for names, h2 before h10, by @member. */
+json_t *
+berth_sort_by_name(const json_t *objects, const char *member)
+{
+    g_autoptr(GArray) order = g_array_new(FALSE, FALSE, sizeof(Sorted));
+    json_t *sorted = json_array();
+    gsize i;
+    json_t *object;
+    json_array_foreach ((json_t *)objects, i, object) {
+        const char *name = berth_json_string(object, member);
+        Sorted one = {g_utf8_collate_key_for_filename(name != NULL ? name : "", -1), object};
+        g_array_append_val(order, one);
+    }
+    g_array_sort(order, compare_keys);
+    for (i = 0; i < order->len; i++) {
+        Sorted *one = &g_array_index(order, Sorted, i);
+        json_array_append(sorted, one->object);
+        g_free(one->key);
+    }
+    return sorted;
+}
+
 /** Returns: (transfer full): how long ago @time (RFC 3339) was: "42s", "5m", "3h", "12d"; NULL: no time. */
 char *
 berth_format_age(const char *time, gint64 now_us)

@@ -39,6 +39,7 @@ char *berth_print_objects(const json_t *objects, const BerthColumn *columns, gbo
                           gint64 now_us);
 char *berth_print_cell(const json_t *object, const BerthColumn *column, gint64 now_us);
 
+json_t *berth_sort_by_name(const json_t *objects, const char *member);
 char *berth_format_age(const char *time, gint64 now_us);
 char *berth_format_bytes(gint64 bytes);
 char *berth_format_mib(gint64 mib);

@@ -78,19 +78,34 @@ berth_session_put(BerthSession *session, const char *text)
     fputs(text, stdout);
 }
 
+static void
+put_line(const char *format, va_list args)
+{
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    g_autofree char *safe = berth_escape_text(text);
+    printf("%s\n", safe);
+}
+
 /** Prints a line that tells a person what was done; not with --quiet. Escaped. */
 void
 berth_session_say(BerthSession *session, const char *format, ...)
 {
-    if (session->quiet) {
-        return;
-    }
     va_list args;
     va_start(args, format);
-    g_autofree char *text = g_strdup_vprintf(format, args);
+    if (!session->quiet) {
+        put_line(format, args);
+    }
     va_end(args);
-    g_autofree char *safe = berth_escape_text(text);
-    printf("%s\n", safe);
+}
+
+/** Prints a line that is what was asked for, whatever --quiet says. Escaped. */
+void
+berth_session_tell(BerthSession *session, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    put_line(format, args);
+    va_end(args);
 }
 
 /** Returns: whether the user asked for JSON or YAML. */

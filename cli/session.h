@@ -27,6 +27,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthSession, berth_session_free)
 /* Results: on stdout, as the user wants them. */
 void berth_session_put(BerthSession *session, const char *text);
 void berth_session_say(BerthSession *session, const char *format, ...) G_GNUC_PRINTF(2, 3);
+void berth_session_tell(BerthSession *session, const char *format, ...) G_GNUC_PRINTF(2, 3);
 gboolean berth_session_wants_value(const BerthSession *session);
 void berth_session_put_value(BerthSession *session, const json_t *value);
 void berth_session_put_objects(BerthSession *session, const json_t *objects,

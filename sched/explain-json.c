@@ -36,6 +36,9 @@ amount_text(const char *code, const char *dimension, gint64 amount)
     if (g_str_has_suffix(dimension, "hugepages")) {
         return g_strdup_printf("%" G_GINT64_FORMAT " huge page%s", amount, amount == 1 ? "" : "s");
     }
+    if (g_str_equal(dimension, "workloads")) {
+        return g_strdup_printf("%" G_GINT64_FORMAT " workload%s", amount, amount == 1 ? "" : "s");
+    }
     return g_strdup_printf("%" G_GINT64_FORMAT " %s", amount, dimension);
 }
 
@@ -67,12 +70,34 @@ amounts_text(const BerthFix *fix)
     return g_string_free(text, FALSE);
 }
 
-/* What a host is to have, not what the workload could do without in an admin's eyes. */
-static gboolean
-is_of_host(const char *code)
+/* Behind "fits on h3": what the one rule that refuses there would have to say; @what: what it is about. */
+static char *
+drop_text(const char *code, const char *what)
 {
-    static const char *const codes[] = {"network", "pool", "machine", NULL};
-    return g_strv_contains(codes, code);
+    static const struct {
+        const char *code, *before, *after;
+    } texts[] = {
+        {"device", "if it had more free devices of class ", ""},
+        {"network", "if it had network ", ""},
+        {"pool", "if it had pool ", ""},
+        {"machine", "if it had machine ", ""},
+        {"selector", "if its label ", " were as asked for"},
+        {"taint", "with a toleration of its taint ", ""},
+        {"pinned", "without placement.host ", ""},
+        {"affinity", "without affinity to ", ""},
+        {"anti-affinity", "without anti-affinity to ", ""},
+        {"spread", "without the spread of ", ""},
+        {"reserve", "without the reserve for the loss of ", ""},
+    };
+    if (g_str_equal(code, "device") && g_str_equal(what, "devices")) {
+        return g_strdup("if more of its devices were free"); /* of no class more than another */
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(texts) && *what != '\0'; i++) {
+        if (g_str_equal(code, texts[i].code)) {
+            return g_strconcat(texts[i].before, what, texts[i].after, NULL);
+        }
+    }
+    return g_strdup_printf("without %s%s%s", code, *what != '\0' ? " " : "", what);
 }
 
 /**
@@ -92,16 +117,10 @@ berth_explanation_fix(const BerthSnapshot *snapshot, const BerthExplanation *e)
         return g_strdup_printf("fits on %s if %s were freed", host, amounts);
     case BERTH_FIX_UNCORDON:
         return g_strdup_printf("fits if %s is uncordoned", host);
-    case BERTH_FIX_DROP_RULE:
-        if (g_str_equal(fix->code, "device")) {
-            gboolean any =
-                g_str_equal(fix->dimension, "devices"); /* of no class more than another */
-            return g_strdup_printf("fits on %s if it had more free devices%s%s", host,
-                                   any ? "" : " of class ", any ? "" : fix->dimension);
-        }
-        return g_strdup_printf("fits on %s %s %s%s%s", host,
-                               is_of_host(fix->code) ? "if it had" : "without", fix->code,
-                               *fix->dimension != '\0' ? " " : "", fix->dimension);
+    case BERTH_FIX_DROP_RULE: {
+        g_autofree char *text = drop_text(fix->code, fix->dimension);
+        return g_strdup_printf("fits on %s %s", host, text);
+    }
     case BERTH_FIX_RAISE_QUOTA:
         return g_strdup_printf("fits if the project's quota had %s more", amounts);
     case BERTH_FIX_ADD_HOST:

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "cli/escape.h"
 #include "cli/log-stream.h"
+#include "cli/placement.h"
 #include "cli/resolve.h"
 #include "cli/yaml.h"
 #include "model/kinds.h"
@@ -238,6 +239,35 @@ test_references_compare_as_registries_know_them(void)
     }
 }
 
+#define REFUSAL(host, code, need, short_by)                                                        \
+    "{\"host\": \"" host "\", \"code\": \"" code "\", \"dimension\": \"" code                      \
+    "_mib\", \"need\": " #need ", \"have\": 0, \"short_by\": " #short_by "}"
+
+static void
+assert_refusals(const char *refusals, gboolean wide, const char *rows)
+{
+    g_autofree char *json = g_strdup_printf("{\"refusals\": [%s]}", refusals);
+    g_autoptr(json_t) placement = berth_json_parse(json, strlen(json), NULL);
+    g_autofree char *table = berth_placement_refusals(placement, wide);
+    g_assert_true(g_str_has_suffix(table, rows));
+}
+
+static void
+test_hosts_that_say_the_same_share_a_row(void)
+{
+#define SAME(host) REFUSAL(host, "memory", 512, 512)
+    assert_refusals(SAME("h10") "," SAME("h9"), FALSE,
+                    " all 2   memory       -       512 MiB   0 MiB   512 MiB\n\n");
+    assert_refusals(SAME("h10") "," SAME("h9"), TRUE,
+                    " h9     memory       -       512 MiB   0 MiB   512 MiB\n"
+                    " h10    memory       -       512 MiB   0 MiB   512 MiB\n\n");
+    assert_refusals(SAME("h10") "," REFUSAL("h2", "memory", 512,
+                                            8) "," SAME("h1") "," SAME("h3") "," SAME("h4"),
+                    FALSE,
+                    " h1, h3, h4, 1 more   memory       -       512 MiB   0 MiB   512 MiB\n"
+                    " h2                   memory       -       512 MiB   0 MiB   8 MiB\n\n");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -252,6 +282,8 @@ main(int argc, char **argv)
     g_test_add_func("/cli/print/logs-on-terminals-keep-colours-alone",
                     test_logs_on_terminals_keep_colours_alone);
     g_test_add_func("/cli/print/columns-come-from-the-kind", test_columns_come_from_the_kind);
+    g_test_add_func("/cli/print/hosts-that-say-the-same-share-a-row",
+                    test_hosts_that_say_the_same_share_a_row);
     g_test_add_func("/cli/print/formats-ages-and-sizes", test_formats_ages_and_sizes);
     g_test_add_func("/cli/print/references-compare-as-registries-know-them",
                     test_references_compare_as_registries_know_them);

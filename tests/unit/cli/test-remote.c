@@ -371,17 +371,16 @@ test_what_cannot_be_placed_is_said_and_taken_back(void)
     Script script;
     script_init(&script);
     /* While others are stopped to make room it is on its way. */
-    script.watch =
-        "{\"type\":\"put\",\"object\":" POD("Pending",
-                                            ",\"reason\":{\"code\":\"preempting\",\"message\":\"x "
-                                            "is stopped\"}") "}\n"
-                                                             "{\"type\":\"put\",\"object\":" POD(
-                                                                 "Pending", ",\"reason\":{\"code\":"
-                                                                            "\"no-capacity\","
-                                                                            "\"message\":\"h1 is "
-                                                                            "short by 2 vCPUs\","
-                                                                            "\"hint\":\"berth why "
-                                                                            "web\"}") "}\n";
+    script.watch = "{\"type\":\"put\",\"object\":" POD(
+        "Pending",
+        ",\"reason\":{\"code\":\"preempting\",\"message\":\"x "
+        "is stopped\"}") "}\n"
+                         "{\"type\":\"put\",\"object\":" POD("Pending", ",\"reason\":{\"code\":"
+                                                                        "\"no-capacity\","
+                                                                        "\"message\":\"h1 is "
+                                                                        "short by 2 vCPUs\","
+                                                                        "\"hint\":\"berth why "
+                                                                        "web\"}") "}\n";
     Responder *responder = responder_new(serve, &script);
     g_autoptr(GBytes) out = NULL;
     g_autoptr(GBytes) err = NULL;
