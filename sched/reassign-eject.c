@@ -63,8 +63,8 @@ evict(Ejection *e, guint32 process, double most)
         guint32 to = i == 0   ? s->home[process]
                      : i == 1 ? e->from
                               : berth_reassign_draw_machine(x, process);
-        if (to == e->to || service_present(s, x->model->service[process], to) ||
-            !fits(s, to, process)) {
+        if (!fits(s, to, process) || to == e->to ||
+            service_present(s, x->model->service[process], to)) {
             continue;
         }
         double cost = cost_with(s, to, process) - s->machine_cost[to] + move_cost(s, process, to);
@@ -79,48 +79,55 @@ evict(Ejection *e, guint32 process, double most)
     return refuge >= 0;
 }
 
-/* How much of what the target lacks @process would give back, over all resources. */
-static double
-relief(const Ejection *e, guint32 process)
+/* What the target lacks. */
+typedef struct {
+    guint32 resource;
+    gint32 amount;
+} Lack;
+
+/* Lists what the target lacks in @lacks, which has a place a resource; returns how many there are. */
+static guint32
+list_lacks(const Ejection *e, Lack *lacks)
+{
+    const gint32 *room = (const gint32 *)machine_room(e->search->state, e->to);
+    guint32 count = 0;
+    for (guint32 r = 0; r < e->search->model->resources; r++) {
+        lacks[count] = (Lack){r, -room[r]};
+        count += room[r] < 0;
+    }
+    return count;
+}
+
+/* How much of that @process would give back, over all resources. */
+static inline double
+relief(const Ejection *e, const Lack *lacks, guint32 count, guint32 process)
 {
     const BerthReassignState *s = e->search->state;
-    const BerthPair *need = process_terms(s, process), *room = machine_free(s, e->to);
-    const BerthPairMask *counts = process_counts(s, process, e->to);
+    const gint32 *need = process_terms(s, process);
+    const gint32 *counts = (const gint32 *)process_counts(s, process, e->to);
     double sum = 0;
-    for (guint32 i = 0; i < s->fit_pairs; i++) {
-        for (guint k = 0; k < 2; k++) {
-            double gives = counts[i][k] ? need[i][k] : 0;
-            sum += MIN(gives, MAX(0, -room[i][k])) * e->search->weight[i][k];
-        }
+    for (guint32 i = 0; i < count; i++) {
+        guint32 r = lacks[i].resource;
+        gint32 gives = need[r] & counts[r];
+        sum += MIN(gives, lacks[i].amount) * e->search->weight[r];
     }
     return sum;
 }
 
-static gboolean
-target_overflows(const Ejection *e)
-{
-    const BerthReassignState *s = e->search->state;
-    const BerthPair *room = machine_free(s, e->to);
-    BerthPairMask over = {0, 0};
-    for (guint32 i = 0; i < s->fit_pairs; i++) {
-        over |= room[i] < 0;
-    }
-    return (over[0] | over[1]) != 0;
-}
-
 /* Somebody whose leaving helps: the one who helps most, or the first from a random place on. */
 static gint64
-choose_leaver(const Ejection *e)
+choose_leaver(const Ejection *e, const Lack *lacks, guint32 count)
 {
     BerthReassign *x = e->search;
     const BerthReassignCrew *crew = &x->state->crew[e->to];
     gboolean most = roll_below(x, 2);
-    guint32 start = roll_below(x, crew->count);
+    guint32 at = roll_below(x, crew->count);
     double best = 0;
     gint64 leaver = -1;
     for (guint32 i = 0; i < crew->count && (most || leaver < 0); i++) {
-        guint32 q = crew->processes[(start + i) % crew->count];
-        double gives = q == e->process ? 0 : relief(e, q);
+        guint32 q = crew->processes[at];
+        at = at + 1 == crew->count ? 0 : at + 1;
+        double gives = q == e->process ? 0 : relief(e, lacks, count, q);
         if (gives > best) {
             best = gives;
             leaver = q;
@@ -154,8 +161,10 @@ settle_conflict(Ejection *e)
 static gboolean
 make_room(Ejection *e)
 {
-    while (target_overflows(e)) {
-        gint64 leaver = e->count < EJECTIONS_MAX ? choose_leaver(e) : -1;
+    Lack *lacks = g_newa(Lack, e->search->model->resources);
+    guint32 count;
+    while ((count = list_lacks(e, lacks)) > 0) {
+        gint64 leaver = e->count < EJECTIONS_MAX ? choose_leaver(e, lacks, count) : -1;
         if (leaver < 0 || !evict(e, (guint32)leaver, budget(e))) {
             return FALSE;
         }

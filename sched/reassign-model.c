@@ -86,6 +86,24 @@ largest(const guint32 *values, gsize count)
     return most;
 }
 
+/* Whether needs and capacities, and balances of needs, are small enough to be added in 32 bits. */
+static gboolean
+check_sizes(const BerthReassignModel *model, GError **error)
+{
+    guint32 need = largest(model->requirement, (gsize)model->processes * model->resources);
+    guint32 capacity = largest(model->capacity, (gsize)model->machines * model->resources);
+    double most = MAX(need, capacity) * 2.0;
+    for (guint32 b = 0; b < model->balances; b++) {
+        most = MAX(most, (double)model->balance[b].target * need);
+    }
+    if (most >= 0x1p31) {
+        berth_error_set(error, BERTH_ERROR_INVALID,
+                        "requirements reach %u and capacities %u; use larger units", need,
+                        capacity);
+    }
+    return most < 0x1p31;
+}
+
 /* The most any assignment could cost. */
 static double
 cost_bound(const BerthReassignModel *model)
@@ -112,7 +130,7 @@ cost_bound(const BerthReassignModel *model)
  * @home: [processes] the present assignment
  *
  * Checks what the search relies on: every index is within its range, no service has more processes
- * than its counters hold, and all costs are integers that a double holds exactly. That @home meets the hard
+ * than its counters hold, amounts are below 2^30, and all costs are integers that a double holds exactly. That @home meets the hard
  * constraints is for the caller to know.
  *
  * Returns: FALSE with BERTH_ERROR_INVALID
@@ -138,6 +156,9 @@ berth_reassign_model_validate(const BerthReassignModel *model, const guint32 *ho
                             model->service[p], G_MAXUINT16);
             return FALSE;
         }
+    }
+    if (!check_sizes(model, error)) {
+        return FALSE;
     }
     if (cost_bound(model) >= 0x1p53) {
         berth_error_set(error, BERTH_ERROR_INVALID,

@@ -76,12 +76,11 @@ draw_partner(BerthReassign *x, guint32 process)
     return draw_similar(x, process);
 }
 
-/* Both spans are a few cache lines, which come at once. */
 static inline void
 fetch_process(const BerthReassignState *s, guint32 process)
 {
     const char *terms = (const char *)process_terms(s, process);
-    for (gsize i = 0; i < s->term_pairs * sizeof(BerthPair); i += CACHE_LINE) {
+    for (gsize i = 0; i < s->term_pairs * 8; i += CACHE_LINE) {
         __builtin_prefetch(terms + i);
     }
     __builtin_prefetch(s->at + process);
@@ -94,9 +93,10 @@ static inline void
 fetch_machine(const BerthReassignState *s, guint32 machine)
 {
     const char *terms = (const char *)machine_terms(s, machine);
-    for (gsize i = 0; i < s->machine_stride * sizeof(BerthPair); i += CACHE_LINE) {
+    for (gsize i = 0; i < s->term_pairs * sizeof(BerthPair); i += CACHE_LINE) {
         __builtin_prefetch(terms + i);
     }
+    __builtin_prefetch(s->room + machine * s->fit_quads);
     __builtin_prefetch(s->machine_cost + machine);
     __builtin_prefetch(s->crew + machine);
 }
@@ -180,8 +180,8 @@ berth_reassign_improve(BerthReassign *x, guint32 process)
     double gain = s->machine_cost[from] - cost_without(s, from, process), least = 0;
     for (guint i = 0; i < IMPROVE_TARGETS && gain > 0; i++) {
         guint32 to = berth_reassign_draw_machine(x, process);
-        if (to == from || service_present(s, x->model->service[process], to) ||
-            !fits(s, to, process)) {
+        if (!fits(s, to, process) || to == from ||
+            service_present(s, x->model->service[process], to)) {
             continue;
         }
         double delta = shift_delta(s, process, to, least);

@@ -59,7 +59,7 @@ struct BerthReassign {
     guint32 *standing; /* [processes] place in the order of @all, G_MAXUINT32 where it has none */
     guint32 active;    /* the first so many of the order are drawn mostly */
     double *size;      /* [processes] what a process can change in cost, roughly */
-    BerthPair *weight; /* [fit_pairs] makes units of different resources comparable */
+    double *weight;    /* [resources] makes units of different resources comparable */
     guint32 stride[BERTH_REASSIGN_STRIDES];
 
     double minus_log[BERTH_REASSIGN_LOGS];

@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-/* A zeroed array of pairs, aligned for them; freed with g_aligned_free. */
-static BerthPair *
-new_pairs(gsize count)
+/* A zeroed array of pairs or quads, aligned for them; freed with g_aligned_free. */
+static gpointer
+new_vectors(gsize count)
 {
     return g_aligned_alloc0(MAX(count, 1), sizeof(BerthPair), 64);
 }
@@ -21,11 +21,9 @@ fill_machine(BerthReassignState *s, guint32 machine)
     const guint32 *capacity = m->capacity + (gsize)machine * m->resources;
     const guint32 *safety = m->safety + (gsize)machine * m->resources;
     double *terms = (double *)machine_terms(s, machine);
-    double *room = (double *)machine_free(s, machine);
-    for (guint32 r = 0; r < 2 * s->fit_pairs; r++) {
-        room[r] = r < m->resources ? capacity[r] : G_MAXDOUBLE;
-    }
+    gint32 *room = (gint32 *)machine_room(s, machine);
     for (guint32 r = 0; r < m->resources; r++) {
+        room[r] = (gint32)capacity[r];
         terms[r] = -(double)safety[r];
     }
     for (guint32 b = 0; b < m->balances; b++) {
@@ -40,14 +38,14 @@ fill_process(BerthReassignState *s, guint32 process)
 {
     const BerthReassignModel *m = s->model;
     const guint32 *need = m->requirement + (gsize)process * m->resources;
-    double *terms = (double *)(s->process + (gsize)process * s->term_pairs);
+    gint32 *terms = s->process + (gsize)process * 2 * s->term_pairs;
     for (guint32 r = 0; r < m->resources; r++) {
-        terms[r] = need[r];
+        terms[r] = (gint32)need[r];
     }
     for (guint32 b = 0; b < m->balances; b++) {
         const BerthReassignBalance *balance = &m->balance[b];
-        terms[m->resources + b] =
-            (double)need[balance->second] - (double)balance->target * need[balance->first];
+        terms[m->resources + b] = (gint32)((gint64)need[balance->second] -
+                                           (gint64)balance->target * need[balance->first]);
     }
 }
 
@@ -55,14 +53,14 @@ static void
 fill_weights(BerthReassignState *s)
 {
     const BerthReassignModel *m = s->model;
-    s->term_weight = new_pairs(s->term_pairs);
-    s->counts = (BerthPairMask *)new_pairs((gsize)2 * s->fit_pairs);
+    s->term_weight = new_vectors(s->term_pairs);
+    s->counts = new_vectors((gsize)2 * s->fit_quads);
     double *weight = (double *)s->term_weight;
-    gint64 *counts = (gint64 *)s->counts;
+    gint32 *counts = (gint32 *)s->counts;
     for (guint32 r = 0; r < m->resources; r++) {
         weight[r] = m->load_weight[r];
         counts[r] = -1;
-        counts[2 * s->fit_pairs + r] = m->transient[r] ? 0 : -1;
+        counts[4 * s->fit_quads + r] = m->transient[r] ? 0 : -1;
     }
     for (guint32 b = 0; b < m->balances; b++) {
         weight[m->resources + b] = m->balance[b].weight;
@@ -73,11 +71,11 @@ static void
 fill_vectors(BerthReassignState *s)
 {
     const BerthReassignModel *m = s->model;
-    s->term_pairs = (m->resources + m->balances + 1) / 2;
-    s->fit_pairs = (m->resources + 1) / 2;
-    s->machine_stride = s->term_pairs + s->fit_pairs;
-    s->machine = new_pairs((gsize)m->machines * s->machine_stride);
-    s->process = new_pairs((gsize)m->processes * s->term_pairs);
+    s->term_pairs = (m->resources + m->balances + 3) / 4 * 2;
+    s->fit_quads = (m->resources + 3) / 4;
+    s->machine = new_vectors((gsize)m->machines * s->term_pairs);
+    s->process = new_vectors((gsize)m->processes * s->term_pairs / 2);
+    s->room = new_vectors((gsize)m->machines * s->fit_quads);
     fill_weights(s);
     for (guint32 i = 0; i < m->machines; i++) {
         fill_machine(s, i);
@@ -85,17 +83,15 @@ fill_vectors(BerthReassignState *s)
     for (guint32 p = 0; p < m->processes; p++) {
         fill_process(s, p);
         /* Transient resources stay taken at home wherever the process goes. */
-        double *room = (double *)machine_free(s, s->home[p]);
-        const guint32 *need = m->requirement + (gsize)p * m->resources;
+        gint32 *room = (gint32 *)machine_room(s, s->home[p]);
+        const gint32 *need = process_terms(s, p);
         for (guint32 r = 0; r < m->resources; r++) {
             room[r] -= m->transient[r] ? need[r] : 0;
         }
     }
-    s->bare = new_pairs((gsize)m->machines * s->fit_pairs);
-    for (guint32 i = 0; i < m->machines; i++) {
-        memcpy(s->bare + (gsize)i * s->fit_pairs, machine_free(s, i),
-               s->fit_pairs * sizeof *s->bare);
-    }
+    gsize quads = (gsize)m->machines * s->fit_quads;
+    s->bare = new_vectors(quads);
+    memcpy(s->bare, s->room, quads * sizeof *s->bare);
 }
 
 static void
@@ -189,22 +185,23 @@ leave_crew(BerthReassignState *s, guint32 process, guint32 machine)
 
 /* Puts @process on (+1) or takes it off (-1) the vectors of @machine. */
 static void
-charge(BerthReassignState *s, guint32 process, guint32 machine, double by)
+charge(BerthReassignState *s, guint32 process, guint32 machine, gint32 by)
 {
-    BerthPair factor = {by, by};
-    BerthPair *terms = machine_terms(s, machine), *room = machine_free(s, machine);
-    const BerthPair *d = process_terms(s, process);
-    const BerthPairMask *counts = process_counts(s, process, machine);
-    BerthPair sum = {0, 0};
+    BerthPair *terms = machine_terms(s, machine), factor = {by, by}, sum = {0, 0};
+    BerthQuad *room = machine_room(s, machine);
+    const gint32 *d = process_terms(s, process);
+    const BerthQuad *need = process_needs(s, process);
+    const BerthQuad *counts = process_counts(s, process, machine);
     for (guint32 i = 0; i < s->term_pairs; i++) {
-        terms[i] += factor * d[i];
-        sum += pick(terms[i], terms[i] > 0) * s->term_weight[i];
+        terms[i] += factor * pair_of(d, i);
+        sum += positive(terms[i]) * s->term_weight[i];
     }
-    for (guint32 i = 0; i < s->fit_pairs; i++) {
-        room[i] -= factor * pick(d[i], counts[i]);
+    for (guint32 i = 0; i < s->fit_quads; i++) {
+        BerthQuad takes = need[i] & counts[i];
+        room[i] -= by > 0 ? takes : -takes;
     }
-    s->cost += positive_sum(sum) - s->machine_cost[machine];
-    s->machine_cost[machine] = positive_sum(sum);
+    s->cost += pair_sum(sum) - s->machine_cost[machine];
+    s->machine_cost[machine] = pair_sum(sum);
 }
 
 static void
@@ -319,6 +316,7 @@ berth_reassign_state_free(BerthReassignState *s)
     g_aligned_free(s->process);
     g_aligned_free(s->term_weight);
     g_aligned_free(s->counts);
+    g_aligned_free(s->room);
     g_aligned_free(s->bare);
     g_free(s->machine_cost);
     g_free((gpointer)s->home);
@@ -519,13 +517,11 @@ berth_reassign_state_service_delta(const BerthReassignState *s, guint32 process,
 gboolean
 berth_reassign_state_could_fit(const BerthReassignState *s, guint32 machine, guint32 process)
 {
-    const BerthPair *room = s->bare + (gsize)machine * s->fit_pairs;
-    const BerthPair *need = process_terms(s, process);
-    for (guint32 i = 0; i < s->fit_pairs; i++) {
-        BerthPairMask lacks = need[i] > room[i];
-        if ((lacks[0] | lacks[1]) != 0) {
-            return FALSE;
-        }
+    const BerthQuad *room = s->bare + (gsize)machine * s->fit_quads;
+    const BerthQuad *need = process_needs(s, process);
+    BerthQuad lacks = {0};
+    for (guint32 i = 0; i < s->fit_quads; i++) {
+        lacks |= (need[i] & s->counts[i]) > room[i];
     }
-    return TRUE;
+    return !any_of(lacks);
 }

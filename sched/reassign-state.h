@@ -11,7 +11,8 @@
  * w * max(0, target * (C1 - U1) - (C2 - U2)). Both are the positive part of a linear function of
  * what runs on m, so they are one vector of terms a machine and a process is a vector to add. The
  * first of a process's terms are its requirements themselves, so capacity is checked with the same
- * numbers; where the last pair of these reaches into the balances, free capacity is endless.
+ * numbers. They fit into 32 bits (berth_reassign_model_validate), and nine of ten looks at a process
+ * end with its requirements, so its row is as short as can be; a machine's terms are doubles.
  */
 #pragma once
 
@@ -22,6 +23,7 @@ G_BEGIN_DECLS
 /* Two doubles at once: SSE2 is the least that x86-64 has; other machines get plain code. */
 typedef double BerthPair __attribute__((vector_size(16)));
 typedef gint64 BerthPairMask __attribute__((vector_size(16)));
+typedef gint32 BerthQuad __attribute__((vector_size(16)));
 
 typedef struct {
     guint32 *processes; /* owned */
@@ -30,14 +32,14 @@ typedef struct {
 
 typedef struct {
     const BerthReassignModel *model; /* borrowed, outlives this */
-    guint32 term_pairs, fit_pairs;   /* length of the vectors in pairs */
-    guint32 machine_stride;          /* in pairs */
-    BerthPair *machine;              /* per machine: terms, then free capacity */
-    BerthPair *process;              /* [processes][term_pairs] */
+    guint32 term_pairs;              /* terms in pairs, an even number */
+    guint32 fit_quads;               /* resources in quads */
+    BerthPair *machine;              /* [machines][term_pairs] */
     BerthPair *term_weight;          /* [term_pairs] cost of a unit of a term above zero */
-    BerthPairMask *counts; /* [2][fit_pairs] what a process takes away from home; at home */
-    BerthPair
-        *bare; /* [machines][fit_pairs] free capacity when only transient needs at home count */
+    gint32 *process;                 /* [processes][2 * term_pairs] */
+    BerthQuad *room;                 /* [machines][fit_quads] free capacity */
+    BerthQuad *bare;                 /* as @room, when only transient needs at home count */
+    BerthQuad *counts;    /* [2][fit_quads] what a process takes away from home; at home */
     double *machine_cost; /* [machines] */
 
     const guint32 *home;     /* [processes] the assignment given; owned copy */
@@ -77,69 +79,88 @@ double berth_reassign_state_service_delta(const BerthReassignState *state, guint
                                           guint32 to);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BerthReassignState, berth_reassign_state_free)
 
-/* The vectors of a machine and of a process. */
 static inline BerthPair *
 machine_terms(const BerthReassignState *s, guint32 machine)
 {
-    return s->machine + (gsize)machine * s->machine_stride;
+    return s->machine + (gsize)machine * s->term_pairs;
 }
 
-static inline BerthPair *
-machine_free(const BerthReassignState *s, guint32 machine)
+static inline BerthQuad *
+machine_room(const BerthReassignState *s, guint32 machine)
 {
-    return machine_terms(s, machine) + s->term_pairs;
+    return s->room + (gsize)machine * s->fit_quads;
 }
 
-static inline const BerthPair *
+static inline const gint32 *
 process_terms(const BerthReassignState *s, guint32 process)
 {
-    return s->process + (gsize)process * s->term_pairs;
+    return s->process + (gsize)process * s->term_pairs * 2;
 }
 
-/* Which of its needs @process takes from the free capacity of @machine when it runs there: at home
- * the transient resources are taken whether it runs there or not. */
-static inline const BerthPairMask *
+static inline const BerthQuad *
+process_needs(const BerthReassignState *s, guint32 process)
+{
+    return (const BerthQuad *)process_terms(s, process);
+}
+
+/* Which of its needs @process takes from the room of @machine when it runs there: at home the
+ * transient resources are taken whether it runs there or not. */
+static inline const BerthQuad *
 process_counts(const BerthReassignState *s, guint32 process, guint32 machine)
 {
-    return s->counts + (s->home[process] == machine ? s->fit_pairs : 0);
+    return s->counts + (s->home[process] == machine ? s->fit_quads : 0);
+}
+
+/* The pair @i of terms. */
+static inline BerthPair
+pair_of(const gint32 *terms, guint32 i)
+{
+    return (BerthPair){terms[2 * i], terms[2 * i + 1]};
 }
 
 static inline BerthPair
-pick(BerthPair v, BerthPairMask mask)
+positive(BerthPair v)
 {
-    return (BerthPair)((BerthPairMask)v & mask);
+    return (BerthPair)((BerthPairMask)v & (v > 0));
 }
 
 static inline double
-positive_sum(BerthPair sum)
+pair_sum(BerthPair sum)
 {
     return sum[0] + sum[1];
+}
+
+static inline gboolean
+any_of(BerthQuad mask)
+{
+    BerthPairMask words = (BerthPairMask)mask;
+    return (words[0] | words[1]) != 0;
 }
 
 /* Cost of @machine if @process were added. */
 static inline double
 cost_with(const BerthReassignState *s, guint32 machine, guint32 process)
 {
-    const BerthPair *x = machine_terms(s, machine), *d = process_terms(s, process);
+    const BerthPair *x = machine_terms(s, machine);
+    const gint32 *d = process_terms(s, process);
     BerthPair sum = {0, 0};
     for (guint32 i = 0; i < s->term_pairs; i++) {
-        BerthPair v = x[i] + d[i];
-        sum += pick(v, v > 0) * s->term_weight[i];
+        sum += positive(x[i] + pair_of(d, i)) * s->term_weight[i];
     }
-    return positive_sum(sum);
+    return pair_sum(sum);
 }
 
 /* Cost of @machine if @process were taken away. */
 static inline double
 cost_without(const BerthReassignState *s, guint32 machine, guint32 process)
 {
-    const BerthPair *x = machine_terms(s, machine), *d = process_terms(s, process);
+    const BerthPair *x = machine_terms(s, machine);
+    const gint32 *d = process_terms(s, process);
     BerthPair sum = {0, 0};
     for (guint32 i = 0; i < s->term_pairs; i++) {
-        BerthPair v = x[i] - d[i];
-        sum += pick(v, v > 0) * s->term_weight[i];
+        sum += positive(x[i] - pair_of(d, i)) * s->term_weight[i];
     }
-    return positive_sum(sum);
+    return pair_sum(sum);
 }
 
 /* Cost of @machine if @in came and @out left. */
@@ -147,41 +168,40 @@ static inline double
 cost_exchanged(const BerthReassignState *s, guint32 machine, guint32 in, guint32 out)
 {
     const BerthPair *x = machine_terms(s, machine);
-    const BerthPair *a = process_terms(s, in), *b = process_terms(s, out);
+    const gint32 *a = process_terms(s, in), *b = process_terms(s, out);
     BerthPair sum = {0, 0};
     for (guint32 i = 0; i < s->term_pairs; i++) {
-        BerthPair v = x[i] + a[i] - b[i];
-        sum += pick(v, v > 0) * s->term_weight[i];
+        sum += positive(x[i] + pair_of(a, i) - pair_of(b, i)) * s->term_weight[i];
     }
-    return positive_sum(sum);
+    return pair_sum(sum);
 }
 
-/* Whether the free capacity of @machine holds @process. */
+/* Whether the room of @machine holds @process. */
 static inline gboolean
 fits(const BerthReassignState *s, guint32 machine, guint32 process)
 {
-    const BerthPair *room = machine_free(s, machine), *need = process_terms(s, process);
-    const BerthPairMask *counts = process_counts(s, process, machine);
-    BerthPairMask lacks = {0, 0};
-    for (guint32 i = 0; i < s->fit_pairs; i++) {
-        lacks |= pick(need[i], counts[i]) > room[i];
+    const BerthQuad *room = machine_room(s, machine), *need = process_needs(s, process);
+    const BerthQuad *counts = process_counts(s, process, machine);
+    BerthQuad lacks = {0};
+    for (guint32 i = 0; i < s->fit_quads; i++) {
+        lacks |= (need[i] & counts[i]) > room[i];
     }
-    return (lacks[0] | lacks[1]) == 0;
+    return !any_of(lacks);
 }
 
 /* Whether @machine holds @in once @out has left it. */
 static inline gboolean
 fits_exchanged(const BerthReassignState *s, guint32 machine, guint32 in, guint32 out)
 {
-    const BerthPair *room = machine_free(s, machine);
-    const BerthPair *need = process_terms(s, in), *given = process_terms(s, out);
-    const BerthPairMask *takes = process_counts(s, in, machine);
-    const BerthPairMask *gives = process_counts(s, out, machine);
-    BerthPairMask lacks = {0, 0};
-    for (guint32 i = 0; i < s->fit_pairs; i++) {
-        lacks |= pick(need[i], takes[i]) > room[i] + pick(given[i], gives[i]);
+    const BerthQuad *room = machine_room(s, machine);
+    const BerthQuad *need = process_needs(s, in), *given = process_needs(s, out);
+    const BerthQuad *takes = process_counts(s, in, machine);
+    const BerthQuad *gives = process_counts(s, out, machine);
+    BerthQuad lacks = {0};
+    for (guint32 i = 0; i < s->fit_quads; i++) {
+        lacks |= (need[i] & takes[i]) > room[i] + (given[i] & gives[i]);
     }
-    return (lacks[0] | lacks[1]) == 0;
+    return !any_of(lacks);
 }
 
 /* Whether a process of @service runs on @machine. */

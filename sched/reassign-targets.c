@@ -20,7 +20,7 @@ static void
 measure_resources(BerthReassign *x)
 {
     const BerthReassignModel *m = x->model;
-    double *weight = g_new0(double, 2 * x->state->fit_pairs), mean = 0;
+    double *weight = x->weight = g_new0(double, m->resources), mean = 0;
     for (guint32 r = 0; r < m->resources; r++) {
         for (guint32 i = 0; i < m->machines; i++) {
             weight[r] += m->capacity[(gsize)i * m->resources + r];
@@ -31,21 +31,19 @@ measure_resources(BerthReassign *x)
     for (guint32 r = 0; r < m->resources; r++) {
         weight[r] = weight[r] > 0 ? MAX(mean, 1) / weight[r] : 1;
     }
-    x->weight = (BerthPair *)weight;
 }
 
 static void
 measure_processes(BerthReassign *x)
 {
     const BerthReassignModel *m = x->model;
-    const double *weight = (const double *)x->weight;
     double sum = 0;
     x->size = g_new0(double, m->processes);
     for (guint32 p = 0; p < m->processes; p++) {
         for (guint32 r = 0; r < m->resources; r++) {
             double need = m->requirement[(gsize)p * m->resources + r];
             sum += m->load_weight[r] * need;
-            x->size[p] += (m->load_weight[r] + weight[r]) * need;
+            x->size[p] += (m->load_weight[r] + x->weight[r]) * need;
         }
     }
     x->scale = MAX(1, sum / MAX(1, (double)m->processes * m->resources));

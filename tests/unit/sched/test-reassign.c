@@ -351,9 +351,20 @@ test_validate(void)
     g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
     g_clear_error(&error);
     m->load_weight[0] = G_MAXUINT32;
-    m->capacity[0] = G_MAXUINT32;
+    m->capacity[0] = (1u << 30) - 1;
     g_assert_false(berth_reassign_model_validate(m, example_home, &error));
-    g_assert_nonnull(strstr(error->message, "larger units"));
+    g_assert_nonnull(strstr(error->message, "not exact; use larger units"));
+    g_clear_error(&error);
+    m->capacity[0] = 1u << 30;
+    g_assert_false(berth_reassign_model_validate(m, example_home, &error));
+    g_assert_nonnull(strstr(error->message, "capacities 1073741824; use larger units"));
+    g_clear_error(&error);
+    m->capacity[0] = 30;
+    m->load_weight[0] = 1;
+    g_assert_true(berth_reassign_model_validate(m, example_home, &error));
+    m->balance[0].target = G_MAXUINT32 / 100;
+    g_assert_false(berth_reassign_model_validate(m, example_home, &error));
+    g_assert_nonnull(strstr(error->message, "requirements reach"));
 }
 
 static char *
