@@ -60,9 +60,7 @@ evict(Ejection *e, guint32 process, double most)
     BerthReassignState *s = x->state;
     gint64 refuge = -1;
     for (guint i = 0; i < REFUGES || (refuge < 0 && i < REFUGES_MAX); i++) {
-        guint32 to = i == 0   ? s->home[process]
-                     : i == 1 ? e->from
-                              : berth_reassign_draw_machine(x, process);
+        guint32 to = i == 0 ? s->home[process] : i == 1 ? e->from : draw_machine(x, process);
         if (!fits(s, to, process) || to == e->to ||
             service_present(s, x->model->service[process], to)) {
             continue;
@@ -82,7 +80,7 @@ evict(Ejection *e, guint32 process, double most)
 /* What the target lacks. */
 typedef struct {
     guint32 resource;
-    gint32 amount;
+    double amount;
 } Lack;
 
 /* Lists what the target lacks in @lacks, which has a place a resource; returns how many there are. */
@@ -92,7 +90,7 @@ list_lacks(const Ejection *e, Lack *lacks)
     const gint32 *room = (const gint32 *)machine_room(e->search->state, e->to);
     guint32 count = 0;
     for (guint32 r = 0; r < e->search->model->resources; r++) {
-        lacks[count] = (Lack){r, -room[r]};
+        lacks[count] = (Lack){r, -(double)room[r]};
         count += room[r] < 0;
     }
     return count;
@@ -108,7 +106,7 @@ relief(const Ejection *e, const Lack *lacks, guint32 count, guint32 process)
     double sum = 0;
     for (guint32 i = 0; i < count; i++) {
         guint32 r = lacks[i].resource;
-        gint32 gives = need[r] & counts[r];
+        double gives = need[r] & counts[r];
         sum += MIN(gives, lacks[i].amount) * e->search->weight[r];
     }
     return sum;
@@ -203,11 +201,11 @@ berth_reassign_try_eject(BerthReassign *x, const BerthReassignDraw *draw)
     guint32 p = draw->process, to = draw->other;
     Ejection e = {.search = x,
                   .before = s->cost,
-                  .limit = draw->limit,
+                  .limit = draw_limit(x, draw),
                   .process = p,
                   .from = s->at[p],
                   .to = to};
-    double most = draw->limit + s->machine_cost[to];
+    double most = e.limit + s->machine_cost[to];
     if (to == e.from || shift_delta(s, p, to, most) > most) {
         return FALSE;
     }

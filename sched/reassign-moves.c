@@ -2,8 +2,10 @@
  * The moves of the reassignment search: shift, swap, exchange with the best of a few; ejection has a
  * file of its own. A candidate is drawn, priced, and made when the change in cost is at most the limit
  * and all hard constraints hold. Drawing runs a little ahead: on large instances most of the time is
- * waiting for memory, and who is known early can be fetched early. Conflicts are looked up last, since
- * these rows are the ones least often in a cache. Pure; all randomness comes from the search's own dice.
+ * waiting for memory, and who is known early can be fetched early. Nine of ten shifts and 97 of 100 swaps
+ * lack room, which a glance over all that were drawn finds out; a move that is made has the rest glanced at
+ * again. Conflicts are looked up last, since these rows are the ones least often in a cache. Pure; all
+ * randomness comes from the search's own dice.
  *
  * Sources of the ideas: shift, swap and the rearrangement around big processes are the
  * neighbourhoods of Gavranović and Buljubašić, "An efficient local search with noising strategy for
@@ -12,39 +14,21 @@
  */
 #include "sched/reassign-search.h"
 
-/* One draw in this many proposes going home, or ignores the restriction to large processes; a power
- * of two. */
-#define SELDOM 16
 /* Machines looked at in a sweep. */
 #define IMPROVE_TARGETS 24
 /* Partners looked at in one exchange. */
 #define PARTNERS 4
 #define CACHE_LINE 64
+
 /* Half of the draws favour large processes: where these are decides the most. */
 static inline guint32
 draw_process(BerthReassign *x)
 {
     guint64 bits = roll(x);
-    guint64 among = (bits & (SELDOM - 1)) != 0 ? x->active : x->field.movable;
+    guint64 among = either((bits & (BERTH_REASSIGN_SELDOM - 1)) != 0, x->active, x->field.movable);
     guint64 rank = ((bits >> 32) * among) >> 32;
-    if (bits & SELDOM) {
-        rank = (rank * (bits >> 16 & 0xffff)) >> 16;
-    }
-    return x->field.order[rank];
-}
-
-/* One that could ever take @process, or its home. */
-guint32
-berth_reassign_draw_machine(BerthReassign *x, guint32 process)
-{
-    guint64 bits = roll(x);
-    if ((bits & (SELDOM - 1)) == 0) {
-        return x->state->home[process];
-    }
-    const BerthReassignField *field = &x->field;
-    BerthReassignSpan reach = field->reach[process];
-    return reach.count > 0 ? field->targets[reach.first + (((bits >> 32) * reach.count) >> 32)]
-                           : field->machines[((bits >> 32) * field->machine_count) >> 32];
+    guint64 share = either((bits & BERTH_REASSIGN_SELDOM) != 0, bits >> 16 & 0xffff, 0x10000);
+    return x->field.order[(rank * share) >> 16];
 }
 
 /* A process of similar size: the distance in rank is log-uniform. */
@@ -55,10 +39,8 @@ draw_similar(BerthReassign *x, guint32 process)
     guint32 far = x->stride[bits >> 54], rank = x->rank[process];
     far -= (guint32)((((bits >> 8) & 0xffff) * (far / 2)) >> 16);
     gboolean down = bits & 1;
-    if (down ? rank + far >= x->field.movable : rank < far) {
-        down = !down;
-    }
-    guint32 at = down ? rank + far : rank - far;
+    down ^= (down & (rank + far >= x->field.movable)) | (!down & (rank < far));
+    guint32 at = rank + either(down, far, -far);
     return at < x->field.movable ? x->field.order[at] : draw_process(x);
 }
 
@@ -70,34 +52,33 @@ draw_partner(BerthReassign *x, guint32 process)
         return draw_process(x);
     }
     if (how == 1) {
-        const BerthReassignCrew *crew = &x->state->crew[berth_reassign_draw_machine(x, process)];
+        const BerthReassignCrew *crew = &x->state->crew[draw_machine(x, process)];
         return crew->count > 0 ? crew->processes[roll_below(x, crew->count)] : process;
     }
     return draw_similar(x, process);
 }
 
 static inline void
+fetch(const void *from, gsize size)
+{
+    for (gsize i = 0; i < size; i += CACHE_LINE) {
+        __builtin_prefetch((const char *)from + i);
+    }
+}
+
+/* Asks the memory for what a glance needs. */
+static inline void
 fetch_process(const BerthReassignState *s, guint32 process)
 {
-    const char *terms = (const char *)process_terms(s, process);
-    for (gsize i = 0; i < s->term_pairs * 8; i += CACHE_LINE) {
-        __builtin_prefetch(terms + i);
-    }
+    fetch(process_terms(s, process), s->term_pairs * 2 * sizeof(gint32));
     __builtin_prefetch(s->at + process);
     __builtin_prefetch(s->home + process);
-    __builtin_prefetch(s->paid + process);
-    __builtin_prefetch(s->model->service + process);
 }
 
 static inline void
 fetch_machine(const BerthReassignState *s, guint32 machine)
 {
-    const char *terms = (const char *)machine_terms(s, machine);
-    for (gsize i = 0; i < s->term_pairs * sizeof(BerthPair); i += CACHE_LINE) {
-        __builtin_prefetch(terms + i);
-    }
-    __builtin_prefetch(s->room + machine * s->fit_quads);
-    __builtin_prefetch(s->machine_cost + machine);
+    fetch(machine_room(s, machine), s->fit_quads * sizeof(BerthQuad));
     __builtin_prefetch(s->crew + machine);
 }
 
@@ -125,30 +106,66 @@ berth_reassign_draw(BerthReassign *x, BerthReassignDraw *draw)
         draw->other = draw_partner(x, p);
         fetch_process(s, draw->other);
     } else {
-        draw->other = berth_reassign_draw_machine(x, p);
+        draw->other = draw_machine(x, p);
         fetch_machine(s, draw->other);
     }
 }
 
-/**
- * berth_reassign_follow:
- *
- * Asks the memory for the rows that are known once those of berth_reassign_draw have come.
- */
-void
-berth_reassign_follow(const BerthReassign *x, const BerthReassignDraw *draw)
+/* Asks the memory for what pricing needs. */
+static inline void
+fetch_prices(const BerthReassign *x, const BerthReassignDraw *draw)
 {
     const BerthReassignState *s = x->state;
-    guint32 from = s->at[draw->process], to = draw->other;
-    fetch_machine(s, from);
+    guint32 p = draw->process, from = s->at[p], to = draw->other;
+    fetch(machine_terms(s, from), s->term_pairs * sizeof(BerthPair));
     if (draw->kind == BERTH_REASSIGN_SWAP) {
-        to = s->at[draw->other];
-        fetch_machine(s, to);
+        to = s->at[to];
     }
-    __builtin_prefetch(s->presence + x->model->service[draw->process] * s->presence_words +
-                       to / 64);
-    __builtin_prefetch(x->model->machine_move + (gsize)s->home[draw->process] * x->model->machines +
-                       to);
+    fetch(machine_terms(s, to), s->term_pairs * sizeof(BerthPair));
+    __builtin_prefetch(s->paid + p);
+    __builtin_prefetch(x->model->service + p);
+    __builtin_prefetch(x->model->machine_move + (gsize)s->home[p] * x->model->machines + to);
+}
+
+static inline gboolean
+swap_fits(const BerthReassignState *s, guint32 p, guint32 q)
+{
+    return fits_exchanged(s, s->at[q], p, q) & fits_exchanged(s, s->at[p], q, p);
+}
+
+/**
+ * berth_reassign_glance:
+ * @first: of the draws to look at
+ *
+ * Leaves those draws open for which there is room, and all exchanges and ejections, and asks the memory for
+ * what trying them will need. Kind by kind, since a branch could not be foreseen.
+ */
+void
+berth_reassign_glance(BerthReassign *x, guint first)
+{
+    const BerthReassignState *s = x->state;
+    guint shifts[BERTH_REASSIGN_AHEAD], swaps[BERTH_REASSIGN_AHEAD], n_shifts = 0, n_swaps = 0;
+    guint32 open = 0;
+    for (guint i = first; i < BERTH_REASSIGN_AHEAD; i++) {
+        BerthReassignKind kind = x->draws[i].kind;
+        shifts[n_shifts] = swaps[n_swaps] = i;
+        n_shifts += kind == BERTH_REASSIGN_SHIFT;
+        n_swaps += kind == BERTH_REASSIGN_SWAP;
+        open |= (guint32)(kind > BERTH_REASSIGN_SWAP) << i;
+    }
+    for (guint i = 0; i < n_shifts; i++) {
+        guint32 p = x->draws[shifts[i]].process, to = x->draws[shifts[i]].other;
+        open |= (guint32)(fits(s, to, p) & (to != s->at[p])) << shifts[i];
+    }
+    for (guint i = 0; i < n_swaps; i++) {
+        guint32 p = x->draws[swaps[i]].process, q = x->draws[swaps[i]].other;
+        open |= (guint32)(swap_fits(s, p, q) & (s->at[p] != s->at[q])) << swaps[i];
+    }
+    x->open = open;
+    while (open) {
+        fetch_prices(x, &x->draws[__builtin_ctz(open)]);
+        open &= open - 1;
+    }
 }
 
 static gboolean
@@ -156,8 +173,9 @@ try_shift(BerthReassign *x, const BerthReassignDraw *draw)
 {
     BerthReassignState *s = x->state;
     guint32 p = draw->process, to = draw->other;
-    if (to == s->at[p] || !fits(s, to, p) || shift_delta(s, p, to, draw->limit) > draw->limit ||
-        service_present(s, x->model->service[p], to) || !berth_reassign_state_allows(s, p, to)) {
+    double limit = draw_limit(x, draw);
+    if (shift_delta(s, p, to, limit) > limit || service_present(s, x->model->service[p], to) ||
+        !berth_reassign_state_allows(s, p, to)) {
         return FALSE;
     }
     berth_reassign_state_relocate(s, p, to);
@@ -179,7 +197,7 @@ berth_reassign_improve(BerthReassign *x, guint32 process)
     guint32 from = s->at[process], best = from;
     double gain = s->machine_cost[from] - cost_without(s, from, process), least = 0;
     for (guint i = 0; i < IMPROVE_TARGETS && gain > 0; i++) {
-        guint32 to = berth_reassign_draw_machine(x, process);
+        guint32 to = draw_machine(x, process);
         if (!fits(s, to, process) || to == from ||
             service_present(s, x->model->service[process], to)) {
             continue;
@@ -204,12 +222,6 @@ swap_conflicts(const BerthReassign *x, guint32 p, guint32 q)
     const BerthReassignState *s = x->state;
     guint32 v = x->model->service[p], w = x->model->service[q];
     return v != w && (service_present(s, v, s->at[q]) || service_present(s, w, s->at[p]));
-}
-
-static inline gboolean
-swap_fits(const BerthReassignState *s, guint32 p, guint32 q)
-{
-    return fits_exchanged(s, s->at[q], p, q) && fits_exchanged(s, s->at[p], q, p);
 }
 
 /* What the cost grows by when two processes change places; something above @most when it is that. */
@@ -239,9 +251,52 @@ try_swap(BerthReassign *x, const BerthReassignDraw *draw)
 {
     const BerthReassignState *s = x->state;
     guint32 p = draw->process, q = draw->other;
-    return s->at[p] != s->at[q] && swap_fits(s, p, q) &&
-           swap_delta(s, p, q, draw->limit) <= draw->limit && !swap_conflicts(x, p, q) &&
-           swap(x, p, q);
+    double limit = draw_limit(x, draw);
+    return swap_delta(s, p, q, limit) <= limit && !swap_conflicts(x, p, q) && swap(x, p, q);
+}
+
+/* Needs of a process with which one can be exchanged, for want of room on either side. */
+typedef struct {
+    BerthQuad least, most;
+} NeedBounds;
+
+/* Room for @p on @to bounds them from below, room where @p is from above. */
+static inline void
+bound_needs(const BerthReassignState *s, guint32 p, guint32 to, NeedBounds *bounds)
+{
+    guint32 from = s->at[p];
+    const BerthQuad *need = process_needs(s, p);
+    const BerthQuad *takes = process_counts(s, p, to), *gives = process_counts(s, p, from);
+    for (guint32 i = 0; i < s->fit_quads; i++) {
+        bounds[i].least = (need[i] & takes[i]) - machine_room(s, to)[i];
+        bounds[i].most = (need[i] & gives[i]) + machine_room(s, from)[i];
+    }
+}
+
+/* Lists in @partners which of a few processes on @to there is room to exchange @p with; returns how many.
+ * All are looked at before any is priced, since a branch could not be foreseen. */
+static inline guint32
+list_partners(BerthReassign *x, guint32 p, guint32 to, guint32 *partners)
+{
+    const BerthReassignState *s = x->state;
+    const BerthReassignCrew *crew = &s->crew[to];
+    guint32 count = 0, from = s->at[p], at = roll_below(x, crew->count);
+    NeedBounds *bounds = g_newa(NeedBounds, s->fit_quads);
+    bound_needs(s, p, to, bounds);
+    for (guint32 k = MIN(crew->count, PARTNERS); k > 0; k--) {
+        guint32 q = crew->processes[at];
+        const BerthQuad *need = process_needs(s, q);
+        const BerthQuad *gives = process_counts(s, q, to), *takes = process_counts(s, q, from);
+        BerthQuad lacks = {0};
+        for (guint32 i = 0; i < s->fit_quads; i++) {
+            lacks |= (need[i] & gives[i]) < bounds[i].least;
+            lacks |= (need[i] & takes[i]) > bounds[i].most;
+        }
+        at = at + 1 == crew->count ? 0 : at + 1;
+        partners[count] = q;
+        count += !any_of(lacks);
+    }
+    return count;
 }
 
 /* Like a swap, with the best of a few neighbours on one other machine: their data lie close
@@ -250,22 +305,18 @@ static gboolean
 try_exchange(BerthReassign *x, const BerthReassignDraw *draw)
 {
     const BerthReassignState *s = x->state;
-    guint32 p = draw->process, to = draw->other, partner = p;
-    const BerthReassignCrew *crew = &s->crew[to];
-    if (to == s->at[p] || crew->count == 0) {
+    guint32 p = draw->process, to = draw->other, partner = p, partners[PARTNERS];
+    if (to == s->at[p] || s->crew[to].count == 0) {
         return FALSE;
     }
-    double least = draw->limit;
-    guint32 at = roll_below(x, crew->count);
-    for (guint32 i = MIN(crew->count, PARTNERS); i > 0; i--) {
-        guint32 q = crew->processes[at];
-        at = at + 1 == crew->count ? 0 : at + 1;
-        if (swap_fits(s, p, q)) {
-            double delta = swap_delta(s, p, q, least);
-            if (delta <= least && !swap_conflicts(x, p, q)) {
-                partner = q;
-                least = delta;
-            }
+    guint32 count = list_partners(x, p, to, partners);
+    double least = draw_limit(x, draw);
+    for (guint32 i = 0; i < count; i++) {
+        guint32 q = partners[i];
+        double delta = swap_delta(s, p, q, least);
+        if (delta <= least && !swap_conflicts(x, p, q)) {
+            partner = q;
+            least = delta;
         }
     }
     return partner != p && swap(x, p, partner);

@@ -16,21 +16,25 @@ G_BEGIN_DECLS
 /* Entries of the table of log-uniform rank distances. */
 #define BERTH_REASSIGN_STRIDES 1024
 
+/* One draw in this many proposes going home, or ignores the restriction to large processes; a power
+ * of two. */
+#define BERTH_REASSIGN_SELDOM 16
+
 /* Candidates drawn ahead of the one being tried. */
 #define BERTH_REASSIGN_AHEAD 16
 
 typedef enum {
     BERTH_REASSIGN_SHIFT,
     BERTH_REASSIGN_SWAP,
-    BERTH_REASSIGN_EXCHANGE,
     BERTH_REASSIGN_EJECT,
+    BERTH_REASSIGN_EXCHANGE,
 } BerthReassignKind;
 
 typedef struct {
     BerthReassignKind kind;
     guint32 process;
     guint32 other; /* the partner of a swap, else the machine to go to */
-    double limit;  /* the most by which the cost may grow */
+    guint32 luck;  /* which entry of the table of -ln(u) limits its cost */
 } BerthReassignDraw;
 
 typedef struct {
@@ -52,6 +56,7 @@ struct BerthReassign {
     BerthReassignState *state;       /* owned */
     guint64 dice;
     BerthReassignDraw draws[BERTH_REASSIGN_AHEAD];
+    guint32 open; /* a bit for each of @draws that may be possible and was not tried */
 
     BerthReassignField field;       /* the present one: @all or @window; borrowed from it */
     BerthReassignField all, window; /* owned */
@@ -109,6 +114,34 @@ roll_below(BerthReassign *x, guint32 bound)
     return (guint32)(((roll(x) >> 32) * bound) >> 32);
 }
 
+/* The most by which the cost may grow. */
+static inline double
+draw_limit(const BerthReassign *x, const BerthReassignDraw *draw)
+{
+    return x->temperature * x->minus_log[draw->luck];
+}
+
+/* @yes or @no, without a branch: where nobody can foresee which, a wrong guess costs 20 cycles. */
+static inline guint32
+either(gboolean choice, guint32 yes, guint32 no)
+{
+    guint32 mask = -(guint32)(choice != 0);
+    return (yes & mask) | (no & ~mask);
+}
+
+/* One that could ever take @process or, seldom, its home. */
+static inline guint32
+draw_machine(BerthReassign *x, guint32 process)
+{
+    guint64 bits = roll(x);
+    BerthReassignSpan reach = x->field.reach[process];
+    gboolean few = reach.count > 0;
+    const guint32 *list = few ? x->field.targets + reach.first : x->field.machines;
+    guint64 count = few ? reach.count : x->field.machine_count;
+    return either((bits & (BERTH_REASSIGN_SELDOM - 1)) == 0, x->state->home[process],
+                  list[((bits >> 32) * count) >> 32]);
+}
+
 static inline void
 mark_changed(BerthReassign *x, guint32 process)
 {
@@ -137,9 +170,8 @@ void berth_reassign_window_init(BerthReassign *search);
 void berth_reassign_window_deal(BerthReassign *search);
 void berth_reassign_window_enter(BerthReassign *search, guint32 window);
 
-guint32 berth_reassign_draw_machine(BerthReassign *search, guint32 process);
 void berth_reassign_draw(BerthReassign *search, BerthReassignDraw *draw);
-void berth_reassign_follow(const BerthReassign *search, const BerthReassignDraw *draw);
+void berth_reassign_glance(BerthReassign *search, guint first);
 gboolean berth_reassign_improve(BerthReassign *search, guint32 process);
 gboolean berth_reassign_try(BerthReassign *search, const BerthReassignDraw *draw);
 gboolean berth_reassign_try_eject(BerthReassign *search, const BerthReassignDraw *draw);

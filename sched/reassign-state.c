@@ -196,9 +196,9 @@ charge(BerthReassignState *s, guint32 process, guint32 machine, gint32 by)
         terms[i] += factor * pair_of(d, i);
         sum += positive(terms[i]) * s->term_weight[i];
     }
+    gint32 sign = by >> 31;
     for (guint32 i = 0; i < s->fit_quads; i++) {
-        BerthQuad takes = need[i] & counts[i];
-        room[i] -= by > 0 ? takes : -takes;
+        room[i] -= ((need[i] & counts[i]) ^ sign) - sign;
     }
     s->cost += pair_sum(sum) - s->machine_cost[machine];
     s->machine_cost[machine] = pair_sum(sum);

@@ -108,7 +108,7 @@ process_needs(const BerthReassignState *s, guint32 process)
 static inline const BerthQuad *
 process_counts(const BerthReassignState *s, guint32 process, guint32 machine)
 {
-    return s->counts + (s->home[process] == machine ? s->fit_quads : 0);
+    return s->counts + (s->home[process] == machine) * s->fit_quads;
 }
 
 /* The pair @i of terms. */

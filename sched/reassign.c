@@ -295,15 +295,27 @@ draw_ahead(BerthReassign *x)
         guint64 bits = roll(x);
         guint dice = (bits >> 32) & 65535;
         BerthReassignDraw *draw = &x->draws[i];
-        draw->limit = x->temperature * x->minus_log[bits >> 52];
-        draw->kind = dice < SHARE_SHIFT                                 ? BERTH_REASSIGN_SHIFT
-                     : dice < SHARE_SHIFT + SHARE_SWAP                  ? BERTH_REASSIGN_SWAP
-                     : dice < SHARE_SHIFT + SHARE_SWAP + x->eject_share ? BERTH_REASSIGN_EJECT
-                                                                        : BERTH_REASSIGN_EXCHANGE;
+        draw->luck = (guint32)(bits >> 52);
+        /* In the order of the kinds, without a branch, which could not be foreseen. */
+        draw->kind = (dice >= SHARE_SHIFT) + (dice >= SHARE_SHIFT + SHARE_SWAP) +
+                     (dice >= SHARE_SHIFT + SHARE_SWAP + x->eject_share);
         berth_reassign_draw(x, draw);
     }
-    for (guint i = 0; i < BERTH_REASSIGN_AHEAD; i++) {
-        berth_reassign_follow(x, &x->draws[i]);
+    berth_reassign_glance(x, 0);
+}
+
+/* Tries the open ones of the first @end draws. */
+static void
+try_open(BerthReassign *x, guint end)
+{
+    guint32 before = (1u << end) - 1;
+    while ((x->open & before) != 0) {
+        guint at = (guint)__builtin_ctz(x->open);
+        x->open &= x->open - 1;
+        if (berth_reassign_try(x, &x->draws[at])) {
+            keep_best(x);
+            berth_reassign_glance(x, at + 1);
+        }
     }
 }
 
@@ -322,20 +334,22 @@ berth_reassign_run(BerthReassign *x, guint64 steps)
     for (; steps > 0 && x->sweeps > 0; steps--) {
         sweep_step(x);
     }
-    for (; steps > 0; steps--) {
+    while (steps > 0) {
         if (x->step % BEAT == 0) {
             cool(x);
             if (x->field.movable == 0) {
+                steps--;
                 continue; /* a window with nobody to move; the next beat goes on to another */
             }
         }
-        guint at = x->step++ % BERTH_REASSIGN_AHEAD;
+        guint at = x->step % BERTH_REASSIGN_AHEAD;
+        guint end = at + (guint)MIN(steps, BERTH_REASSIGN_AHEAD - at);
         if (at == 0) {
             draw_ahead(x);
         }
-        if (berth_reassign_try(x, &x->draws[at])) {
-            keep_best(x);
-        }
+        x->step += end - at;
+        steps -= end - at;
+        try_open(x, end);
     }
 }
 
