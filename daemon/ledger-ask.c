@@ -200,6 +200,7 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     request->devices = (const BerthDeviceNeed *)(gpointer)ask->devices->data;
     request->n_devices = ask->devices->len;
     request->host = placement->host;
+    request->fixed = placement->host != NULL;
     request->labels = (const BerthLabel *)ask->labels->data;
     request->n_labels = ask->labels->len;
     request->selectors = (const BerthExpression *)ask->selectors->data;

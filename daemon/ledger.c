@@ -475,8 +475,11 @@ berth_ledger_charge_foreign(BerthFleetLedger *ledger, const char *host, const ch
 {
     g_autofree char *uid = g_strdup_printf("foreign/%s/%s", host, uuid);
     guint32 index = find_host(ledger, host);
-    BerthRequest request = {
-        .uid = uid, .cpu_millis = (gint64)vcpus * 1000, .memory_mib = memory_mib, .host = host};
+    BerthRequest request = {.uid = uid,
+                            .cpu_millis = (gint64)vcpus * 1000,
+                            .memory_mib = memory_mib,
+                            .host = host,
+                            .fixed = TRUE};
     if (index != BERTH_HOST_NONE && ledger_book_has(ledger->book, &request, host)) {
         return;
     }

@@ -4,6 +4,7 @@
 #include "sched/fleet.h"
 #include "sched/mix.h"
 #include "sched/place.h"
+#include "sched/spare.h"
 
 static void
 take_stock(BerthSnapshot *s, guint32 host, const BerthStockUse *use, int sign)
@@ -142,7 +143,11 @@ berth_snapshot_claim(BerthSnapshot *s, const char *project, gint64 cpu_millis, g
 void
 berth_snapshot_set_survivable(BerthSnapshot *s, gboolean survivable)
 {
-    s->survivable = survivable;
+    if (survivable && s->spare == NULL) {
+        s->spare = berth_spare_new();
+    } else if (!survivable) {
+        g_clear_pointer(&s->spare, berth_spare_free);
+    }
 }
 
 static guint32
@@ -326,7 +331,8 @@ fill_charge(BerthCharge *charge, BerthSnapshot *s, const BerthAsk *ask,
     charge->cell_cpu_millis = (charge->cpu_millis + parts - 1) / parts;
     charge->cell_memory_mib = (charge->memory_mib + parts - 1) / parts;
     charge->priority = r->priority;
-    charge->preemptible = r->preemptible;
+    charge->preemptible = r->preemptible != FALSE;
+    charge->fixed = r->fixed != FALSE;
     charge->group = ask->group;
     charge->project = ask->project;
     charge->image = ask->image;
@@ -519,7 +525,7 @@ berth_snapshot_set_rank(BerthSnapshot *s, const char *uid, gint priority, gboole
     guint32 index = berth_snapshot_find_charge(s, uid);
     if (index != BERTH_CHARGE_NONE) {
         berth_charge(s, index)->priority = priority;
-        berth_charge(s, index)->preemptible = preemptible;
+        berth_charge(s, index)->preemptible = preemptible != FALSE;
     }
 }
 

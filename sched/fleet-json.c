@@ -115,6 +115,7 @@ static const Field request_fields[] = {
     F(BerthRequest, TEXT, machine),
     FN(BerthRequest, networks),
     F(BerthRequest, TEXT, host),
+    F(BerthRequest, INTEGER32, fixed),
     FR(BerthRequest, labels, label_fields, BerthLabel),
     FR(BerthRequest, selectors, expression_fields, BerthExpression),
     FR(BerthRequest, relations, relation_fields, BerthRelation),

@@ -106,7 +106,8 @@ typedef struct {
     gint32 cell_memory_mib;
     guint8 cells[2];
     guint8 n_slots;
-    guint8 preemptible;
+    guint8 preemptible : 1;
+    guint8 fixed : 1; /* has no other host to go to */
     gint32 priority;
     BerthSymbol group;
     BerthSymbol project;
@@ -193,14 +194,14 @@ struct BerthSnapshot {
 
     GArray *charges; /* BerthCharge */
     GArray *free_charges;
-    GHashTable *by_uid;  /* borrowed uid to charge + 1 */
-    GHashTable *groups;  /* symbol to BerthGroup, owned */
-    GHashTable *shares;  /* symbol of a project to BerthShare, owned */
-    gboolean survivable; /* N+1 */
+    GHashTable *by_uid; /* borrowed uid to charge + 1 */
+    GHashTable *groups; /* symbol to BerthGroup, owned */
+    GHashTable *shares; /* symbol of a project to BerthShare, owned */
     gboolean has_quota;
 
     struct BerthMix *mix;     /* owned */
     struct BerthIndex *index; /* owned, may be NULL; made by the first pick */
+    struct BerthSpare *spare; /* owned; NULL: the loss of a host need not be survived */
 };
 
 static inline BerthCell *

@@ -6,6 +6,7 @@
 
 #include "sched/fleet.h"
 #include "sched/mix.h"
+#include "sched/spare.h"
 
 #define COPY_COLUMN(to, from, column)                                                              \
     to->column = g_memdup2(from->column, sizeof(*from->column) * from->room)
@@ -142,6 +143,7 @@ berth_snapshot_copy(const BerthSnapshot *from)
     to->shares = copy_table(from->shares, sizeof(BerthShare), TRUE);
     to->mix = berth_mix_copy(from->mix);
     to->index = NULL;
+    to->spare = from->spare != NULL ? berth_spare_new() : NULL;
     return to;
 }
 

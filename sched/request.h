@@ -166,6 +166,7 @@ typedef struct {
     const char *const *networks;
     guint n_networks;
     const char *host; /* this host and no other, or NULL */
+    gboolean fixed;   /* should its host be lost, it goes nowhere: N+1 keeps no room for it */
 
     const BerthLabel *labels; /* the workload's own labels, which relations of others match */
     guint n_labels;

@@ -11,6 +11,7 @@
 #include "sched/index.h"
 #include "sched/mix.h"
 #include "sched/profile.h"
+#include "sched/spare.h"
 
 #define CPU_MILLIS_LIMIT ((gint64)G_MAXINT32 / 16)
 #define MEMORY_MIB_LIMIT ((gint64)G_MAXINT32 / 16)
@@ -94,6 +95,7 @@ berth_snapshot_free(BerthSnapshot *s)
     berth_runs_clear(&s->stocks);
     berth_runs_clear(&s->slots);
     berth_index_free(s->index);
+    berth_spare_free(s->spare);
     berth_mix_free(s->mix);
     berth_symbols_clear(&s->symbols);
     g_free(s);
@@ -135,6 +137,9 @@ berth_snapshot_touch(BerthSnapshot *s, guint32 host)
     s->worth[host].bound = NAN;
     if (s->index != NULL) {
         berth_index_note_change(s->index, host);
+    }
+    if (s->spare != NULL) {
+        berth_spare_note_change(s->spare, host);
     }
 }
 

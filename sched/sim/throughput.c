@@ -323,9 +323,10 @@ measure_scan(guint hosts, guint bytes)
 }
 
 static void
-measure(guint hosts, guint decisions, gboolean as_json)
+measure(guint hosts, guint decisions, gboolean survivable, gboolean as_json)
 {
     World world = {.snapshot = make_fleet(hosts)};
+    berth_snapshot_set_survivable(world.snapshot, survivable);
     world.charges = g_array_new(FALSE, FALSE, sizeof(guint32));
     source_init(&world.source);
     sim_progress("%u hosts: filling", hosts);
@@ -373,11 +374,13 @@ sim_throughput(int argc, char **argv)
 {
     g_autofree char *sizes_text = NULL;
     gint decisions = 200000;
-    gboolean as_json = FALSE;
+    gboolean as_json = FALSE, survivable = FALSE;
     const GOptionEntry entries[] = {
         {"hosts", 0, 0, G_OPTION_ARG_STRING, &sizes_text, "numbers of hosts", "N[,N...]"},
         {"decisions", 0, 0, G_OPTION_ARG_INT, &decisions, "decisions measured a size (200000)",
          "N"},
+        {"survive-host-loss", 0, 0, G_OPTION_ARG_NONE, &survivable,
+         "refuse what would not survive the loss of any one host", NULL},
         {"json", 0, 0, G_OPTION_ARG_NONE, &as_json, "one JSON object a line", NULL},
         {NULL}};
     GError *error = NULL;
@@ -395,7 +398,7 @@ sim_throughput(int argc, char **argv)
                             "hosts must be 1 to 1000000 and decisions positive");
             return sim_fail(error);
         }
-        measure(hosts, decisions, as_json);
+        measure(hosts, decisions, survivable, as_json);
     }
     return 0;
 }
