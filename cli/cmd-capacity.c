@@ -1,4 +1,4 @@
-/* How much is left: how many more workloads of a kind fit. */
+/* How much is left: of the whole fleet, and how many more workloads of a kind fit. */
 #include "cli/cmd.h"
 
 #include <string.h>
@@ -11,6 +11,9 @@
 
 /* So many hosts are shown one by one without -o wide. */
 #define HOSTS_SHOWN 16
+
+/* Of usual sizes no more than so many are counted. */
+#define MORE_COUNTED 1000
 
 /* ---- of what --------------------------------------------------------------------------------------- */
 
@@ -137,14 +140,8 @@ put_capacity(BerthSession *session, const json_t *capacity)
 }
 
 static int
-run_capacity(BerthSession *session, const BerthArgs *args, GError **error)
+count_like(BerthSession *session, const BerthArgs *args, const char *given, GError **error)
 {
-    const char *given = berth_args_get(args, "like");
-    if (given == NULL) {
-        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
-                           "--like cpus=2,memory=512m, --like FILE, or --like NAME", "say of what");
-        return BERTH_FAILED;
-    }
     g_autoptr(json_t) like = read_like(session, given, error);
     g_autoptr(json_t) question = json_pack("{s:O?}", "like", like);
     if (like == NULL || !berth_question_add_hosts(question, args, error)) {
@@ -162,6 +159,185 @@ run_capacity(BerthSession *session, const BerthArgs *args, GError **error)
     return BERTH_EXIT_OK;
 }
 
+/* ---- the whole fleet ------------------------------------------------------------------------------- */
+
+/* Adds to @size how many more of it fit. */
+static gboolean
+count_more(BerthSession *session, json_t *size, GError **error)
+{
+    gboolean is_vm = g_strcmp0(berth_json_string(size, "kind"), "VM") == 0;
+    g_autoptr(json_t) spec = json_pack("{s:O, s:O}", "vcpus", json_object_get(size, "vcpus"),
+                                       "memory_mib", json_object_get(size, "memory_mib"));
+    g_autoptr(json_t) question =
+        json_pack("{s:o, s:i}", "like", make_document(is_vm, spec, 1), "limit", MORE_COUNTED);
+    g_autoptr(json_t) answer = berth_question_ask(session, "/v1/capacity", question, error);
+    if (answer == NULL) {
+        return FALSE;
+    }
+    json_object_set(size, "more", json_object_get(answer, "total"));
+    json_object_set(size, "more_limited", json_object_get(answer, "limited"));
+    return TRUE;
+}
+
+/* "1.5 GiB" of what is counted in MiB, else the number. */
+static char *
+format_amount(const json_t *resource, const char *member)
+{
+    const char *name = berth_json_string(resource, "name");
+    gint64 amount = berth_json_integer(resource, member, 0);
+    return name != NULL && g_str_has_suffix(name, "_mib") && amount >= 0
+               ? berth_format_mib(amount)
+               : g_strdup_printf("%" G_GINT64_FORMAT, amount);
+}
+
+/* What people call it: "Memory", "Huge pages of 2 MiB", "Devices: gpu". */
+static char *
+title_of(const char *name)
+{
+    static const char *const titles[][2] = {{"vcpus", "vCPUs"},
+                                            {"memory_mib", "Memory"},
+                                            {"disk_mib", "Disk"},
+                                            {"dedicated_cpus", "Dedicated CPUs"}};
+    for (gsize i = 0; i < G_N_ELEMENTS(titles); i++) {
+        if (strcmp(name, titles[i][0]) == 0) {
+            return g_strdup(titles[i][1]);
+        }
+    }
+    if (g_str_has_prefix(name, "hugepages-")) {
+        gint64 kib = g_ascii_strtoll(name + strlen("hugepages-"), NULL, 10);
+        g_autofree char *size = berth_format_mib(kib / 1024);
+        return g_strdup_printf("Huge pages of %s", size);
+    }
+    return g_str_has_prefix(name, "devices/")
+               ? g_strdup_printf("Devices: %s", name + strlen("devices/"))
+               : g_strdup(name);
+}
+
+static void
+put_resources(BerthSession *session, const json_t *resources)
+{
+    static const char *const titles[] = {"Resource", "Capacity",         "Used",
+                                         "Free",     "Most on one host", NULL};
+    static const char *const members[] = {"capacity", "used", "free", "largest_free"};
+    g_autoptr(BerthTable) table = berth_table_new(titles);
+    gsize i;
+    json_t *resource;
+    json_array_foreach ((json_t *)resources, i, resource) {
+        const char *name = berth_json_string(resource, "name");
+        g_autoptr(GPtrArray) cells = g_ptr_array_new_with_free_func(g_free);
+        g_ptr_array_add(cells, title_of(name != NULL ? name : ""));
+        for (gsize k = 0; k < G_N_ELEMENTS(members); k++) {
+            g_ptr_array_add(cells, format_amount(resource, members[k]));
+        }
+        berth_table_add(table, (const char *const *)cells->pdata);
+    }
+    g_autofree char *text = berth_table_format(table);
+    berth_session_put(session, text);
+}
+
+static void
+put_sizes(BerthSession *session, const json_t *sizes)
+{
+    static const char *const titles[] = {"Usual size", "vCPUs",    "Memory",
+                                         "Placed",     "More fit", NULL};
+    g_autoptr(BerthTable) table = berth_table_new(titles);
+    gsize i;
+    json_t *size;
+    json_array_foreach ((json_t *)sizes, i, size) {
+        gboolean limited = json_is_true(json_object_get(size, "more_limited"));
+        g_autofree char *memory = berth_format_mib(berth_json_integer(size, "memory_mib", 0));
+        g_autofree char *vcpus = format_amount(size, "vcpus");
+        g_autofree char *placed = format_amount(size, "placed");
+        g_autofree char *more = format_amount(size, "more");
+        g_autofree char *least = g_strdup_printf("at least %s", more);
+        const char *cells[] = {berth_json_string(size, "kind"), vcpus, memory, placed,
+                               limited ? least : more};
+        berth_table_add(table, cells);
+    }
+    if (json_array_size(sizes) > 0) {
+        g_autofree char *text = berth_table_format(table);
+        berth_session_put(session, text);
+    }
+}
+
+/* "3", or "3 of 10" when there is a quota. */
+static char *
+format_share(const json_t *project, const char *member)
+{
+    g_autofree char *limit = g_strconcat("quota_", member, NULL);
+    gint64 used = berth_json_integer(project, member, 0);
+    gint64 quota = berth_json_integer(project, limit, 0);
+    gboolean is_size = g_str_has_suffix(member, "_mib");
+    g_autofree char *has =
+        is_size ? berth_format_mib(used) : g_strdup_printf("%" G_GINT64_FORMAT, used);
+    g_autofree char *of =
+        is_size ? berth_format_mib(quota) : g_strdup_printf("%" G_GINT64_FORMAT, quota);
+    return quota > 0 ? g_strdup_printf("%s of %s", has, of) : g_strdup(has);
+}
+
+static void
+put_projects(BerthSession *session, const json_t *projects)
+{
+    static const char *const titles[] = {"Project", "Workloads", "vCPUs",
+                                         "Memory",  "Waiting",   NULL};
+    g_autoptr(BerthTable) table = berth_table_new(titles);
+    gsize i;
+    json_t *project;
+    json_array_foreach ((json_t *)projects, i, project) {
+        g_autofree char *workloads = format_share(project, "workloads");
+        g_autofree char *vcpus = format_share(project, "vcpus");
+        g_autofree char *memory = format_share(project, "memory_mib");
+        g_autofree char *waiting = format_amount(project, "waiting");
+        const char *cells[] = {berth_json_string(project, "name"), workloads, vcpus, memory,
+                               waiting};
+        berth_table_add(table, cells);
+    }
+    g_autofree char *text = berth_table_format(table);
+    berth_session_put(session, text);
+}
+
+static int
+show_fleet(BerthSession *session, GError **error)
+{
+    g_autoptr(json_t) overview = berth_client_get(session->client, "/v1/capacity", error);
+    json_t *sizes = json_object_get(overview, "sizes");
+    if (overview == NULL) {
+        return BERTH_FAILED;
+    }
+    for (gsize i = 0; i < json_array_size(sizes); i++) {
+        if (!count_more(session, json_array_get(sizes, i), error)) {
+            return BERTH_FAILED;
+        }
+    }
+    if (berth_session_wants_value(session)) {
+        berth_session_put_value(session, overview);
+        return BERTH_EXIT_OK;
+    }
+    put_resources(session, json_object_get(overview, "resources"));
+    put_sizes(session, sizes);
+    put_projects(session, json_object_get(overview, "projects"));
+    berth_session_tell(session,
+                       "%" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
+                       " hosts take new workloads; what is free elsewhere is not counted.",
+                       berth_json_integer(overview, "open_hosts", 0),
+                       berth_json_integer(overview, "hosts", 0));
+    return BERTH_EXIT_OK;
+}
+
+static int
+run_capacity(BerthSession *session, const BerthArgs *args, GError **error)
+{
+    const char *given = berth_args_get(args, "like");
+    gboolean assumes = berth_args_has(args, "without-host") || berth_args_has(args, "add-host");
+    if (given == NULL && assumes) {
+        berth_error_set_at(error, BERTH_ERROR_INVALID, NULL,
+                           "--like cpus=2,memory=512m, --like FILE, or --like NAME",
+                           "say of what; or ask of the fleet as it is");
+        return BERTH_FAILED;
+    }
+    return given != NULL ? count_like(session, args, given, error) : show_fleet(session, error);
+}
+
 /* ---- the table ------------------------------------------------------------------------------------- */
 
 static const BerthOption capacity_options[] = {
@@ -174,14 +350,14 @@ static const BerthOption capacity_options[] = {
 const BerthCommand berth_capacity_commands[] = {
     {.name = "capacity",
      .group = BERTH_GROUP_PLACEMENT,
-     .doc = "how many more workloads of a kind fit",
+     .doc = "how full the fleet is, or how many more of a kind fit",
      .run = run_capacity,
      .options = capacity_options,
      .about = "Names with a dot or a slash are files. Sizes are those of a pod, or with kind=vm of "
               "a VM, "
               "which has a disk, too; the words are those of berth run and berth vm create: cpus, "
               "memory, disk, numa, huge-pages, dedicated-cpus, device, host, network.",
-     .example = "berth capacity --like cpus=2,memory=512m\n"
+     .example = "berth capacity\nberth capacity --like cpus=2,memory=512m\n"
                 "berth capacity --like kind=vm,cpus=8,memory=32g,numa=one,device=gpu=2\n"
                 "berth capacity --like web\n"
                 "berth capacity --like vm.yaml --without-host h3"},

@@ -252,9 +252,10 @@ all_schemas(void)
         }
     }
     static const BerthSchema *const others[] = {
-        &berth_plan_question_schema,      &berth_plan_schema,
-        &berth_capacity_question_schema,  &berth_capacity_answer_schema,
-        &berth_rebalance_question_schema, &berth_rebalance_answer_schema};
+        &berth_plan_question_schema,     &berth_plan_schema,
+        &berth_capacity_question_schema, &berth_capacity_answer_schema,
+        &berth_capacity_overview_schema, &berth_rebalance_question_schema,
+        &berth_rebalance_answer_schema};
     for (gsize i = 0; i < G_N_ELEMENTS(others); i++) {
         json_object_set_new(schemas, others[i]->name, berth_schema_openapi(others[i]));
     }

@@ -235,6 +235,15 @@ handle_rebalance(Call *call)
 }
 
 void
+handle_overview(Call *call)
+{
+    const BerthWorkloadOps *ops = call->routes->ops;
+    if (has_op(call, ops != NULL && ops->overview != NULL)) {
+        ops->overview(ops->what_if_data, answer_text, call_ref(call));
+    }
+}
+
+void
 handle_fleet(Call *call)
 {
     const BerthWorkloadOps *ops = call->routes->ops;

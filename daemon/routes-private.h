@@ -151,6 +151,7 @@ void handle_xml(Call *call);
 void handle_plan(Call *call);
 void handle_capacity(Call *call);
 void handle_rebalance(Call *call);
+void handle_overview(Call *call);
 void handle_fleet(Call *call);
 void handle_exec(Call *call);
 void handle_attach(Call *call);

@@ -37,6 +37,8 @@ const Route routes_table[] = {
     {"POST", KINDS_NONE, "/v1/capacity", handle_capacity, NULL, "CapacityQuestion",
      "CapacityAnswer", 200, "capacity",
      "How many more workloads of a kind fit, on which hosts, and what ends it."},
+    {"GET", KINDS_NONE, "/v1/capacity", handle_overview, NULL, NULL, "CapacityOverview", 200,
+     "capacityOverview", "How full the fleet is in each dimension, and by whom."},
     {"POST", KINDS_NONE, "/v1/rebalance", handle_rebalance, NULL, "RebalanceQuestion",
      "RebalanceAnswer", 200, "rebalance",
      "Which live migrations are worth making or empty hosts, in order; changes nothing."},

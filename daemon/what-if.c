@@ -179,6 +179,12 @@ answer_fleet(gpointer control, BerthAnswer answer, gpointer user_data)
     answer_json(berth_ledger_export(((BerthControl *)control)->ledger), NULL, answer, user_data);
 }
 
+static void
+answer_overview(gpointer control, BerthAnswer answer, gpointer user_data)
+{
+    answer_json(berth_what_if_overview(control), NULL, answer, user_data);
+}
+
 void
 berth_what_if_fill_ops(BerthControl *control, BerthWorkloadOps *ops)
 {
@@ -186,5 +192,6 @@ berth_what_if_fill_ops(BerthControl *control, BerthWorkloadOps *ops)
     ops->plan = answer_plan;
     ops->capacity = answer_capacity;
     ops->rebalance = answer_rebalance;
+    ops->overview = answer_overview;
     ops->fleet = answer_fleet;
 }

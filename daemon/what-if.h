@@ -7,10 +7,10 @@
 
 G_BEGIN_DECLS
 
-/* Fills plan, capacity, rebalance, fleet and their data. @control: borrowed, outlives @ops. */
+/* Fills plan, capacity, rebalance, overview, fleet and their data. @control: borrowed, outlives @ops. */
 void berth_what_if_fill_ops(BerthControl *control, BerthWorkloadOps *ops);
 
-/* ---- shared by what-if.c, what-if-plan.c and what-if-rebalance.c ---- */
+/* ---- shared by what-if.c, what-if-plan.c, what-if-rebalance.c and what-if-overview.c ---- */
 
 /**
  * BerthWhatIf: the fleet as the question assumes it to be
@@ -33,6 +33,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BerthWhatIf, berth_what_if_clear)
 void berth_what_if_unknown_host(const char *name, const char *place, GError **error);
 json_t *berth_what_if_rebalance(BerthWhatIf *what_if, const BerthRebalanceQuestion *question,
                                 GError **error);
+json_t *berth_what_if_overview(BerthControl *control);
 json_t *berth_what_if_plan(BerthWhatIf *what_if, const BerthPlanQuestion *question, GError **error);
 
 G_END_DECLS

@@ -91,13 +91,13 @@ struct BerthLogReader {
  * BerthWorkloadOps:
  * @data: the controllers' own, first argument of each but
  * @image_data: first argument of @image_content
- * @what_if_data: first argument of @plan, @capacity, @rebalance and @fleet
+ * @what_if_data: first argument of @plan, @capacity, @rebalance, @overview and @fleet
  * @host_data: first argument of @admit and @host_key
  * @why: why the workload is where it is, or is not placed: JSON text
  * @xml: the domain XML, as libvirt has it or as it would be made
  * @plan: what an apply of documents would do; @capacity: how many more fit; @rebalance: live migrations
  *     worth making; @question: borrowed
- * @fleet: the fleet file
+ * @overview: how full the fleet is; @fleet: the fleet file
  * @logs_open: @wake is called when bytes came after next() had none
  * @attach_open: output begins with the whole log that is kept when history is -1, with what comes from
  *     now on when it is 0; waits for a workload that is still being started; nothing is lost or doubled
@@ -117,6 +117,7 @@ typedef struct {
     void (*capacity)(gpointer data, const json_t *question, BerthAnswer answer, gpointer user_data);
     void (*rebalance)(gpointer data, const json_t *question, BerthAnswer answer,
                       gpointer user_data);
+    void (*overview)(gpointer data, BerthAnswer answer, gpointer user_data);
     void (*fleet)(gpointer data, BerthAnswer answer, gpointer user_data);
     BerthLogReader *(*logs_open)(gpointer data, BerthObject *object, const BerthLogQuery *query,
                                  void (*wake)(gpointer user_data), gpointer user_data,

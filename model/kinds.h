@@ -224,6 +224,11 @@ typedef struct {
 } BerthCapacityAnswer;
 
 typedef struct {
+    gint64 hosts, open_hosts;
+    json_t *resources, *sizes, *projects;
+} BerthCapacityOverview;
+
+typedef struct {
     char **empty_hosts, **add_hosts_like;
     gboolean repair_only;
     gint64 moves_max, link_mib_s;
@@ -237,8 +242,8 @@ typedef struct {
 } BerthRebalanceAnswer;
 
 extern const BerthSchema berth_plan_question_schema, berth_plan_schema,
-    berth_capacity_question_schema, berth_capacity_answer_schema, berth_rebalance_question_schema,
-    berth_rebalance_answer_schema;
+    berth_capacity_question_schema, berth_capacity_answer_schema, berth_capacity_overview_schema,
+    berth_rebalance_question_schema, berth_rebalance_answer_schema;
 
 /* ---- RequestKey: hidden; name is a hash of actor, collection and key ---- */
 typedef struct {

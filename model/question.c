@@ -68,6 +68,26 @@ static const BerthField capacity_fields[] = {
 const BerthSchema berth_capacity_answer_schema =
     BERTH_SCHEMA("CapacityAnswer", BerthCapacityAnswer, capacity_fields, "How many more fit.");
 
+#define OVERVIEW(member, kind, ...) BERTH_FIELD(BerthCapacityOverview, member, kind, __VA_ARGS__)
+
+static const BerthField overview_fields[] = {
+    OVERVIEW(hosts, INT, .doc = "Hosts whose capacity is known."),
+    OVERVIEW(open_hosts, INT, .doc = "Those of them that take new workloads."),
+    OVERVIEW(resources, JSON,
+             .doc = "name, capacity and used of all hosts, free and largest_free (on one host) of "
+                    "open ones: vcpus, memory_mib, disk_mib, dedicated_cpus, hugepages-KIB, "
+                    "devices/CLASS."),
+    OVERVIEW(sizes, JSON,
+             .doc = "Usual sizes of placed workloads, the most frequent first, then the largest: "
+                    "kind, vcpus, memory_mib, placed."),
+    OVERVIEW(projects, JSON,
+             .doc =
+                 "name, workloads, vcpus, memory_mib of placed workloads, waiting without a host, "
+                 "and the project's quotas; 0: none."),
+};
+const BerthSchema berth_capacity_overview_schema = BERTH_SCHEMA(
+    "CapacityOverview", BerthCapacityOverview, overview_fields, "How full the fleet is.");
+
 #define REBALANCE_QUESTION(member, kind, ...)                                                      \
     BERTH_FIELD(BerthRebalanceQuestion, member, kind, __VA_ARGS__)
 
