@@ -149,7 +149,8 @@ write_usage(BerthControl *control, const BerthObject *host, json_t *status)
     BerthCapacity capacity, used;
     if (berth_ledger_usage(control->ledger, name, &capacity, &used)) {
         BerthCapacity left = {MAX(0, capacity.vcpus - used.vcpus),
-                              MAX(0, capacity.memory_mib - used.memory_mib), capacity.disk_mib};
+                              MAX(0, capacity.memory_mib - used.memory_mib),
+                              MAX(0, capacity.disk_mib - used.disk_mib)};
         json_object_set_new(status, "capacity", write_capacity(&capacity));
         json_object_set_new(status, "used", write_capacity(&used));
         json_object_set_new(status, "free", write_capacity(&left));
