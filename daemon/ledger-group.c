@@ -48,7 +48,8 @@ ledger_note_decision(BerthFleetLedger *ledger, const BerthRequest *request,
                      const BerthDecision *decision, json_t *why)
 {
     const char *host = berth_snapshot_host_name(ledger->snapshot, decision->placement.host);
-    ledger_book_add(ledger->book, request, host, NULL);
+    /* A replay, which asks for one after the other, leaves those where they are that were led there. */
+    ledger_book_add(ledger->book, request, host, decision->led ? &decision->placement : NULL);
     ledger->decisions++;
     json_object_set_new(why, "host", json_string(host));
     json_object_set_new(why, "score", json_integer(decision->score));

@@ -81,12 +81,50 @@ place_in_turn(BerthSnapshot *s, const BerthRequest *requests, guint n, const Ber
     return placed;
 }
 
+static void
+withdraw(BerthSnapshot *s, guint n, BerthDecision *decisions, guint32 *charges)
+{
+    for (guint i = 0; i < n; i++) {
+        if (charges[i] != BERTH_CHARGE_NONE) {
+            berth_snapshot_release_charge(s, charges[i]);
+            charges[i] = BERTH_CHARGE_NONE;
+        }
+        decisions[i].placed = FALSE;
+    }
+}
+
+/**
+ * berth_group_place:
+ * @charges: (out) (array length=n): of each, when all have a place
+ *
+ * As berth_pick_group().
+ */
+gboolean
+berth_group_place(BerthSnapshot *s, const BerthRequest *requests, guint n,
+                  const BerthPolicy *policy, BerthDecision *decisions, guint32 *charges)
+{
+    if (place_in_turn(s, requests, n, policy, decisions, charges, TRUE) == n) {
+        return TRUE;
+    }
+    withdraw(s, n, decisions, charges);
+    g_autofree guint *order = berth_group_order(s, requests, n);
+    if (!berth_group_split(s, requests, n, order, policy, decisions)) {
+        return FALSE;
+    }
+    for (guint i = 0; i < n; i++) {
+        charges[order[i]] =
+            berth_snapshot_charge(s, &requests[order[i]], &decisions[order[i]].placement);
+    }
+    return TRUE;
+}
+
 /**
  * berth_pick_group:
  * @requests: workloads that make sense only together
  * @decisions: (out) (array length=n): where each goes
  *
- * Places and charges all of them, or none: on refusal the ledger is as it was.
+ * Places and charges all of them, or none: on refusal the ledger is as it was. One after the other, each where it likes
+ * best; when that leads nowhere and some belong together, these in one place after the other (group-split.c).
  *
  * Returns: whether all have a place
  */
@@ -95,16 +133,7 @@ berth_pick_group(BerthSnapshot *s, const BerthRequest *requests, guint n, const 
                  BerthDecision *decisions)
 {
     g_autofree guint32 *charges = g_new(guint32, n + 1);
-    if (place_in_turn(s, requests, n, policy, decisions, charges, TRUE) == n) {
-        return TRUE;
-    }
-    for (guint i = 0; i < n; i++) {
-        if (charges[i] != BERTH_CHARGE_NONE) {
-            berth_snapshot_release_charge(s, charges[i]);
-        }
-        decisions[i].placed = FALSE;
-    }
-    return FALSE;
+    return berth_group_place(s, requests, n, policy, decisions, charges);
 }
 
 /**

@@ -8,6 +8,10 @@
 G_BEGIN_DECLS
 
 guint *berth_group_order(const BerthSnapshot *snapshot, const BerthRequest *requests, guint n);
+gboolean berth_group_place(BerthSnapshot *snapshot, const BerthRequest *requests, guint n,
+                           const BerthPolicy *policy, BerthDecision *decisions, guint32 *charges);
+gboolean berth_group_split(const BerthSnapshot *snapshot, const BerthRequest *requests, guint n,
+                           const guint *order, const BerthPolicy *policy, BerthDecision *decisions);
 gboolean berth_pick_group(BerthSnapshot *snapshot, const BerthRequest *requests, guint n,
                           const BerthPolicy *policy, BerthDecision *decisions);
 guint berth_pick_batch(BerthSnapshot *snapshot, const BerthRequest *requests, guint n,

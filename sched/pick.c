@@ -4,14 +4,26 @@
 
 #include "sched/evaluate.h"
 #include "sched/index.h"
+#include "sched/relation.h"
 
 /* An indexed policy compares hosts by rank, so that the index and a scan have the same answer. */
+/* Hosts that are looked at: of one place, or all. */
+typedef struct {
+    BerthScope scope;
+    guint64 place;
+} Within;
+
 static gboolean
-scan(const BerthAsk *ask, const BerthPlan *plan, gboolean by_rank, BerthDecision *decision)
+scan(const BerthAsk *ask, const BerthPlan *plan, gboolean by_rank, const Within *within,
+     BerthDecision *decision)
 {
     gint64 best = 0;
     BerthPlacement placement;
     for (guint32 host = 0; host < ask->snapshot->end; host++) {
+        if (within != NULL &&
+            berth_relation_place(ask->snapshot, host, within->scope) != within->place) {
+            continue;
+        }
         gint64 score = by_rank ? berth_evaluate_rank(ask, plan, host, &placement)
                                : berth_evaluate(ask, plan, host, &placement);
         if (score > best) {
@@ -30,7 +42,7 @@ pick_by_scan(BerthSnapshot *snapshot, const BerthAsk *ask, const BerthPolicy *po
 {
     BerthPlan plan;
     berth_plan_init(&plan, ask, policy);
-    return scan(ask, &plan, policy->indexed, decision);
+    return scan(ask, &plan, policy->indexed, NULL, decision);
 }
 
 /**
@@ -95,5 +107,28 @@ berth_pick_and_charge(BerthSnapshot *snapshot, const BerthRequest *request,
     if (charge != NULL) {
         *charge = made;
     }
+    return TRUE;
+}
+
+/**
+ * berth_pick_in_place:
+ * @place: from berth_relation_place() for @scope
+ *
+ * As berth_pick_and_charge, on hosts of that place only. Cost: a scan of them.
+ */
+gboolean
+berth_pick_in_place(BerthSnapshot *snapshot, const BerthRequest *request, const BerthPolicy *policy,
+                    BerthScope scope, guint64 place, BerthDecision *decision, guint32 *charge)
+{
+    g_auto(BerthAsk) ask = {0};
+    BerthPlan plan;
+    const Within within = {scope, place};
+    memset(decision, 0, sizeof(*decision));
+    berth_ask_init_for_decision(&ask, snapshot, request);
+    berth_plan_init(&plan, &ask, policy);
+    if (!scan(&ask, &plan, policy->indexed, &within, decision)) {
+        return FALSE;
+    }
+    *charge = berth_snapshot_charge_asked(snapshot, &ask, &decision->placement);
     return TRUE;
 }

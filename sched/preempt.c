@@ -300,10 +300,13 @@ place_at_once(Trial *trial)
     for (guint v = 0; v < trial->victims->len; v++) {
         berth_snapshot_detach(trial->fleet, charge_of(trial->victims, v));
     }
+    g_autofree BerthDecision *decisions = g_new(BerthDecision, trial->n);
+    if (!berth_group_place(trial->fleet, trial->requests, trial->n, trial->policy, decisions,
+                           trial->charges)) {
+        return FALSE;
+    }
     for (guint i = 0; i < trial->n; i++) {
-        if (!place_free(trial, trial->order[i])) {
-            return FALSE;
-        }
+        trial->placements[i] = decisions[i].placement;
     }
     for (guint v = trial->victims->len; v > 0; v--) {
         guint32 charge = charge_of(trial->victims, v - 1);

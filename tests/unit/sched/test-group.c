@@ -229,6 +229,65 @@ draw_fleet(GRand *dice)
     return s;
 }
 
+static void
+add_sized(BerthSnapshot *s, const char *name, const char *rack, gint64 vcpus)
+{
+    BerthLabel label = {"size", name};
+    BerthHost host = {.name = name,
+                      .cpu_millis = 1000 * vcpus,
+                      .memory_mib = 65536,
+                      .rack = rack,
+                      .labels = &label,
+                      .n_labels = 1,
+                      .state = BERTH_HOST_READY};
+    g_assert_true(berth_snapshot_put_host(s, &host, NULL, NULL));
+}
+
+/* The first would like a host best where the others have no room. One belongs to nobody. */
+static void
+try_each_place(BerthScope scope)
+{
+    static const char *const small = "small";
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    add_sized(s, "small", "r1", 3);
+    add_sized(s, "large", "r2", 8);
+    BerthRelation together = {.kind = BERTH_RELATION_TOGETHER, .scope = scope, .group = "db"};
+    BerthExpression likes = {.key = "size",
+                             .operator= BERTH_OPERATOR_IN,
+                             .values = &small,
+                             .n_values = 1,
+                             .weight = 100};
+    BerthRequest r = {.cpu_millis = 2000,
+                      .memory_mib = 1024,
+                      .group = "db",
+                      .relations = &together,
+                      .n_relations = 1,
+                      .selectors = &likes,
+                      .n_selectors = 1};
+    BerthRequest three[] = {r, r, {.cpu_millis = 1500, .memory_mib = 512}};
+    BerthDecision decisions[3];
+    g_assert_true(berth_pick(s, &r, NULL, &decisions[0]));
+    g_assert_cmpuint(decisions[0].placement.host, ==, 0);
+    g_assert_true(berth_pick_group(s, three, 3, NULL, decisions));
+    g_assert_true(decisions[0].led);
+    g_assert_cmpuint(decisions[0].placement.host, ==, 1);
+    g_assert_cmpuint(decisions[1].placement.host, ==, 1);
+    g_assert_cmpuint(s->charge_count[0] + s->charge_count[1], ==, 3);
+    /* Two more of four vCPUs belong to those that are there, and only one has room. */
+    three[0].cpu_millis = three[1].cpu_millis = 3000;
+    guint there = s->charge_count[1];
+    g_assert_false(berth_pick_group(s, three, 2, NULL, decisions));
+    g_assert_false(decisions[0].placed);
+    g_assert_cmpuint(s->charge_count[1], ==, there);
+}
+
+static void
+test_those_who_belong_together_try_each_place(void)
+{
+    try_each_place(BERTH_SCOPE_HOST);
+    try_each_place(BERTH_SCOPE_RACK);
+}
+
 /* Random fleets and groups, some of whose members belong together or apart: with the victims gone all of them fit, with
  * any of them back they don't, a way is found whenever stopping everybody would make one, and nothing changed. */
 static void
@@ -262,6 +321,44 @@ test_groups_displace_no_one_too_many(void)
     }
     g_assert_cmpuint(found, >, 300);
     g_assert_cmpuint(spread, >, 100);
+}
+
+/* Random fleets: all of a group get one host whenever there is one with room for all. */
+static void
+test_one_host_is_found_whenever_there_is_one(void)
+{
+    g_autoptr(GRand) dice = g_rand_new_with_seed(13);
+    const BerthRelation together = {.kind = BERTH_RELATION_TOGETHER, .group = "db"};
+    guint led = 0, refused = 0;
+    for (guint round = 0; round < 500; round++) {
+        g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+        for (guint h = 0; h < 4; h++) {
+            g_autofree char *name = g_strdup_printf("h%u", h);
+            add_plain(s, name, 8);
+            run(s, name, g_rand_int_range(dice, 0, 8), 0, FALSE, h);
+        }
+        BerthRequest requests[MEMBERS_MAX];
+        BerthDecision decisions[MEMBERS_MAX];
+        guint n = draw_group(dice, requests, &together);
+        gint64 cpu = 0;
+        gboolean possible = FALSE;
+        for (guint i = 0; i < n; i++) {
+            requests[i].cpu_millis = MIN(requests[i].cpu_millis, 2000);
+            requests[i].relations = &together;
+            requests[i].n_relations = 1;
+            cpu += requests[i].cpu_millis;
+        }
+        for (guint32 h = 0; h < s->end; h++) {
+            possible |= s->cpu_free[h] >= cpu;
+        }
+        guint32 before = s->charge_count[0] + s->charge_count[1];
+        g_assert_cmpint(berth_pick_group(s, requests, n, NULL, decisions), ==, possible);
+        led += possible && decisions[0].led;
+        refused += !possible;
+        g_assert_true(possible || s->charge_count[0] + s->charge_count[1] == before);
+    }
+    g_assert_cmpuint(led, >, 20);
+    g_assert_cmpuint(refused, >, 20);
 }
 
 /* The one that is more than the victim asks for it, and the other comes along. */
@@ -314,6 +411,9 @@ main(int argc, char **argv)
     g_test_add_func("/sched/group/is-all-or-none", test_group_is_all_or_none);
     g_test_add_func("/sched/batch/places-the-largest-first",
                     test_batch_places_more_than_one_by_one);
+    g_test_add_func("/sched/group/tries-each-place", test_those_who_belong_together_try_each_place);
+    g_test_add_func("/sched/group/finds-one-host-whenever-there-is-one",
+                    test_one_host_is_found_whenever_there_is_one);
     g_test_add_func("/sched/preempt/harms-least", test_preemption_harms_least);
     g_test_add_func("/sched/preempt/names-no-one-too-many", test_preemption_names_no_one_too_many);
     g_test_add_func("/sched/preempt/groups-displace-no-one-too-many",
