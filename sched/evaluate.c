@@ -275,7 +275,11 @@ find_most(const BerthAsk *ask, const BerthRule *rule, const guint32 *hosts, guin
     for (guint i = 0; i < n; i++) {
         BerthPlacement any = {.host = hosts[i]};
         gboolean known = rule->reach == BERTH_REACH_FACTS;
-        most[i] = known ? (gint32)rule->score(ask, hosts[i], &any) : BERTH_SCORE_MAX;
+        if (ask->snapshot->name[hosts[i]] == 0) {
+            most[i] = -1; /* was removed, and its facts with it */
+        } else {
+            most[i] = known ? (gint32)rule->score(ask, hosts[i], &any) : BERTH_SCORE_MAX;
+        }
     }
 }
 

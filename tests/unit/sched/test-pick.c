@@ -91,6 +91,42 @@ test_avoids_a_taint_that_comes_later(void)
     g_assert_cmpuint(decision.placement.host, ==, 9);
 }
 
+/* Many hosts, so that they are ranked together, one with facts of its own that is gone. */
+static void
+test_hosts_that_were_removed_have_no_rank(void)
+{
+    g_autoptr(BerthSnapshot) snapshot = berth_snapshot_new();
+    BerthTaint avoid = {"old", NULL, BERTH_TAINT_AVOID};
+    guint32 last = BERTH_HOST_NONE, gone = BERTH_HOST_NONE;
+    for (guint i = 0; i < 200; i++) {
+        g_autofree char *name = g_strdup_printf("h%u", i);
+        last = add_host(snapshot, name, 4, 4096);
+    }
+    BerthLabel label = {"only", "here"};
+    BerthHost host = {.name = "gone",
+                      .cpu_millis = 64000,
+                      .memory_mib = 65536,
+                      .labels = &label,
+                      .n_labels = 1,
+                      .state = BERTH_HOST_READY};
+    g_assert_true(berth_snapshot_put_host(snapshot, &host, &gone, NULL));
+    g_assert_true(berth_snapshot_remove_host(snapshot, gone, NULL));
+    host = (BerthHost){.name = "h0",
+                       .cpu_millis = 4000,
+                       .memory_mib = 4096,
+                       .taints = &avoid,
+                       .n_taints = 1,
+                       .state = BERTH_HOST_READY};
+    g_assert_true(berth_snapshot_put_host(snapshot, &host, NULL, NULL));
+    BerthRequest request = {.cpu_millis = 4000, .memory_mib = 1024};
+    BerthDecision decision;
+    for (guint i = 0; i < 200; i++) {
+        g_assert_true(berth_pick_and_charge(snapshot, &request, NULL, &decision, NULL));
+        g_assert_cmpuint(decision.placement.host, <=, last);
+    }
+    g_assert_false(berth_pick(snapshot, &request, NULL, &decision));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -103,5 +139,7 @@ main(int argc, char **argv)
                     test_release_gives_back_what_was_charged);
     g_test_add_func("/sched/pick/avoids-a-taint-that-comes-later",
                     test_avoids_a_taint_that_comes_later);
+    g_test_add_func("/sched/pick/hosts-that-were-removed-have-no-rank",
+                    test_hosts_that_were_removed_have_no_rank);
     return g_test_run();
 }
