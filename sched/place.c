@@ -66,9 +66,11 @@ shortage_of(const BerthAsk *ask, guint32 host, guint cell, guint parts)
 {
     const BerthCell *c = &berth_cells(ask->snapshot, host)[cell];
     gint64 cpus = ask->cpus == 0 ? 0 : berth_place_cpus_free(ask, host, cell);
+    gint64 pages = ask->pages == 0 ? 0 : berth_place_pages_free(ask, host, cell);
     return MAX(0, berth_place_part(ask->cpus, 0, parts) - cpus) * 1000 +
            (ask->cpus > 0 ? 0 : MAX(0, berth_place_part(ask->cpu_millis, 0, parts) - c->cpu_free)) +
-           MAX(0, berth_place_part(ask->memory_mib, 0, parts) - c->mem_free);
+           MAX(0, berth_place_part(ask->memory_mib, 0, parts) - c->mem_free) +
+           MAX(0, berth_place_part(ask->pages, 0, parts) - pages);
 }
 
 /* The cell that is nearest to having room for one of @parts, for two parts the second nearest. */
@@ -220,15 +222,24 @@ berth_place_cells(const BerthAsk *ask, guint32 host, BerthCellPair *pairs)
     return n;
 }
 
+static inline gboolean
+is_whole(const BerthSlot *slot)
+{
+    return slot->used == 1000 && slot->holders == 1;
+}
+
+/* Whether what is given of the slot's IOMMU group keeps @slot from another guest: a whole device takes the group with
+ * it, so it wants nothing of it given, and parts want no whole one. */
 static gboolean
-group_is_held(const BerthAsk *ask, guint32 host, const BerthSlot *slot)
+group_is_held(const BerthAsk *ask, guint32 host, const BerthSlot *slot, gboolean whole)
 {
     if (slot->iommu_group < 0) {
         return FALSE;
     }
     const BerthSlot *slots = berth_slots(ask->snapshot, host);
     for (guint i = 0; i < ask->snapshot->n_slots[host]; i++) {
-        if (slots[i].iommu_group == slot->iommu_group && slots[i].used > 0) {
+        if (slots[i].iommu_group == slot->iommu_group &&
+            (whole ? slots[i].used > 0 : is_whole(&slots[i]))) {
             return TRUE;
         }
     }
@@ -243,7 +254,7 @@ slot_serves(const BerthAsk *ask, guint32 host, guint need, guint first_model, co
         return FALSE;
     }
     gboolean shared = wanted->millis < 1000;
-    if ((shared && !slot->shareable) || (!shared && group_is_held(ask, host, slot))) {
+    if ((shared && !slot->shareable) || group_is_held(ask, host, slot, !shared)) {
         return FALSE;
     }
     for (guint i = 0; i < wanted->n_models; i++) {
