@@ -21,6 +21,14 @@ admits(const BerthAsk *ask, guint32 host, BerthRefusal *refusal)
     return TRUE;
 }
 
+static guint
+lacks(const BerthAsk *ask, guint32 host, BerthRefusal *lacks, guint max)
+{
+    const BerthRequest *r = ask->request;
+    return berth_stock_lacks(ask, host, BERTH_STOCK_COUNT, r->counts, ask->counts, r->n_counts,
+                             lacks, max);
+}
+
 const BerthRule berth_rule_count = {
     .code = "count",
     .doc = "Each named resource suffices.",
@@ -28,4 +36,5 @@ const BerthRule berth_rule_count = {
     .remedy = BERTH_REMEDY_FREE,
     .asked = asked,
     .admits = admits,
+    .lacks = lacks,
 };

@@ -21,6 +21,14 @@ admits(const BerthAsk *ask, guint32 host, BerthRefusal *refusal)
     return TRUE;
 }
 
+static guint
+lacks(const BerthAsk *ask, guint32 host, BerthRefusal *lacks, guint max)
+{
+    const BerthRequest *r = ask->request;
+    return berth_stock_lacks(ask, host, BERTH_STOCK_POOL, r->disks, ask->disks, r->n_disks, lacks,
+                             max);
+}
+
 const BerthRule berth_rule_disk = {
     .code = "disk",
     .doc = "Each storage pool has room for the workload's disks in it.",
@@ -28,4 +36,5 @@ const BerthRule berth_rule_disk = {
     .remedy = BERTH_REMEDY_FREE,
     .asked = asked,
     .admits = admits,
+    .lacks = lacks,
 };

@@ -18,28 +18,36 @@ device_millis(const BerthRequest *request)
     return millis;
 }
 
+static guint
+lacks(const BerthAsk *ask, guint32 host, BerthRefusal *lacks, guint max)
+{
+    const BerthShare *share = berth_snapshot_share(ask->snapshot, ask->project);
+    const struct {
+        const char *dimension;
+        gint64 need, have;
+    } parts[] = {
+        {"workloads", 1, share->workloads - share->workloads_used},
+        {"cpu_millis", berth_ask_cpu_in_all(ask), share->cpu_millis - share->cpu_used_millis},
+        {"memory_mib", ask->request->memory_mib + ask->request->overhead_mib,
+         share->memory_mib - share->memory_used_mib},
+        {"device_millis", device_millis(ask->request),
+         share->device_millis - share->device_used_millis},
+    };
+    guint found = 0;
+    for (guint i = 0; i < G_N_ELEMENTS(parts) && found < max; i++) {
+        if (parts[i].need > 0 && parts[i].need > parts[i].have) {
+            berth_refuse(&lacks[found++], parts[i].dimension, parts[i].need, parts[i].have);
+        }
+    }
+    return found;
+}
+
 static gboolean
 admits(const BerthAsk *ask, guint32 host, BerthRefusal *refusal)
 {
-    const BerthShare *share = berth_snapshot_share(ask->snapshot, ask->project);
-    gint64 cpu = berth_ask_cpu_in_all(ask);
-    gint64 memory = ask->request->memory_mib + ask->request->overhead_mib;
-    gint64 devices = device_millis(ask->request);
-    if (share->workloads_used >= share->workloads) {
-        return berth_refuse(refusal, "workloads", 1, share->workloads - share->workloads_used);
-    }
-    if (cpu > share->cpu_millis - share->cpu_used_millis) {
-        return berth_refuse(refusal, "cpu_millis", cpu, share->cpu_millis - share->cpu_used_millis);
-    }
-    if (memory > share->memory_mib - share->memory_used_mib) {
-        return berth_refuse(refusal, "memory_mib", memory,
-                            share->memory_mib - share->memory_used_mib);
-    }
-    if (devices > share->device_millis - share->device_used_millis) {
-        return berth_refuse(refusal, "device_millis", devices,
-                            share->device_millis - share->device_used_millis);
-    }
-    return TRUE;
+    BerthRefusal first;
+    return lacks(ask, host, &first, 1) == 0 ||
+           berth_refuse(refusal, first.dimension, first.need, first.have);
 }
 
 const BerthRule berth_rule_quota = {
@@ -49,4 +57,5 @@ const BerthRule berth_rule_quota = {
     .remedy = BERTH_REMEDY_QUOTA,
     .asked = asked,
     .admits = admits,
+    .lacks = lacks,
 };

@@ -73,14 +73,16 @@ capacity_of(const BerthAsk *ask, const BerthRule *rule, const BerthRefusal *r)
         return cells_could(ask, r->host) ? r->need : 0;
     }
     gint64 capacity = 0;
-    gboolean pages = g_str_equal(rule->code, "hugepage");
+    BerthStockKind kind = g_str_equal(rule->code, "hugepage") ? BERTH_STOCK_HUGEPAGE
+                          : g_str_equal(rule->code, "disk")   ? BERTH_STOCK_POOL
+                                                              : BERTH_STOCK_COUNT;
     for (guint i = 0; i < s->n_stocks[r->host]; i++) {
         const BerthStock *stock = &berth_stocks(s, r->host)[i];
-        if (pages ? stock->kind == BERTH_STOCK_HUGEPAGE && stock->key == ask->page_key
-                  : stock->kind != BERTH_STOCK_HUGEPAGE &&
-                        g_strcmp0(berth_symbols_name(&s->symbols, stock->key), r->dimension) == 0) {
-            capacity += stock->capacity;
-        }
+        gboolean meant =
+            kind == BERTH_STOCK_HUGEPAGE
+                ? stock->key == ask->page_key
+                : g_strcmp0(berth_symbols_name(&s->symbols, stock->key), r->dimension) == 0;
+        capacity += stock->kind == kind && meant ? stock->capacity : 0;
     }
     return capacity;
 }
@@ -95,6 +97,30 @@ typedef struct {
     double cost;
 } Wants;
 
+/* Adds what @rule lacks on @host to @fix, and its share of what there is to @cost. FALSE: the host could never do
+ * it. */
+static gboolean
+add_lacks(const BerthAsk *ask, const BerthRule *rule, const BerthRefusal *refusal, BerthFix *fix,
+          double *cost)
+{
+    BerthRefusal all[BERTH_FIX_AMOUNTS_MAX] = {*refusal};
+    guint n = rule->lacks == NULL
+                  ? 1
+                  : rule->lacks(ask, refusal->host, all, BERTH_FIX_AMOUNTS_MAX - fix->n_amounts);
+    for (guint i = 0; i < n; i++) {
+        all[i].host = refusal->host;
+        gint64 capacity =
+            rule->remedy == BERTH_REMEDY_QUOTA ? G_MAXINT64 : capacity_of(ask, rule, &all[i]);
+        if (capacity < all[i].need || fix->n_amounts == BERTH_FIX_AMOUNTS_MAX) {
+            return FALSE;
+        }
+        fix->amounts[fix->n_amounts++] =
+            (BerthFixAmount){rule->code, all[i].dimension, all[i].short_by};
+        *cost += (double)all[i].short_by / (double)MAX(1, capacity);
+    }
+    return n > 0;
+}
+
 static void
 look_at_host(const BerthAsk *ask, const BerthPlan *plan, guint32 host, Wants *wants)
 {
@@ -108,26 +134,19 @@ look_at_host(const BerthAsk *ask, const BerthPlan *plan, guint32 host, Wants *wa
         wants->refused++;
         wants->one = rule;
         wants->refusal = r;
-        gint64 capacity = rule->remedy == BERTH_REMEDY_FREE ? capacity_of(ask, rule, &r) : 0;
-        if (capacity < r.need || wants->amounts.n_amounts == BERTH_FIX_AMOUNTS_MAX) {
-            wants->only_amounts = FALSE;
-        } else if (rule->remedy == BERTH_REMEDY_FREE) {
-            wants->amounts.amounts[wants->amounts.n_amounts++] =
-                (BerthFixAmount){rule->code, r.dimension, r.short_by};
-            wants->cost += (double)r.short_by / MAX(1, capacity);
-        } else {
-            wants->only_amounts = FALSE;
-        }
+        wants->only_amounts = rule->remedy == BERTH_REMEDY_FREE && wants->only_amounts &&
+                              add_lacks(ask, rule, &r, &wants->amounts, &wants->cost);
     }
 }
 
 static void
-offer_one_rule(Best *best, const Wants *wants, guint32 host, const BerthSnapshot *s)
+offer_one_rule(Best *best, const Wants *wants, guint32 host, const BerthAsk *ask)
 {
+    double cost = 0;
     BerthFix fix = {.host = host, .code = wants->one->code, .dimension = wants->refusal.dimension};
     switch (wants->one->remedy) {
     case BERTH_REMEDY_UNCORDON:
-        if (s->state[host] & BERTH_HOST_READY) {
+        if (ask->snapshot->state[host] & BERTH_HOST_READY) {
             fix.kind = BERTH_FIX_UNCORDON;
             offer(best, &fix, COST_UNCORDON);
         }
@@ -138,15 +157,26 @@ offer_one_rule(Best *best, const Wants *wants, guint32 host, const BerthSnapshot
         break;
     case BERTH_REMEDY_QUOTA:
         fix.kind = BERTH_FIX_RAISE_QUOTA;
-        fix.n_amounts = 1;
-        fix.amounts[0] =
-            (BerthFixAmount){fix.code, wants->refusal.dimension, wants->refusal.short_by};
+        add_lacks(ask, wants->one, &wants->refusal, &fix, &cost);
         offer(best, &fix, COST_QUOTA);
         break;
     case BERTH_REMEDY_FREE:
     case BERTH_REMEDY_NONE:
         break;
     }
+}
+
+/* Whether @twin, just added, takes the request. It counts among the places that a spread is over. */
+static gboolean
+twin_fits(BerthSnapshot *s, const BerthAsk *ask, const BerthPlan *plan, guint32 twin)
+{
+    BerthPlacement placement;
+    g_auto(BerthAsk) anew = {0};
+    if (ask->request->n_spreads == 0) {
+        return berth_evaluate(ask, plan, twin, &placement) > 0;
+    }
+    berth_ask_init(&anew, s, ask->request);
+    return berth_evaluate(&anew, plan, twin, &placement) > 0;
 }
 
 /* Several rules refuse where the request would stand alone on the host: an empty twin helps. Tried on
@@ -159,10 +189,9 @@ offer_twin(Best *best, BerthSnapshot *s, const BerthAsk *ask, const BerthPlan *p
             (s->charge_head[host] == BERTH_CHARGE_NONE && berth_host_is_schedulable(s, host))) {
             continue;
         }
-        BerthPlacement placement;
         guint64 version = s->version;
         guint32 twin = berth_forecast_add_like(s, host, NULL);
-        gboolean fits = berth_evaluate(ask, plan, twin, &placement) > 0;
+        gboolean fits = twin_fits(s, ask, plan, twin);
         berth_snapshot_remove_host(s, twin, NULL);
         /* Nothing changed: or the mix would look anew earlier than in a replay, which explains nothing. */
         s->version = version;
@@ -195,7 +224,7 @@ berth_fix_find(BerthFix *fix, BerthSnapshot *snapshot, const BerthAsk *ask, cons
             offer(&best, &wants.amounts, wants.cost);
         }
         if (wants.refused == 1) {
-            offer_one_rule(&best, &wants, host, snapshot);
+            offer_one_rule(&best, &wants, host, ask);
         }
     }
     if (best.fix.kind == BERTH_FIX_NONE) {

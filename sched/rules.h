@@ -40,6 +40,7 @@ typedef enum {
  * @doc: one sentence
  * @asked: whether the request has anything to say to this rule; NULL = always
  * @admits: whether @host may take the request; fills @refusal (may be NULL) when not. NULL = a score
+ * @lacks: all amounts that are short there, where a refusal names only the first: at most @max of them. May be NULL
  * @score: 0 .. BERTH_SCORE_MAX, higher is better, for this way of placing it there. NULL = a filter
  * @score_ways: the same for 1 to BERTH_WAYS_MAX ways on one host, when that is cheaper; may be NULL
  * @most: for each of @n hosts what no way there scores more than, told several times faster than by
@@ -55,6 +56,7 @@ typedef struct BerthRule {
     BerthRemedy remedy;
     gboolean (*asked)(const BerthAsk *ask);
     gboolean (*admits)(const BerthAsk *ask, guint32 host, BerthRefusal *refusal);
+    guint (*lacks)(const BerthAsk *ask, guint32 host, BerthRefusal *lacks, guint max);
     gint64 (*score)(const BerthAsk *ask, guint32 host, const BerthPlacement *placement);
     void (*score_ways)(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, guint n,
                        gint64 *scores);

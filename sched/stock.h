@@ -1,4 +1,4 @@
-/* Free amount of a pool or named resource; shared by the rules about them. */
+/* What is free of a pool or named resource; shared by the rules about them. */
 #pragma once
 
 #include "sched/rules.h"
@@ -26,6 +26,27 @@ berth_stock_need(const BerthAmount *amounts, const BerthSymbol *keys, guint last
         need += keys[i] == keys[last] ? amounts[i].amount : 0;
     }
     return need;
+}
+
+/* As a rule's @lacks: what is short of @amounts. */
+static inline guint
+berth_stock_lacks(const BerthAsk *ask, guint32 host, BerthStockKind kind,
+                  const BerthAmount *amounts, const BerthSymbol *keys, guint n, BerthRefusal *lacks,
+                  guint max)
+{
+    guint found = 0;
+    for (guint i = 0; i < n && found < max; i++) {
+        gboolean last = TRUE; /* of those with this key, which asks for all */
+        for (guint k = i + 1; k < n; k++) {
+            last = last && keys[k] != keys[i];
+        }
+        gint64 need = berth_stock_need(amounts, keys, i);
+        gint64 have = berth_stock_free(ask->snapshot, host, kind, keys[i]);
+        if (last && need > have) {
+            berth_refuse(&lacks[found++], amounts[i].key, need, have);
+        }
+    }
+    return found;
 }
 
 G_END_DECLS

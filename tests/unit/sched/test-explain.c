@@ -47,6 +47,43 @@ test_names_what_to_free(void)
     g_assert_cmpint(e->fix.amounts[0].amount, ==, 4000);
 }
 
+/* All that is short of one rule, not only the first, and not what another rule counts under the same name. */
+static void
+test_names_all_that_is_short(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    BerthHost host = fixture_host("h1");
+    const BerthAmount counts[] = {{"licence", 2}, {"port", 4}, {"local", 1}};
+    host.counts = counts;
+    host.n_counts = 3;
+    g_assert_true(berth_snapshot_put_host(s, &host, NULL, NULL));
+    BerthRequest r = fixture_request();
+    BerthAmount wanted[] = {{"licence", 2}, {"port", 3}};
+    r.counts = wanted;
+    r.n_counts = 2;
+    berth_snapshot_charge_on(s, &r, 0);
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_autofree char *fix = berth_explanation_fix(s, e);
+    g_assert_cmpstr(fix, ==, "fits on h1 if 2 licence and 2 port were freed");
+    wanted[1] = (BerthAmount){"local", 5}; /* the pool of that name has much more */
+    g_autoptr(BerthExplanation) never = berth_explain(s, &r, NULL);
+    g_assert_cmpint(never->fix.kind, ==, BERTH_FIX_NONE);
+}
+
+static void
+test_names_all_of_a_quota(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    berth_snapshot_set_quota(s, "p", 500, 768, -1, 1);
+    BerthRequest r = fixture_request();
+    r.project = "p";
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_autofree char *fix = berth_explanation_fix(s, e);
+    g_assert_cmpstr(fix, ==,
+                    "fits if the project's quota had 0.5 vCPUs and 256 MiB of memory more");
+}
+
 static void
 test_names_what_the_host_lacks(void)
 {
@@ -146,6 +183,8 @@ main(int argc, char **argv)
 #define ADD(path, function) g_test_add_func("/sched/explain/" path, function)
     ADD("groups-hosts-by-reason", test_groups_hosts_by_reason);
     ADD("names-what-to-free", test_names_what_to_free);
+    ADD("names-all-that-is-short", test_names_all_that_is_short);
+    ADD("names-all-of-a-quota", test_names_all_of_a_quota);
     ADD("names-what-the-host-lacks", test_names_what_the_host_lacks);
     ADD("names-the-wish-to-drop", test_names_the_wish_to_drop);
     ADD("asks-for-a-host-when-nothing-less-helps", test_asks_for_a_host_when_nothing_less_helps);
