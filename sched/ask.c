@@ -2,6 +2,7 @@
  * outlive the ask. */
 #include "sched/ask.h"
 
+#include "sched/apart.h"
 #include "sched/index.h"
 #include "sched/mix.h"
 #include "sched/relation.h"
@@ -10,7 +11,8 @@ static guint
 count_words(const BerthRequest *r)
 {
     guint n = r->n_cpu_features + r->n_networks + r->n_disks + r->n_counts + r->n_devices +
-              r->n_selectors + 3 * r->n_relations + r->n_spreads + 2 * r->n_tolerations;
+              r->n_selectors + 3 * r->n_relations + r->n_spreads + 2 * r->n_tolerations +
+              2 * r->n_labels;
     for (guint i = 0; i < r->n_devices; i++) {
         n += r->devices[i].n_models;
     }
@@ -116,6 +118,20 @@ add_tolerations(BerthAsk *ask, Words *words)
 }
 
 static void
+add_labels(BerthAsk *ask, Words *words)
+{
+    const BerthRequest *r = ask->request;
+    ask->label_keys = words->next;
+    for (guint i = 0; i < r->n_labels; i++) {
+        add(words, r->labels[i].key);
+    }
+    ask->label_values = words->next;
+    for (guint i = 0; i < r->n_labels; i++) {
+        add(words, r->labels[i].value);
+    }
+}
+
+static void
 set_amounts(BerthAsk *ask)
 {
     const BerthRequest *r = ask->request;
@@ -168,6 +184,7 @@ berth_ask_init(BerthAsk *ask, BerthSnapshot *snapshot, const BerthRequest *reque
     add_selectors(ask, &words);
     add_relations(ask, &words);
     add_tolerations(ask, &words);
+    add_labels(ask, &words);
     set_amounts(ask);
     ask->scale = berth_mix_scale(snapshot->mix, ask);
     ask->project = berth_symbols_intern(&snapshot->symbols, request->project);
@@ -183,6 +200,14 @@ berth_ask_init(BerthAsk *ask, BerthSnapshot *snapshot, const BerthRequest *reque
             ask->spread_least[i] = least_in_a_place(ask, i);
         }
     }
+    for (guint i = 0; i < request->n_relations; i++) {
+        if (request->relations[i].group == NULL) {
+            ask->labelled =
+                ask->labelled != NULL ? ask->labelled : g_new0(GHashTable *, request->n_relations);
+            ask->labelled[i] = berth_relation_list_labelled(ask, i);
+        }
+    }
+    ask->kept_apart = berth_aparts_list_places(ask);
     if (request->host != NULL) {
         ask->host = berth_snapshot_find_host(snapshot, request->host);
         ask->host_unknown = ask->host == BERTH_HOST_NONE;
@@ -211,4 +236,9 @@ berth_ask_clear(BerthAsk *ask)
     }
     ask->words = NULL;
     g_clear_pointer(&ask->spread_least, g_free);
+    for (guint i = 0; ask->labelled != NULL && i < ask->request->n_relations; i++) {
+        g_clear_pointer(&ask->labelled[i], g_hash_table_unref);
+    }
+    g_clear_pointer(&ask->labelled, g_free);
+    g_clear_pointer(&ask->kept_apart, g_array_unref);
 }

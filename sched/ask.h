@@ -35,8 +35,11 @@ typedef struct {
     const BerthSymbol *selector_keys, *selector_values;
     const BerthSymbol *relation_groups, *relation_keys, *relation_values, *spread_groups;
     const BerthSymbol *toleration_keys, *toleration_values;
+    const BerthSymbol *label_keys, *label_values;
     guint
         *spread_least; /* owned, NULL without spreads: members in the emptiest schedulable place */
+    GHashTable **labelled; /* per relation, NULL of groups: berth_relation_list_labelled(); owned */
+    GArray *kept_apart;    /* owned, NULL without: berth_aparts_list_places() */
     BerthSymbol inline_words[BERTH_ASK_WORDS];
     BerthSymbol *words; /* inline_words, or owned when they were too few */
 } BerthAsk;

@@ -1,5 +1,6 @@
 /* The ledger: a charge takes from a host exactly what its release gives back.
  * Invariant: see snapshot.c. Charges of one host, and of one group, are linked through the records. */
+#include "sched/apart.h"
 #include "sched/ask.h"
 #include "sched/fleet.h"
 #include "sched/mix.h"
@@ -339,9 +340,9 @@ fill_charge(BerthCharge *charge, BerthSnapshot *s, const BerthAsk *ask,
     charge->n_labels = r->n_labels;
     charge->labels = r->n_labels == 0 ? NULL : g_new(BerthFact, r->n_labels);
     for (guint i = 0; i < r->n_labels; i++) {
-        charge->labels[i] = (BerthFact){berth_symbols_intern(&s->symbols, r->labels[i].key),
-                                        berth_symbols_intern(&s->symbols, r->labels[i].value)};
+        charge->labels[i] = (BerthFact){ask->label_keys[i], ask->label_values[i]};
     }
+    berth_aparts_fill(charge, ask);
     fill_stocks(charge, ask, placement);
     fill_slots(charge, ask, placement);
 }
@@ -351,10 +352,12 @@ void
 berth_snapshot_attach(BerthSnapshot *s, guint32 index)
 {
     BerthCharge *charge = berth_charge(s, index);
+    charge->attached = TRUE;
     link_host(s, index);
     link_group(s, index);
     berth_snapshot_take(s, charge, 1);
     take_share(s, charge, 1);
+    berth_aparts_attach(s, index);
     if (charge->uid != NULL) {
         g_hash_table_insert(s->by_uid, charge->uid, GUINT_TO_POINTER(index + 1));
     }
@@ -366,10 +369,12 @@ void
 berth_snapshot_detach(BerthSnapshot *s, guint32 index)
 {
     BerthCharge *charge = berth_charge(s, index);
+    charge->attached = FALSE;
     berth_snapshot_take(s, charge, -1);
     take_share(s, charge, -1);
     unlink_host(s, charge);
     unlink_group(s, charge);
+    berth_aparts_detach(s, index);
     if (charge->uid != NULL) {
         g_hash_table_remove(s->by_uid, charge->uid);
     }
@@ -508,6 +513,7 @@ berth_snapshot_release_charge(BerthSnapshot *s, guint32 index)
     g_free(charge->stocks);
     g_free(charge->slots);
     g_free(charge->labels);
+    g_free(charge->aparts);
     memset(charge, 0, sizeof(*charge));
     charge->host = BERTH_HOST_NONE;
     g_array_append_val(s->free_charges, index);

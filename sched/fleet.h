@@ -108,6 +108,7 @@ typedef struct {
     guint8 n_slots;
     guint8 preemptible : 1;
     guint8 fixed : 1; /* has no other host to go to */
+    guint8 attached : 1; /* not left out of account */
     gint32 priority;
     BerthSymbol group;
     BerthSymbol project;
@@ -117,6 +118,8 @@ typedef struct {
     struct BerthStockUse *stocks; /* owned */
     struct BerthSlotUse *slots;   /* owned */
     BerthFact *labels;            /* owned */
+    guint32 n_aparts;
+    struct BerthApart *aparts; /* owned */
 } BerthCharge;
 
 typedef struct BerthStockUse {
@@ -199,6 +202,7 @@ struct BerthSnapshot {
     GHashTable *shares; /* symbol of a project to BerthShare, owned */
     gboolean has_quota;
 
+    GHashTable *aparts;       /* owned; see apart.h */
     struct BerthMix *mix;     /* owned */
     struct BerthIndex *index; /* owned, may be NULL; made by the first pick */
     struct BerthSpare *spare; /* owned; NULL: the loss of a host need not be survived */

@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "sched/apart.h"
 #include "sched/fleet.h"
 #include "sched/mix.h"
 #include "sched/spare.h"
@@ -62,6 +63,7 @@ copy_charges(BerthSnapshot *to, const BerthSnapshot *from)
         charge->stocks = g_memdup2(charge->stocks, sizeof(BerthStockUse) * charge->n_stocks);
         charge->slots = g_memdup2(charge->slots, sizeof(BerthSlotUse) * charge->n_slots);
         charge->labels = g_memdup2(charge->labels, sizeof(BerthFact) * charge->n_labels);
+        charge->aparts = g_memdup2(charge->aparts, sizeof(BerthApart) * charge->n_aparts);
         if (charge->uid != NULL) {
             g_hash_table_insert(to->by_uid, charge->uid, GUINT_TO_POINTER(i + 1));
         }
@@ -142,6 +144,7 @@ berth_snapshot_copy(const BerthSnapshot *from)
     to->groups = copy_table(from->groups, sizeof(BerthGroup), TRUE);
     to->shares = copy_table(from->shares, sizeof(BerthShare), TRUE);
     to->mix = berth_mix_copy(from->mix);
+    to->aparts = berth_aparts_copy(from->aparts);
     to->index = NULL;
     to->spare = from->spare != NULL ? berth_spare_new() : NULL;
     return to;

@@ -27,15 +27,13 @@ has_label(const BerthCharge *charge, BerthSymbol key, BerthSymbol value)
     return FALSE;
 }
 
-static gboolean
-is_itself(const BerthAsk *ask, const BerthCharge *charge)
+/** Returns: whether @charge is of the workload that asks. */
+gboolean
+berth_relation_is_itself(const BerthAsk *ask, const BerthCharge *charge)
 {
     return ask->request->uid != NULL && charge->uid != NULL &&
            g_str_equal(charge->uid, ask->request->uid);
 }
-
-typedef gboolean (*MatchFunc)(const BerthAsk *ask, const BerthCharge *charge, guint32 host,
-                              BerthScope scope);
 
 static gboolean
 is_in_place(const BerthAsk *ask, const BerthCharge *charge, guint32 host, BerthScope scope)
@@ -44,34 +42,52 @@ is_in_place(const BerthAsk *ask, const BerthCharge *charge, guint32 host, BerthS
            berth_relation_place(ask->snapshot, host, scope);
 }
 
-static gboolean
-is_anywhere(const BerthAsk *ask, const BerthCharge *charge, guint32 host, BerthScope scope)
+/**
+ * berth_relation_key:
+ *
+ * Returns: what tells places of every scope apart, in sets of them
+ */
+gpointer
+berth_relation_key(const BerthSnapshot *s, guint32 host, BerthScope scope)
 {
-    return TRUE;
+    return GSIZE_TO_POINTER(berth_relation_place(s, host, scope) << 2 | (scope + 1));
 }
 
-/* Whether some charge that the relation speaks of satisfies @match. */
-static gboolean
-find_match(const BerthAsk *ask, guint relation, guint32 host, MatchFunc match)
+/**
+ * berth_relation_list_labelled:
+ * @relation: one that speaks of a label
+ *
+ * Returns: (transfer full): keys of the places with such a workload. Cost: all workloads, so once a request
+ */
+GHashTable *
+berth_relation_list_labelled(const BerthAsk *ask, guint relation)
 {
     const BerthSnapshot *s = ask->snapshot;
     const BerthRelation *r = &ask->request->relations[relation];
-    if (r->group != NULL) {
-        const BerthGroup *group = berth_snapshot_group(s, ask->relation_groups[relation]);
-        guint32 c = group == NULL ? BERTH_CHARGE_NONE : group->head;
-        for (; c != BERTH_CHARGE_NONE; c = berth_charge(s, c)->group_next) {
-            if (match(ask, berth_charge(s, c), host, r->scope) &&
-                !is_itself(ask, berth_charge(s, c))) {
-                return TRUE;
-            }
-        }
-        return FALSE;
-    }
+    GHashTable *places = g_hash_table_new(NULL, NULL);
     for (guint32 c = 0; c < s->charges->len; c++) {
         const BerthCharge *charge = berth_charge(s, c);
-        if (charge->host != BERTH_HOST_NONE &&
+        if (charge->attached &&
             has_label(charge, ask->relation_keys[relation], ask->relation_values[relation]) &&
-            match(ask, charge, host, r->scope) && !is_itself(ask, charge)) {
+            !berth_relation_is_itself(ask, charge)) {
+            g_hash_table_add(places, berth_relation_key(s, charge->host, r->scope));
+        }
+    }
+    return places;
+}
+
+/* Whether a member of the relation's group is in the place of @host, or, with NONE, anywhere. */
+static gboolean
+find_member(const BerthAsk *ask, guint relation, guint32 host)
+{
+    const BerthSnapshot *s = ask->snapshot;
+    const BerthGroup *group = berth_snapshot_group(s, ask->relation_groups[relation]);
+    BerthScope scope = ask->request->relations[relation].scope;
+    guint32 c = group == NULL ? BERTH_CHARGE_NONE : group->head;
+    for (; c != BERTH_CHARGE_NONE; c = berth_charge(s, c)->group_next) {
+        const BerthCharge *charge = berth_charge(s, c);
+        if ((host == BERTH_HOST_NONE || is_in_place(ask, charge, host, scope)) &&
+            !berth_relation_is_itself(ask, charge)) {
             return TRUE;
         }
     }
@@ -86,7 +102,11 @@ find_match(const BerthAsk *ask, guint relation, guint32 host, MatchFunc match)
 gboolean
 berth_relation_is_near(const BerthAsk *ask, guint relation, guint32 host)
 {
-    return find_match(ask, relation, host, is_in_place);
+    const BerthRelation *r = &ask->request->relations[relation];
+    return r->group != NULL
+               ? find_member(ask, relation, host)
+               : g_hash_table_contains(ask->labelled[relation],
+                                       berth_relation_key(ask->snapshot, host, r->scope));
 }
 
 /**
@@ -97,7 +117,9 @@ berth_relation_is_near(const BerthAsk *ask, guint relation, guint32 host)
 gboolean
 berth_relation_has_members(const BerthAsk *ask, guint relation)
 {
-    return find_match(ask, relation, 0, is_anywhere);
+    return ask->request->relations[relation].group != NULL
+               ? find_member(ask, relation, BERTH_HOST_NONE)
+               : g_hash_table_size(ask->labelled[relation]) > 0;
 }
 
 /**
@@ -115,7 +137,7 @@ berth_relation_count(const BerthAsk *ask, guint spread, guint32 host)
     for (; c != BERTH_CHARGE_NONE; c = berth_charge(s, c)->group_next) {
         const BerthCharge *charge = berth_charge(s, c);
         n += is_in_place(ask, charge, host, ask->request->spreads[spread].scope) &&
-             !is_itself(ask, charge);
+             !berth_relation_is_itself(ask, charge);
     }
     return n;
 }

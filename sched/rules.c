@@ -24,6 +24,7 @@
     RULE(tenant)        \
     RULE(affinity)      \
     RULE(anti_affinity) \
+    RULE(kept_apart)    \
     RULE(spread)        \
     RULE(reserve)       \
     RULE(wish)          \

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "base/error.h"
+#include "sched/apart.h"
 #include "sched/fleet.h"
 #include "sched/index.h"
 #include "sched/mix.h"
@@ -39,6 +40,7 @@ berth_snapshot_new(void)
     s->groups = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     s->shares = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     s->mix = berth_mix_new();
+    s->aparts = berth_aparts_new();
     return s;
 }
 
@@ -62,6 +64,7 @@ clear_charge(BerthCharge *charge)
     g_free(charge->stocks);
     g_free(charge->slots);
     g_free(charge->labels);
+    g_free(charge->aparts);
 }
 
 void
@@ -97,6 +100,7 @@ berth_snapshot_free(BerthSnapshot *s)
     berth_index_free(s->index);
     berth_spare_free(s->spare);
     berth_mix_free(s->mix);
+    g_hash_table_unref(s->aparts);
     berth_symbols_clear(&s->symbols);
     g_free(s);
 }

@@ -348,6 +348,28 @@ test_iommu_group_goes_to_one_guest(void)
     g_assert_cmpstr(refused_by(s, &r), ==, "device");
 }
 
+/* Parts may go to several, but not beside one that was given whole, and the other way round. */
+static void
+test_iommu_group_that_is_shared(void)
+{
+    for (guint first = 0; first < 2; first++) {
+        g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+        BerthHost host = fixture_host("h1");
+        const BerthHostDevice devices[] = {{"gpu", "A", 0, 4, TRUE}, {"gpu", "B", 0, 4, TRUE}};
+        host.devices = devices;
+        host.n_devices = 2;
+        g_assert_true(berth_snapshot_put_host(s, &host, NULL, NULL));
+        BerthDeviceNeed part = {"gpu", NULL, 0, 1, 500}, whole = {"gpu", NULL, 0, 1, 1000};
+        BerthRequest some = fixture_request(), all = fixture_request();
+        some.devices = &part;
+        all.devices = &whole;
+        some.n_devices = all.n_devices = 1;
+        berth_snapshot_charge_on(s, first == 0 ? &some : &all, 0);
+        g_assert_cmpstr(refused_by(s, &all), ==, "device");
+        g_assert_cmpstr(refused_by(s, &some), ==, first == 0 ? NULL : "device");
+    }
+}
+
 static void
 test_quota(void)
 {
@@ -442,6 +464,36 @@ test_anti_affinity(void)
     g_assert_null(refused_by(s, &r));
 }
 
+/* Who was there first and must be apart keeps the other away, which asks for nothing. */
+static void
+test_kept_apart(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h = fixture_add(s, "h1");
+    BerthRelation relations[] = {{.kind = BERTH_RELATION_APART, .label = {"app", "web"}},
+                                 {.kind = BERTH_RELATION_APART, .group = "db"}};
+    BerthLabel label = {"app", "web"};
+    BerthRequest wary = fixture_request(), web = fixture_request(), db = member("db");
+    wary.uid = "w";
+    wary.relations = relations;
+    wary.n_relations = 2;
+    web.labels = &label;
+    web.n_labels = 1;
+    berth_snapshot_charge_on(s, &wary, h);
+    g_assert_cmpstr(refused_by(s, &web), ==, "kept-apart");
+    g_assert_cmpstr(refused_by(s, &db), ==, "kept-apart");
+    db.group = "cache";
+    g_assert_null(refused_by(s, &db));
+    web.uid = "w"; /* itself */
+    g_assert_null(refused_by(s, &web));
+    web.uid = NULL;
+    berth_snapshot_release(s, "w");
+    g_assert_null(refused_by(s, &web));
+    relations[0].weight = 10;
+    berth_snapshot_charge_on(s, &wary, h);
+    g_assert_null(refused_by(s, &web));
+}
+
 static void
 test_spread(void)
 {
@@ -518,10 +570,12 @@ main(int argc, char **argv)
     ADD("numa/one-cell-two-cells-or-preferred", test_numa);
     ADD("device/whole-and-in-thousandths", test_device);
     ADD("device/iommu-group-goes-to-one-guest", test_iommu_group_goes_to_one_guest);
+    ADD("device/iommu-group-of-parts-has-no-whole-one", test_iommu_group_that_is_shared);
     ADD("quota/holds-a-project-to-its-share", test_quota);
     ADD("tenant/keeps-a-host-for-its-project", test_tenant);
     ADD("affinity/follows-the-group-and-lets-it-begin", test_affinity);
     ADD("anti-affinity/keeps-apart-by-label-but-not-from-itself", test_anti_affinity);
+    ADD("kept-apart/who-is-there-keeps-its-distance", test_kept_apart);
     ADD("spread/keeps-within-the-maximum-skew", test_spread);
     ADD("reserve/refuses-what-one-lost-host-would-strand", test_reserve);
     return g_test_run();

@@ -404,6 +404,37 @@ test_no_one_displaces_a_fellow(void)
     berth_preemption_clear(&p);
 }
 
+/* Who is taken away for a trial is away for the rules about others, too, also for those that name one. */
+static void
+test_displaces_one_that_it_must_be_apart_from(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h1 = add_plain(s, "h1", 4);
+    BerthLabel name = {"name", "old"};
+    BerthRequest old = {.uid = "old",
+                        .cpu_millis = 1000,
+                        .memory_mib = 1024,
+                        .preemptible = TRUE,
+                        .labels = &name,
+                        .n_labels = 1};
+    BerthRelation relation = {.kind = BERTH_RELATION_APART, .label = {"name", "old"}};
+    BerthRequest r = {.cpu_millis = 1000,
+                      .memory_mib = 1024,
+                      .priority = 1,
+                      .relations = &relation,
+                      .n_relations = 1};
+    BerthPreemption p;
+    guint32 charge = berth_snapshot_charge_on(s, &old, h1);
+    g_assert_true(berth_preempt_plan(s, &r, 1, NULL, &p));
+    g_assert_cmpuint(p.n_victims, ==, 1);
+    g_assert_cmpuint(p.victims[0], ==, charge);
+    berth_preemption_clear(&p);
+    relation.kind = BERTH_RELATION_TOGETHER;
+    r.cpu_millis = 4000;                                   /* so it would have to go */
+    g_assert_true(berth_preempt_plan(s, &r, 1, NULL, &p)); /* and then this one is the first */
+    berth_preemption_clear(&p);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -420,6 +451,8 @@ main(int argc, char **argv)
                     test_groups_displace_no_one_too_many);
     g_test_add_func("/sched/preempt/one-victim-makes-room-for-two",
                     test_one_victim_makes_room_for_two);
+    g_test_add_func("/sched/preempt/displaces-one-that-it-must-be-apart-from",
+                    test_displaces_one_that_it_must_be_apart_from);
     g_test_add_func("/sched/preempt/no-one-displaces-a-fellow", test_no_one_displaces_a_fellow);
     return g_test_run();
 }
