@@ -1,4 +1,4 @@
-/* Hard rules about what a host is: CPU, machine, networks, labels, taints. Read from the host's description as JSON
+/* Hard rules about what a host is: CPU, machine, networks, labels, taints, whose it is. Read from the host's description as JSON
  * and from the request as it was made; no code of the rules is used. */
 #include "sched/sim/verify.h"
 
@@ -52,11 +52,20 @@ is_one_of(const char *value, const BerthExpression *e)
 }
 
 static gboolean
+is_number(const char *text, gint64 *number)
+{
+    char *end = NULL;
+    *number = text == NULL ? 0 : g_ascii_strtoll(text, &end, 10);
+    return text != NULL && end != text && *end == '\0';
+}
+
+static gboolean
 matches(const json_t *host, const BerthExpression *e)
 {
     const char *value = label_of(host, e->key);
-    gint64 number = value == NULL ? 0 : g_ascii_strtoll(value, NULL, 10);
-    gint64 bound = e->n_values == 0 ? 0 : g_ascii_strtoll(e->values[0], NULL, 10);
+    gint64 number = 0, bound = 0;
+    gboolean compare =
+        is_number(value, &number) && e->n_values == 1 && is_number(e->values[0], &bound);
     switch (e->operator) {
     case BERTH_OPERATOR_IN:
         return value != NULL && is_one_of(value, e);
@@ -67,9 +76,9 @@ matches(const json_t *host, const BerthExpression *e)
     case BERTH_OPERATOR_ABSENT:
         return value == NULL;
     case BERTH_OPERATOR_GREATER:
-        return value != NULL && number > bound;
+        return compare && number > bound;
     case BERTH_OPERATOR_LESS:
-        return value != NULL && number < bound;
+        return compare && number < bound;
     }
     return FALSE;
 }
@@ -104,6 +113,14 @@ tolerates_all(const json_t *host, const BerthRequest *r)
     return TRUE;
 }
 
+/* A host may be kept for one project. */
+static gboolean
+is_kept_from(const json_t *host, const BerthRequest *r)
+{
+    const char *project = label_of(host, "berth/project");
+    return project != NULL && g_strcmp0(project, r->project) != 0;
+}
+
 /**
  * sim_verify_facts:
  * @host: from berth_fleet_host_to_json
@@ -128,6 +145,9 @@ sim_verify_facts(const json_t *host, const BerthRequest *r)
     }
     if (!has_all(host, "networks", r->networks, r->n_networks)) {
         return "network";
+    }
+    if (is_kept_from(host, r)) {
+        return "tenant";
     }
     for (guint i = 0; i < r->n_selectors; i++) {
         if (r->selectors[i].weight == 0 && !matches(host, &r->selectors[i])) {

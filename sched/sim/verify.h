@@ -13,11 +13,15 @@ SimVerifier *sim_verifier_new(void);
 void sim_verifier_free(SimVerifier *verifier);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SimVerifier, sim_verifier_free)
 void sim_verifier_add_host(SimVerifier *verifier, guint32 index, const BerthHost *host);
+void sim_verifier_remove_host(SimVerifier *verifier, guint32 index);
 guint sim_verifier_place(SimVerifier *verifier, const BerthRequest *request,
                          const BerthPlacement *placement);
 guint sim_verifier_find(SimVerifier *verifier, const BerthRequest *request,
                         const BerthPlacement *placement);
-void sim_verifier_set_quota(SimVerifier *verifier, const char *project, gint64 cpu_millis);
+guint sim_verifier_move(SimVerifier *verifier, guint token, const BerthRequest *request,
+                        const BerthPlacement *placement);
+void sim_verifier_set_quota(SimVerifier *verifier, const char *project, gint64 cpu_millis,
+                            gint64 memory_mib, gint64 device_millis, gint64 workloads);
 void sim_verifier_set_state(SimVerifier *verifier, guint32 index, BerthHostState state);
 void sim_verifier_release(SimVerifier *verifier, guint token);
 gboolean sim_verifier_is_clean(const SimVerifier *verifier);

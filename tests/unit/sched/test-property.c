@@ -1,47 +1,22 @@
-/* Properties over random fleets: no capacity or hard rule is ever broken, the index answers as a scan
+/* Properties over random fleets (random-fleet.h): no capacity or hard rule is ever broken, the index answers as a scan
  * does, releases restore, a plan equals the apply, an explanation agrees with the pick, the fix helps, capacity
- * equals what is placed. BERTH_FLEETS sets how many fleets, BERTH_SEED the seed of the first; the
- * seed of a fleet that fails is printed. */
+ * equals what is placed, a group is placed whole or not at all, nobody is displaced in vain, and moves break no rule and
+ * are enough. BERTH_FLEETS sets how many fleets, BERTH_SEED the seed of the first; the seed of a fleet that
+ * fails is printed. */
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/random.h"
 #include "fixture.h"
 #include "sched/evaluate.h"
 #include "sched/forecast.h"
+#include "sched/group.h"
 #include "sched/mix.h"
+#include "sched/rebalance.h"
 #include "sched/room-bound.h"
-#include "sched/sim/verify.h"
-
-typedef struct {
-    BerthSeededRandom random;
-    BerthSnapshot *snapshot;
-    SimVerifier *verifier;
-    guint hosts;
-    gint64 quota_millis; /* of project p0; 0: none */
-    GArray *live;        /* Live */
-} World;
-
-typedef struct {
-    guint32 charge;
-    guint token;
-} Live;
-
-/* A request and what it points to; not to be copied. */
-typedef struct {
-    BerthRequest request;
-    BerthDeviceNeed need;
-    BerthRelation relation;
-    BerthSpread spread;
-    BerthAmount disk, count;
-    BerthExpression selector;
-    BerthToleration toleration;
-    const char *network;
-    char group[8];
-} Wish;
+#include "tests/unit/sched/random-fleet.h"
 
 /* For who reads a failure: how to have the same fleet again. */
 static guint64 seed_now;
@@ -60,212 +35,7 @@ tell_seed(int signal_number)
     raise(signal_number);
 }
 
-static guint
-below(World *w, guint n)
-{
-    return berth_random_below(&w->random.base, n);
-}
-
-static void
-add_random_host(World *w, guint i)
-{
-    static const char *const zones[] = {"z1", "z2", "z3"}, *const racks[] = {"r1", "r2", "r3",
-                                                                             "r4"};
-    static const char *const models[] = {"A", "B"};
-    guint cpu = 2 << below(w, 4), gib = 4 << below(w, 4);
-    BerthHostCell cells[2];
-    BerthAmount pages = {"2048", 100 + below(w, 400)};
-    guint n_cells = below(w, 3);
-    for (guint c = 0; c < n_cells; c++) {
-        cells[c] = (BerthHostCell){.cpu_millis = cpu * 1000 / n_cells,
-                                   .memory_mib = gib * 1024 / n_cells,
-                                   .hugepages = &pages,
-                                   .n_hugepages = i % 3 == 0,
-                                   .dedicated_cpus = below(w, 6)};
-    }
-    BerthHostDevice devices[8];
-    guint n_devices = below(w, 2) ? below(w, 9) : 0;
-    const char *model = models[below(w, 2)];
-    for (guint d = 0; d < n_devices; d++) {
-        devices[d] = (BerthHostDevice){"gpu", model, BERTH_CELL_NONE, -1, TRUE};
-    }
-    BerthAmount pool = {"local", 50 + below(w, 200)};
-    BerthAmount count = {"licence", 1 + below(w, 4)};
-    BerthLabel label = {"disk", below(w, 2) ? "ssd" : "hdd"};
-    BerthTaint taint = {"special", NULL, below(w, 2) ? BERTH_TAINT_REFUSE : BERTH_TAINT_AVOID};
-    static const char *const machines[] = {"q35", "microvm"};
-    static const char *const networks[] = {"default", "storage"};
-    static const char *const cpus[] = {"v2", "v3"};
-    char name[16];
-    g_snprintf(name, sizeof(name), "h%u", i);
-    BerthHost host = {.name = name,
-                      .cpu_millis = cpu * 1000,
-                      .memory_mib = gib * 1024,
-                      .memory_reserve_mib = below(w, 3) * 256,
-                      .cpu_overcommit_pct = below(w, 2) * 200,
-                      .cells = cells,
-                      .n_cells = n_cells,
-                      .pools = &pool,
-                      .n_pools = 1,
-                      .counts = &count,
-                      .n_counts = below(w, 2),
-                      .cpu_models = cpus,
-                      .n_cpu_models = 1 + below(w, 2),
-                      .machines = machines,
-                      .n_machines = 1 + below(w, 2),
-                      .networks = networks,
-                      .n_networks = 1 + below(w, 2),
-                      .taints = &taint,
-                      .n_taints = below(w, 8) == 0,
-                      .devices = devices,
-                      .n_devices = n_devices,
-                      .labels = &label,
-                      .n_labels = 1,
-                      .zone = zones[below(w, 3)],
-                      .rack = racks[below(w, 4)],
-                      .state = BERTH_HOST_READY | (below(w, 12) == 0 ? BERTH_HOST_CORDONED : 0)};
-    guint32 index = BERTH_HOST_NONE;
-    g_assert_true(berth_snapshot_put_host(w->snapshot, &host, &index, NULL));
-    sim_verifier_add_host(w->verifier, index, &host);
-}
-
-static void
-world_init(World *w, guint64 seed)
-{
-    memset(w, 0, sizeof(*w));
-    berth_seeded_random_init(&w->random, seed);
-    w->snapshot = berth_snapshot_new();
-    w->verifier = sim_verifier_new();
-    w->live = g_array_new(FALSE, FALSE, sizeof(Live));
-    w->hosts = 1 + below(w, below(w, 4) == 0 ? 80 : 12);
-    for (guint i = 0; i < w->hosts; i++) {
-        add_random_host(w, i);
-    }
-    if (below(w, 4) == 0) {
-        w->quota_millis = 1000 * (4 + below(w, 40));
-        berth_snapshot_set_quota(w->snapshot, "p0", w->quota_millis, -1, -1, -1);
-        sim_verifier_set_quota(w->verifier, "p0", w->quota_millis);
-    }
-}
-
-static void
-world_clear(World *w)
-{
-    berth_snapshot_free(w->snapshot);
-    sim_verifier_free(w->verifier);
-    g_array_unref(w->live);
-}
-
-static void
-draw_rules(World *w, Wish *wish)
-{
-    BerthRequest *r = &wish->request;
-    if (below(w, 3) == 0) {
-        g_snprintf(wish->group, sizeof(wish->group), "g%u", below(w, 4));
-        r->group = wish->group;
-        wish->relation =
-            (BerthRelation){.kind = below(w, 2) ? BERTH_RELATION_APART : BERTH_RELATION_TOGETHER,
-                            .scope = below(w, 3),
-                            .group = wish->group,
-                            .weight = below(w, 4) == 0 ? 50 : 0};
-        r->relations = &wish->relation;
-        r->n_relations = 1;
-    }
-    if (r->group != NULL && below(w, 3) == 0) {
-        wish->spread = (BerthSpread){
-            .scope = BERTH_SCOPE_ZONE, .group = wish->group, .max_skew = 1 + below(w, 2)};
-        r->spreads = &wish->spread;
-        r->n_spreads = 1;
-    }
-    if (below(w, 5) == 0) {
-        static const char *const ssd[] = {"ssd"};
-        wish->selector = (BerthExpression){"disk", BERTH_OPERATOR_IN, ssd, 1, below(w, 2) * 30};
-        r->selectors = &wish->selector;
-        r->n_selectors = 1;
-    }
-}
-
-/* What a host must have or be: each seldom, so that most requests have a place. */
-static void
-draw_facts(World *w, Wish *wish)
-{
-    BerthRequest *r = &wish->request;
-    static const char *const projects[] = {"p0", "p1"};
-    r->project = projects[below(w, 2)];
-    r->machine = below(w, 6) == 0 ? "microvm" : NULL;
-    r->cpu_model = below(w, 6) == 0 ? "v3" : NULL;
-    r->dedicated = below(w, 12) == 0;
-    r->hugepage_kib = below(w, 10) == 0 ? 2048 : 0;
-    wish->network = below(w, 2) ? "storage" : "default";
-    r->networks = &wish->network;
-    r->n_networks = below(w, 4) == 0;
-    wish->toleration = (BerthToleration){below(w, 2) ? "special" : NULL, NULL};
-    r->tolerations = &wish->toleration;
-    r->n_tolerations = below(w, 4) == 0;
-    wish->count = (BerthAmount){"licence", 1 + below(w, 2)};
-    r->counts = &wish->count;
-    r->n_counts = below(w, 10) == 0;
-}
-
-static void
-draw(World *w, Wish *wish)
-{
-    memset(wish, 0, sizeof(*wish));
-    BerthRequest *r = &wish->request;
-    r->cpu_millis = 500 << below(w, 5);
-    r->memory_mib = 512 << below(w, 5);
-    r->overhead_mib = below(w, 2) * 64;
-    r->numa = below(w, 3) == 0 ? below(w, 4) : BERTH_NUMA_ANY;
-    if (below(w, 3) == 0) {
-        wish->disk = (BerthAmount){"local", 1 + below(w, 60)};
-        r->disks = &wish->disk;
-        r->n_disks = 1;
-    }
-    if (below(w, 4) == 0) {
-        static const char *const a[] = {"A"};
-        wish->need =
-            (BerthDeviceNeed){.kind = "gpu", .count = 1, .millis = 100 * (1 + below(w, 10))};
-        if (below(w, 2)) {
-            wish->need.count = 1 + below(w, 3);
-            wish->need.millis = 1000;
-        }
-        wish->need.models = a;
-        wish->need.n_models = below(w, 2);
-        r->devices = &wish->need;
-        r->n_devices = 1;
-    }
-    draw_facts(w, wish);
-    draw_rules(w, wish);
-}
-
-static void
-assert_clean(const World *w)
-{
-    if (!sim_verifier_is_clean(w->verifier)) {
-        g_error("%s", sim_verifier_complaint(w->verifier));
-    }
-}
-
-static void
-place(World *w, const BerthRequest *r, const BerthDecision *decision)
-{
-    Live live = {berth_snapshot_charge(w->snapshot, r, &decision->placement),
-                 sim_verifier_place(w->verifier, r, &decision->placement)};
-    g_array_append_val(w->live, live);
-    assert_clean(w);
-}
-
-static void
-release_one(World *w)
-{
-    if (w->live->len > 0) {
-        guint at = below(w, w->live->len);
-        Live live = g_array_index(w->live, Live, at);
-        berth_snapshot_release_charge(w->snapshot, live.charge);
-        sim_verifier_release(w->verifier, live.token);
-        g_array_remove_index_fast(w->live, at);
-    }
-}
+/* ---- the change that is named ------------------------------------------------------------------ */
 
 /* Frees the amounts by releasing workloads of the host whole; they may free more than was said. Pools, counts and
  * pages are not looked at one by one: for them everything goes. */
@@ -278,6 +48,7 @@ free_amounts(BerthSnapshot *s, const World *w, const BerthFix *fix)
     for (guint i = 0; i < fix->n_amounts; i++) {
         const BerthFixAmount *a = &fix->amounts[i];
         gboolean is_cpu = g_str_equal(a->code, "vcpu"), is_mem = g_str_equal(a->code, "memory");
+        g_assert_cmpint(a->amount, >, 0);
         cpu = is_cpu ? a->amount : is_mem ? cpu : G_MAXINT64;
         mem = is_mem ? a->amount : mem;
     }
@@ -310,14 +81,64 @@ drop_rule(BerthRequest *r, const char *code)
         r->n_networks = 0;
     } else if (g_str_equal(code, "machine")) {
         r->machine = NULL;
+    } else if (g_str_equal(code, "pinned")) {
+        r->host = NULL;
     } else if (g_str_equal(code, "cpu-type")) {
-        r->cpu_model = NULL;
+        r->cpu_model = r->arch = NULL;
+        r->n_cpu_features = 0;
     } else if (g_str_equal(code, "taint")) {
         r->tolerations = &any;
         r->n_tolerations = 1;
     } else {
         g_assert_true(g_str_equal(code, "affinity") || g_str_equal(code, "anti-affinity"));
         r->n_relations = 0;
+    }
+}
+
+static void
+raise_quota(BerthSnapshot *s, const World *w, const BerthFix *fix)
+{
+    Quota q = w->quota;
+    for (guint i = 0; i < fix->n_amounts; i++) {
+        const BerthFixAmount *a = &fix->amounts[i];
+        g_assert_cmpint(a->amount, >, 0);
+        q.cpu_millis += g_str_equal(a->dimension, "cpu_millis") * a->amount;
+        q.memory_mib += g_str_equal(a->dimension, "memory_mib") * a->amount;
+        q.device_millis += g_str_equal(a->dimension, "device_millis") * a->amount;
+        q.workloads += g_str_equal(a->dimension, "workloads") * a->amount;
+    }
+    berth_snapshot_set_quota(s, "p0", q.cpu_millis, q.memory_mib, q.device_millis, q.workloads);
+}
+
+/* Who is released may be one that it must be near. */
+static gboolean
+seeks_others(const BerthRequest *r)
+{
+    for (guint i = 0; i < r->n_relations; i++) {
+        if (r->relations[i].kind == BERTH_RELATION_TOGETHER && r->relations[i].weight == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* When no change is named, none of the simple ones is enough. */
+static void
+assert_nothing_helps(World *w, const BerthRequest *r)
+{
+    for (guint32 h = 0; h < w->sites->len && !w->survivable; h++) {
+        const Site *site = w->sites->pdata[h];
+        if (site == NULL) {
+            continue;
+        }
+        g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(w->snapshot);
+        g_autoptr(BerthSnapshot) more = berth_snapshot_copy(w->snapshot);
+        if (site->host.state & BERTH_HOST_READY) {
+            berth_snapshot_set_state(copy, h, BERTH_HOST_READY);
+        }
+        berth_forecast_add_like(more, h, "added");
+        g_assert_false(fits(copy, r));
+        g_assert_false(fits(more, r));
     }
 }
 
@@ -338,8 +159,8 @@ check_fix(World *w, const Wish *wish)
         berth_forecast_add_like(copy, fix->host, "added");
         break;
     case BERTH_FIX_FREE:
-        if (r.n_relations > 0 || r.n_spreads > 0) {
-            return; /* who is released may be one that it must be near */
+        if (seeks_others(&r)) {
+            return;
         }
         free_amounts(copy, w, fix);
         break;
@@ -347,9 +168,10 @@ check_fix(World *w, const Wish *wish)
         drop_rule(&r, fix->code);
         break;
     case BERTH_FIX_RAISE_QUOTA:
-        berth_snapshot_set_quota(copy, "p0", w->quota_millis + fix->amounts[0].amount, -1, -1, -1);
+        raise_quota(copy, w, fix);
         break;
     case BERTH_FIX_NONE:
+        assert_nothing_helps(w, &r);
         return;
     }
     if (!fits(copy, &r)) {
@@ -357,6 +179,8 @@ check_fix(World *w, const Wish *wish)
         g_error("the change does not help: %s", text);
     }
 }
+
+/* ---- one decision ------------------------------------------------------------------------------ */
 
 static void
 assert_same(const BerthDecision *a, const BerthDecision *b)
@@ -367,10 +191,18 @@ assert_same(const BerthDecision *a, const BerthDecision *b)
     }
 }
 
+static void
+assert_ledger(const BerthSnapshot *s, const char *expected, gboolean by_cell)
+{
+    g_autofree char *ledger = world_ledger(s, by_cell);
+    g_assert_cmpstr(ledger, ==, expected);
+}
+
 /* An explanation names the host that is picked, or refuses on every host when none is. */
 static void
 check_explanation(World *w, const BerthRequest *r, const BerthDecision *decision)
 {
+    g_autofree char *ledger = world_ledger(w->snapshot, TRUE);
     g_autoptr(BerthExplanation) e = berth_explain(w->snapshot, r, NULL);
     g_assert_cmpint(e->fits, ==, decision->placed);
     if (e->fits) {
@@ -378,6 +210,7 @@ check_explanation(World *w, const BerthRequest *r, const BerthDecision *decision
     } else {
         g_assert_cmpuint(e->refusals->len, ==, berth_snapshot_host_count(w->snapshot));
     }
+    assert_ledger(w->snapshot, ledger, TRUE);
 }
 
 /* Both kernels say the same of a host, but for roundings, whatever this machine uses. */
@@ -406,8 +239,11 @@ check_bounds(World *w, const BerthRequest *r)
     g_auto(BerthAsk) ask = {0};
     berth_ask_init(&ask, w->snapshot, r);
     berth_plan_init(&plan, &ask, berth_policy_default());
-    for (guint32 host = 0; host < w->hosts; host++) {
+    for (guint32 host = 0; host < berth_snapshot_host_end(w->snapshot); host++) {
         guint16 bound;
+        if (!berth_snapshot_host_exists(w->snapshot, host)) {
+            continue;
+        }
         berth_evaluate_ranks(&ask, &plan, &host, 1, G_MAXUINT16, &bound);
         g_assert_cmpuint(bound, >=, berth_evaluate_rank(&ask, &plan, host, NULL));
         if (berth_mix_is_known(w->snapshot->mix)) {
@@ -416,44 +252,217 @@ check_bounds(World *w, const BerthRequest *r)
     }
 }
 
+/* ---- several together -------------------------------------------------------------------------- */
+
+/* All of them, charged where the decisions say, or the ledger is as it was. */
+static void
+check_group(World *w)
+{
+    Wish *wishes[4];
+    BerthRequest requests[4];
+    BerthDecision decisions[4];
+    guint n = 1 + world_below(w, G_N_ELEMENTS(wishes));
+    gboolean all = world_below(w, 2);
+    g_autofree char *ledger = world_ledger(w->snapshot, TRUE);
+    for (guint i = 0; i < n; i++) {
+        wishes[i] = world_draw(w);
+        requests[i] = wishes[i]->request;
+    }
+    g_autofree guint *order = berth_group_order(w->snapshot, requests, n);
+    guint placed = all ? n * berth_pick_group(w->snapshot, requests, n, NULL, decisions)
+                       : berth_pick_batch(w->snapshot, requests, n, NULL, decisions);
+    if (placed == 0) {
+        assert_ledger(w->snapshot, ledger, TRUE);
+    }
+    for (guint i = 0; i < n; i++) {
+        guint at = order[i];
+        placed -= decisions[at].placed;
+        if (decisions[at].placed) {
+            world_adopt(w, wishes[at], &decisions[at].placement);
+        } else {
+            g_free(wishes[at]);
+        }
+    }
+    g_assert_cmpuint(placed, ==, 0);
+}
+
+static guint
+find_live(const World *w, guint32 charge)
+{
+    guint i = 0;
+    while (g_array_index(w->live, Live, i).charge != charge) {
+        i++;
+    }
+    return i;
+}
+
+/* Whether @r fits on @host when all that could be stopped there for it are gone. */
+static gboolean
+could_displace(const World *w, const BerthRequest *r, guint32 host)
+{
+    BerthRequest pinned = *r;
+    g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(w->snapshot);
+    for (guint i = 0; i < w->live->len; i++) {
+        const Live *live = &g_array_index(w->live, Live, i);
+        const BerthRequest *other = &live->wish->request;
+        if (berth_snapshot_charge_host(w->snapshot, live->charge) == host && other->preemptible &&
+            other->priority < r->priority &&
+            (r->group == NULL || g_strcmp0(r->group, other->group) != 0)) {
+            berth_snapshot_release_charge(copy, live->charge);
+        }
+    }
+    pinned.host = berth_snapshot_host_name(w->snapshot, host);
+    return (r->host == NULL || g_str_equal(r->host, pinned.host)) && fits(copy, &pinned);
+}
+
+/* With all victims gone it fits where it was said, with any of them back it doesn't. */
+static void
+assert_needed(const World *w, const BerthRequest *r, const BerthPreemption *p)
+{
+    BerthRequest pinned = *r;
+    pinned.host = berth_snapshot_host_name(w->snapshot, p->placements[0].host);
+    for (guint back = 0; back <= p->n_victims; back++) {
+        g_autoptr(BerthSnapshot) copy = berth_snapshot_copy(w->snapshot);
+        for (guint v = 0; v < p->n_victims; v++) {
+            const BerthRequest *victim =
+                &g_array_index(w->live, Live, find_live(w, p->victims[v])).wish->request;
+            g_assert_true(victim->preemptible && victim->priority < r->priority);
+            g_assert_true(r->group == NULL || g_strcmp0(r->group, victim->group) != 0);
+            if (v != back) {
+                berth_snapshot_release_charge(copy, p->victims[v]);
+            }
+        }
+        g_assert_cmpint(fits(copy, &pinned), ==, back == p->n_victims);
+    }
+}
+
+/* Room is made if stopping others makes some, no one is stopped in vain, and the place is one. Takes @wish. */
+static void
+check_preemption(World *w, Wish *wish)
+{
+    const BerthRequest *r = &wish->request;
+    BerthPreemption p;
+    g_autofree char *ledger = world_ledger(w->snapshot, TRUE);
+    gboolean found = berth_preempt_plan(w->snapshot, r, 1, NULL, &p);
+    assert_ledger(w->snapshot, ledger, TRUE);
+    if (!found) {
+        for (guint32 h = 0; h < w->sites->len; h++) {
+            g_assert_false(w->sites->pdata[h] != NULL && could_displace(w, r, h));
+        }
+        g_free(wish);
+    } else {
+        assert_needed(w, r, &p);
+        for (guint v = 0; v < p.n_victims; v++) {
+            world_release(w, find_live(w, p.victims[v]));
+        }
+        world_place(w, wish, &p.placements[0]);
+    }
+    berth_preemption_clear(&p);
+}
+
+/* ---- moves ------------------------------------------------------------------------------------- */
+
+static void
+apply_move(World *w, const BerthMove *move, guint at)
+{
+    Live *live = &g_array_index(w->live, Live, at);
+    g_assert_cmpuint(move->from, ==, berth_snapshot_charge_host(w->snapshot, live->charge));
+    g_assert_cmpuint(move->from, !=, move->placement.host);
+    live->token =
+        sim_verifier_move(w->verifier, live->token, &live->wish->request, &move->placement);
+    live->charge = berth_snapshot_charge(w->snapshot, &live->wish->request, &move->placement);
+    world_assert_clean(w);
+}
+
+/* In the order of the moves no step breaks a rule, what can't leave is named, and a second plan has no moves. */
+static void
+check_rebalance(World *w)
+{
+    guint32 host = world_below(w, w->sites->len);
+    BerthRebalanceGoal goal = {.forbidden = &host,
+                               .n_forbidden = w->sites->pdata[host] != NULL && world_below(w, 2),
+                               .repair_only = world_below(w, 2)};
+    g_autofree BerthMovable *movables = g_new0(BerthMovable, w->live->len);
+    for (guint i = 0; i < w->live->len; i++) {
+        movables[i] = (BerthMovable){.request = &g_array_index(w->live, Live, i).wish->request,
+                                     .dirty_mib_s = world_below(w, 1200),
+                                     .local_disk_mib = world_below(w, 4) ? 0 : 1000,
+                                     .fixed = world_below(w, 12) ? NULL : "a reason"};
+    }
+    g_autofree char *ledger = world_ledger(w->snapshot, FALSE);
+    g_autoptr(BerthRebalance) plan =
+        berth_rebalance_plan(w->snapshot, movables, w->live->len, &goal);
+    assert_ledger(w->snapshot, ledger, FALSE);
+    if (goal.n_forbidden > 0) { /* nobody new is wanted there meanwhile */
+        sim_verifier_set_state(w->verifier, host, BERTH_HOST_READY | BERTH_HOST_DRAINING);
+    }
+    for (guint i = 0; i < plan->moves->len; i++) {
+        const BerthMove *move = &g_array_index(plan->moves, BerthMove, i);
+        g_assert_null(movables[move->workload].fixed);
+        g_assert_true(goal.n_forbidden == 0 || move->placement.host != host);
+        apply_move(w, move, move->workload);
+    }
+    for (guint i = 0; i < w->live->len && goal.n_forbidden > 0; i++) {
+        gboolean named = FALSE;
+        for (guint k = 0; k < plan->stuck->len; k++) {
+            named |= g_array_index(plan->stuck, BerthStuck, k).workload == i;
+        }
+        g_assert_true(named || berth_snapshot_charge_host(
+                                   w->snapshot, g_array_index(w->live, Live, i).charge) != host);
+    }
+    g_autoptr(BerthRebalance) again =
+        berth_rebalance_plan(w->snapshot, movables, w->live->len, &goal);
+    g_assert_cmpuint(again->moves->len, ==, 0);
+    if (goal.n_forbidden > 0) {
+        const Site *site = w->sites->pdata[host];
+        sim_verifier_set_state(w->verifier, host, site->host.state);
+    }
+}
+
+/* ---- a fleet's life ---------------------------------------------------------------------------- */
+
 static void
 step(World *w)
 {
-    Wish wish;
     BerthDecision decision, scanned;
-    draw(w, &wish);
-    berth_pick_naive(w->snapshot, &wish.request, NULL, &scanned);
-    gboolean placed = berth_pick(w->snapshot, &wish.request, NULL, &decision);
+    Wish *wish = world_draw(w);
+    berth_pick_naive(w->snapshot, &wish->request, NULL, &scanned);
+    gboolean placed = berth_pick(w->snapshot, &wish->request, NULL, &decision);
     assert_same(&decision, &scanned);
-    if (below(w, 8) == 0) {
-        check_explanation(w, &wish.request, &decision);
-        check_bounds(w, &wish.request);
+    if (world_below(w, 8) == 0) {
+        check_explanation(w, &wish->request, &decision);
+        check_bounds(w, &wish->request);
+    }
+    if (!placed && world_below(w, 4) == 0) {
+        check_fix(w, wish);
     }
     if (placed) {
-        place(w, &wish.request, &decision);
-    } else if (below(w, 4) == 0) {
-        check_fix(w, &wish);
+        world_place(w, wish, &decision.placement);
+    } else if (world_below(w, 8) == 0) {
+        check_preemption(w, wish);
+    } else {
+        g_free(wish);
     }
-    if (below(w, 3) == 0) {
-        release_one(w);
+    if (world_below(w, 16) == 0) {
+        check_group(w);
     }
-    if (below(w, 20) == 0) {
-        guint32 host = below(w, w->hosts);
-        BerthHostState state = BERTH_HOST_READY | (below(w, 2) ? BERTH_HOST_CORDONED : 0);
-        berth_snapshot_set_state(w->snapshot, host, state);
-        sim_verifier_set_state(w->verifier, host, state);
+    if (world_below(w, 3) == 0 && w->live->len > 0) {
+        world_release(w, world_below(w, w->live->len));
+    }
+    if (world_below(w, 20) == 0) {
+        world_change(w);
     }
 }
 
 static void
 check_plan_equals_apply(World *w)
 {
-    Wish wishes[6];
+    Wish *wishes[6];
     BerthRequest requests[6]; /* point into wishes */
     BerthDecision planned[6], applied;
     for (guint i = 0; i < G_N_ELEMENTS(wishes); i++) {
-        draw(w, &wishes[i]);
-        requests[i] = wishes[i].request;
+        wishes[i] = world_draw(w);
+        requests[i] = wishes[i]->request;
     }
     g_autoptr(BerthSnapshot) then =
         berth_forecast(w->snapshot, NULL, planned, requests, G_N_ELEMENTS(requests), NULL);
@@ -461,21 +470,28 @@ check_plan_equals_apply(World *w)
         berth_pick(w->snapshot, &requests[i], NULL, &applied);
         assert_same(&planned[i], &applied);
         if (applied.placed) {
-            place(w, &requests[i], &applied);
+            world_place(w, wishes[i], &applied.placement);
+        } else {
+            g_free(wishes[i]);
         }
     }
+    g_autofree char *forecast = world_ledger(then, TRUE);
+    assert_ledger(w->snapshot, forecast, TRUE);
 }
 
 static void
 check_capacity_equals_placed(World *w)
 {
-    Wish wish;
-    draw(w, &wish);
-    guint said = berth_capacity_like(w->snapshot, &wish.request, NULL, 500), placed = 0;
+    g_autofree Wish *wish = world_draw(w);
+    BerthRequest *like = &wish->request;
+    guint said = berth_capacity_like(w->snapshot, like, NULL, 500), placed = 0;
     BerthDecision decision;
-    while (placed < 500 && berth_pick(w->snapshot, &wish.request, NULL, &decision)) {
-        place(w, &wish.request, &decision);
-        placed++;
+    while (placed < 500 && berth_pick(w->snapshot, like, NULL, &decision)) {
+        Wish *one = g_memdup2(wish, sizeof *wish);
+        g_snprintf(one->uid, sizeof one->uid, "c%u", placed++);
+        one->request.uid = one->uid;
+        world_place(w, one, &decision.placement);
+        one->request = (BerthRequest){.uid = one->uid}; /* the rest pointed into @wish */
     }
     g_assert_cmpuint(said, ==, placed);
 }
@@ -483,21 +499,23 @@ check_capacity_equals_placed(World *w)
 static void
 check_releases_restore(World *w)
 {
-    while (w->live->len > 0) {
-        release_one(w);
-    }
-    assert_clean(w);
-    for (guint32 h = 0; h < berth_snapshot_host_end(w->snapshot); h++) {
-        BerthUsage usage;
-        if (!berth_snapshot_host_exists(w->snapshot, h)) {
-            continue;
+    g_autoptr(BerthSnapshot) fresh = berth_snapshot_new();
+    for (guint i = 0; i < w->sites->len; i++) {
+        const Site *site = w->sites->pdata[i];
+        const BerthHost gone = {.name = "gone"};
+        guint32 index;
+        g_assert_true(
+            berth_snapshot_put_host(fresh, site == NULL ? &gone : &site->host, &index, NULL));
+        if (site == NULL) {
+            g_assert_true(berth_snapshot_remove_host(fresh, index, NULL));
         }
-        berth_snapshot_host_usage(w->snapshot, h, &usage);
-        g_assert_cmpint(usage.cpu_used_millis, ==, 0);
-        g_assert_cmpint(usage.memory_used_mib, ==, 0);
-        g_assert_cmpint(usage.device_used_millis, ==, 0);
-        g_assert_cmpuint(usage.workloads, ==, 0);
     }
+    while (w->live->len > 0) {
+        world_release(w, world_below(w, w->live->len));
+    }
+    world_assert_clean(w);
+    g_autofree char *nothing = world_ledger(fresh, TRUE);
+    assert_ledger(w->snapshot, nothing, TRUE);
 }
 
 static guint64
@@ -505,6 +523,24 @@ number_of(const char *variable, guint64 fallback)
 {
     const char *text = g_getenv(variable);
     return text == NULL ? fallback : g_ascii_strtoull(text, NULL, 10);
+}
+
+static void
+try_fleet(guint64 seed)
+{
+    World w;
+    world_init(&w, seed);
+    guint steps = 10 + world_below(&w, 120);
+    for (guint i = 0; i < steps; i++) {
+        step(&w);
+    }
+    if (world_below(&w, 4) == 0) {
+        check_rebalance(&w);
+    }
+    check_plan_equals_apply(&w);
+    check_capacity_equals_placed(&w);
+    check_releases_restore(&w);
+    world_clear(&w);
 }
 
 static void
@@ -516,16 +552,7 @@ test_random_fleets(void)
     signal(SIGABRT, tell_seed);
     signal(SIGTRAP, tell_seed);
     for (seed_now = first; seed_now < first + fleets; seed_now++) {
-        World w;
-        world_init(&w, seed_now);
-        guint steps = 10 + below(&w, 120);
-        for (guint i = 0; i < steps; i++) {
-            step(&w);
-        }
-        check_plan_equals_apply(&w);
-        check_capacity_equals_placed(&w);
-        check_releases_restore(&w);
-        world_clear(&w);
+        try_fleet(seed_now);
     }
 }
 
