@@ -245,7 +245,7 @@ has_label(const BerthRequest *request, const BerthLabel *label)
 {
     for (guint i = 0; i < request->n_labels; i++) {
         if (g_strcmp0(request->labels[i].key, label->key) == 0 &&
-            g_strcmp0(request->labels[i].value, label->value) == 0) {
+            (label->value == NULL || g_strcmp0(request->labels[i].value, label->value) == 0)) {
             return TRUE;
         }
     }
