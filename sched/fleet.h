@@ -107,7 +107,7 @@ typedef struct {
     guint8 cells[2];
     guint8 n_slots;
     guint8 preemptible : 1;
-    guint8 fixed : 1; /* has no other host to go to */
+    guint8 fixed : 1;    /* has no other host to go to */
     guint8 attached : 1; /* not left out of account */
     gint32 priority;
     BerthSymbol group;
