@@ -124,7 +124,7 @@ add_row(BerthTable *table, const json_t *step)
         from != NULL ? g_strdup_printf("%s, was on %s", host != NULL ? host : "no room", from)
                      : NULL;
     gboolean waits = json_object_get(step, "waits") != NULL;
-    const char *where = waits ? "waits for its group" : json_is_false(fits) ? "no room" : host;
+    const char *where = waits ? "waits" : json_is_false(fits) ? "no room" : host;
     const char *cells[] = {berth_json_string(step, "kind"), berth_json_string(step, "name"),
                            berth_json_string(step, "outcome"), moved != NULL ? moved : where};
     berth_table_add(table, cells);

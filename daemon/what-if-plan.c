@@ -361,6 +361,34 @@ reserve_group(Plan *plan, BerthObject *object, json_t *step)
     return FALSE;
 }
 
+static BerthObject *
+find(const Plan *plan, const BerthKind *kind, const char *project, const char *name)
+{
+    g_autofree char *key = g_strdup_printf("%s/%s/%s", kind->name, project, name);
+    BerthObject *planned = g_hash_table_lookup(plan->objects, key);
+    return planned != NULL
+               ? planned
+               : berth_catalog_get(plan->what_if->control->catalog, kind, project, name);
+}
+
+/* Who asks for a network that isn't there waits for it, whatever room there is. */
+static gboolean
+has_networks(Plan *plan, const BerthObject *object, json_t *step)
+{
+    const GPtrArray *cards = berth_workload_of(object)->networks;
+    for (guint i = 0; cards != NULL && i < cards->len; i++) {
+        const BerthNic *card = cards->pdata[i];
+        const BerthObject *network = find(plan, &berth_kind_network, "", card->network);
+        if (network == NULL || network->deleting != NULL) {
+            plan->fits = FALSE;
+            json_object_set_new(step, "fits", json_false());
+            json_object_set_new(step, "waits", json_sprintf("no network '%s'", card->network));
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 /* As the controller does: who holds capacity stays, who shall run and holds none is placed. */
 static void
 play_workload(Plan *plan, BerthObject *object, json_t *step)
@@ -368,7 +396,7 @@ play_workload(Plan *plan, BerthObject *object, json_t *step)
     const char *host = berth_ledger_host_of(plan->what_if->ledger, object->uid);
     if (host != NULL) {
         json_object_set_new(step, "host", json_string(host));
-    } else if (object->power == BERTH_POWER_ON &&
+    } else if (object->power == BERTH_POWER_ON && has_networks(plan, object, step) &&
                (!berth_workload_has_group(object) || tied_to(object) != NULL ||
                 reserve_group(plan, object, step))) {
         place(plan, object, tied_to(object), step);
@@ -397,16 +425,6 @@ play(Plan *plan, BerthObject *object, json_t *step, GError **error)
 }
 
 /* ---- reading ------------------------------------------------------------------------------------- */
-
-static BerthObject *
-find(const Plan *plan, const BerthKind *kind, const char *project, const char *name)
-{
-    g_autofree char *key = g_strdup_printf("%s/%s/%s", kind->name, project, name);
-    BerthObject *planned = g_hash_table_lookup(plan->objects, key);
-    return planned != NULL
-               ? planned
-               : berth_catalog_get(plan->what_if->control->catalog, kind, project, name);
-}
 
 static const BerthKind *
 read_kind(const json_t *document, GError **error)

@@ -35,7 +35,8 @@ static const BerthField plan_fields[] = {
     PLAN(steps, JSON,
          .doc =
              "In order: kind, project, name, outcome (created, changed, unchanged; moved, placed, "
-             "displaced), host, from, fits, waits (for its group), preempting (who is stopped for "
+             "displaced), host, from, fits, waits (for what: its group, a network), preempting "
+             "(who is stopped for "
              "it), "
              "placement as ':why' has it, changes."),
     PLAN(hosts, JSON, .doc = "Hosts whose load would change: name, added, capacity, used."),

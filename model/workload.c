@@ -79,7 +79,8 @@ static const BerthField placement_fields[] = {
                 .doc = "Taints of hosts that do not keep it away."),
     BERTH_FIELD(BerthPlacementSpec, affinity, STRINGS, .format = BERTH_FORMAT_NAME,
                 .mutability = BERTH_MUTABLE_NEXT_BOOT,
-                .doc = "Names of workloads of the project that it must share a host with."),
+                .doc = "Names of workloads of the project that it must share a host with; while "
+                       "they are nowhere, any will do."),
     BERTH_FIELD(BerthPlacementSpec, anti_affinity, STRINGS, .mutability = BERTH_MUTABLE_NEXT_BOOT,
                 .doc = "Names of workloads, or group=NAME, that it must not share a host with."),
     BERTH_FIELD(BerthPlacementSpec, group, STRING, .format = BERTH_FORMAT_NAME,
