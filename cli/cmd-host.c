@@ -460,7 +460,10 @@ const BerthCommand berth_host_commands[] = {
      .group = BERTH_GROUP_HOSTS,
      .doc = "list hosts with what is used and free",
      .run = run_host_list,
-     .alias = "hosts"},
+     .alias = "hosts",
+     .about =
+         "Open is whether new workloads are placed on it; -o wide says why not. What hosts have "
+         "beside vCPUs, memory and disk is in host show, and summed up in capacity."},
     {.name = "host show",
      .group = BERTH_GROUP_HOSTS,
      .doc = "all about a host",

@@ -78,24 +78,20 @@ put_events(BerthSession *session, const json_t *object)
 {
     static const char *const titles[] = {"Last", "Severity", "Reason", "Message", NULL};
     const char *uid = json_string_value(berth_json_at(object, "/metadata/uid"));
-    g_autoptr(json_t) events = berth_list_objects(session, &berth_kind_event, NULL, NULL);
+    g_autofree char *query = g_strdup_printf("field=spec.object_uid%%3D%s", uid != NULL ? uid : "");
+    g_autoptr(json_t) events = berth_list_objects(session, &berth_kind_event, query, NULL);
     g_autoptr(BerthTable) table = berth_table_new(titles);
-    guint count = 0;
     gsize i;
     json_t *event;
     json_array_foreach (events, i, event) {
         const json_t *spec = json_object_get(event, "spec");
-        if (g_strcmp0(berth_json_string(spec, "object_uid"), uid) != 0) {
-            continue;
-        }
         g_autofree char *age = berth_format_age(berth_json_string(spec, "last"), session->now_us);
         const char *cells[] = {age, berth_json_string(spec, "severity"),
                                berth_json_string(spec, "reason"),
                                berth_json_string(spec, "message")};
         berth_table_add(table, cells);
-        count++;
     }
-    if (count > 0) {
+    if (json_array_size(events) > 0) {
         g_autofree char *text = berth_table_format(table);
         printf("\nEvents:\n%s", text);
     }

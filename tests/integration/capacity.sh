@@ -62,7 +62,7 @@ shown() { # HOST: its memory as the table shows it
         awk '{ printf $1 < 1024 ? "%d MiB " : "%.1f GiB ", $1 < 1024 ? $1 : $1 / 1024 }'
 }
 text=$(berth host list)
-contains "$text" 'Memory used +Memory free' "host list shows what is used and free"
+contains "$text" 'Memory used +free' "host list shows what is used and free"
 for host in h1 h2 h3; do
     contains "$(row $host)" " $(shown $host)" "$host: with the API's figures"
 done
