@@ -275,11 +275,9 @@ find_most(const BerthAsk *ask, const BerthRule *rule, const guint32 *hosts, guin
     for (guint i = 0; i < n; i++) {
         BerthPlacement any = {.host = hosts[i]};
         gboolean known = rule->reach == BERTH_REACH_FACTS;
-        if (ask->snapshot->name[hosts[i]] == 0) {
-            most[i] = -1; /* was removed, and its facts with it */
-        } else {
-            most[i] = known ? (gint32)rule->score(ask, hosts[i], &any) : BERTH_SCORE_MAX;
-        }
+        /* One that was removed has no facts. */
+        gboolean asked = known && ask->snapshot->name[hosts[i]] != 0;
+        most[i] = asked ? (gint32)rule->score(ask, hosts[i], &any) : BERTH_SCORE_MAX;
     }
 }
 
@@ -312,7 +310,7 @@ berth_evaluate_ranks(const BerthAsk *ask, const BerthPlan *plan, const guint32 *
             gint64 missed = (gint64)plan->weights[k] * (BERTH_SCORE_MAX - most[k][i]);
             total -= most[k][i] < 0 ? G_MAXINT64 / 16 : missed;
         }
-        ranks[i] = rank_up_to(total, steps);
+        ranks[i] = ask->snapshot->name[hosts[i]] == 0 ? 0 : rank_up_to(total, steps);
     }
     for (guint i = 0; i < n; i++) {
         if (ranks[i] >= MAX(1, floor)) {

@@ -102,7 +102,7 @@ test_hosts_that_were_removed_have_no_rank(void)
         g_autofree char *name = g_strdup_printf("h%u", i);
         last = add_host(snapshot, name, 4, 4096);
     }
-    BerthLabel label = {"only", "here"};
+    BerthLabel label = {"only", "here"}, kept = {"berth/project", "p"};
     BerthHost host = {.name = "gone",
                       .cpu_millis = 64000,
                       .memory_mib = 65536,
@@ -120,7 +120,9 @@ test_hosts_that_were_removed_have_no_rank(void)
     g_assert_true(berth_snapshot_put_host(snapshot, &host, NULL, NULL));
     BerthRequest request = {.cpu_millis = 4000, .memory_mib = 1024};
     BerthDecision decision;
-    for (guint i = 0; i < 200; i++) {
+    host = (BerthHost){.name = "h1", .labels = &kept, .n_labels = 1, .state = BERTH_HOST_READY};
+    g_assert_true(berth_snapshot_put_host(snapshot, &host, NULL, NULL));
+    for (guint i = 0; i < 199; i++) {
         g_assert_true(berth_pick_and_charge(snapshot, &request, NULL, &decision, NULL));
         g_assert_cmpuint(decision.placement.host, <=, last);
     }
