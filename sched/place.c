@@ -347,16 +347,11 @@ fullest_slot(const BerthAsk *ask, guint32 host, guint need, guint model, const B
 }
 
 /* Several devices, or whole ones: one choice. Needs with named models go first, so that a need
- * without a model doesn't take theirs. */
-static guint
-add_whole(const BerthAsk *ask, guint32 host, BerthDeviceSet *set)
+ * without a model doesn't take theirs. FALSE: a slot was taken that another need should have had, or there are too few. */
+static gboolean
+take_in_turn(const BerthAsk *ask, guint32 host, const guint *at, BerthDeviceSet *set)
 {
-    guint at[BERTH_DEVICES_MAX + 1] = {0};
     guint taken = 0;
-    *set = (BerthDeviceSet){{0}};
-    for (guint need = 0; need < ask->request->n_devices; need++) {
-        at[need + 1] = at[need] + ask->request->devices[need].count;
-    }
     BerthDeviceSet order = {{0}};
     for (guint pass = 0; pass < 2; pass++) {
         for (guint need = 0; need < ask->request->n_devices; need++) {
@@ -368,14 +363,81 @@ add_whole(const BerthAsk *ask, guint32 host, BerthDeviceSet *set)
             for (guint k = 0; k < wanted->count; k++) {
                 gint slot = fullest_slot(ask, host, need, model, &order, taken);
                 if (slot < 0) {
-                    return 0;
+                    return FALSE;
                 }
                 order.slots[taken++] = slot;
                 set->slots[at[need] + k] = slot;
             }
         }
     }
-    return 1;
+    return TRUE;
+}
+
+/* Devices asked for, one by one, and slots that could serve each: a matching by augmenting paths. */
+typedef struct {
+    guint n_slots;
+    guint need_of[BERTH_DEVICES_MAX]; /* of each device asked for */
+    gboolean serves[BERTH_DEVICES_MAX][BERTH_HOST_DEVICES_MAX];
+    gboolean seen[BERTH_HOST_DEVICES_MAX];
+    gint owner[BERTH_HOST_DEVICES_MAX]; /* device that has the slot, -1: none */
+} Matching;
+
+static gboolean
+augment(Matching *m, guint device)
+{
+    for (guint slot = 0; slot < m->n_slots; slot++) {
+        if (!m->serves[m->need_of[device]][slot] || m->seen[slot]) {
+            continue;
+        }
+        m->seen[slot] = TRUE;
+        if (m->owner[slot] < 0 || augment(m, (guint)m->owner[slot])) {
+            m->owner[slot] = (gint)device;
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* Finds a way whenever there is one; @at: of each need its first device in @set, and how many there are. */
+static gboolean
+match_all(const BerthAsk *ask, guint32 host, const guint *at, BerthDeviceSet *set)
+{
+    Matching m = {.n_slots = ask->snapshot->n_slots[host]};
+    const BerthSlot *slots = berth_slots(ask->snapshot, host);
+    for (guint need = 0; need < ask->request->n_devices; need++) {
+        guint model = first_model_of(ask, need);
+        for (guint slot = 0; slot < m.n_slots; slot++) {
+            m.serves[need][slot] = slot_serves(ask, host, need, model, &slots[slot]);
+            m.owner[slot] = -1;
+        }
+        for (guint k = at[need]; k < at[need + 1]; k++) {
+            m.need_of[k] = need;
+        }
+    }
+    for (guint device = 0; device < at[ask->request->n_devices]; device++) {
+        memset(m.seen, 0, sizeof m.seen);
+        if (!augment(&m, device)) {
+            return FALSE;
+        }
+    }
+    for (guint slot = 0; slot < m.n_slots; slot++) {
+        if (m.owner[slot] >= 0) {
+            set->slots[m.owner[slot]] = (guint8)slot;
+        }
+    }
+    return TRUE;
+}
+
+static guint
+add_whole(const BerthAsk *ask, guint32 host, BerthDeviceSet *set)
+{
+    guint at[BERTH_DEVICES_MAX + 1] = {0};
+    for (guint need = 0; need < ask->request->n_devices; need++) {
+        at[need + 1] = at[need] + ask->request->devices[need].count;
+    }
+    *set = (BerthDeviceSet){{0}};
+    return take_in_turn(ask, host, at, set) ||
+           (ask->request->n_devices > 1 && match_all(ask, host, at, set));
 }
 
 /**

@@ -370,6 +370,31 @@ test_iommu_group_that_is_shared(void)
     }
 }
 
+/* The first need could take what the second must have, or part of what the third must have whole. */
+static void
+test_devices_for_all_needs(void)
+{
+    static const char *const any[] = {"A", "B"};
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    BerthHost host = fixture_host("h1");
+    const BerthHostDevice devices[] = {
+        {"gpu", "A", 0, -1, TRUE}, {"gpu", "B", 0, -1, TRUE}, {"gpu", "C", 0, -1, FALSE}};
+    host.devices = devices;
+    host.n_devices = 3;
+    g_assert_true(berth_snapshot_put_host(s, &host, NULL, NULL));
+    BerthDeviceNeed needs[] = {
+        {"gpu", any, 2, 1, 1000}, {"gpu", NULL, 0, 1, 1000}, {"gpu", any, 1, 1, 500}};
+    BerthRequest r = fixture_request();
+    r.devices = needs;
+    r.n_devices = 3;
+    BerthDecision decision;
+    g_assert_true(berth_pick(s, &r, NULL, &decision));
+    const guint8 expected[] = {1, 2, 0};
+    g_assert_cmpmem(decision.placement.devices, 3, expected, 3);
+    needs[1].millis = 500; /* the third can't be shared */
+    g_assert_cmpstr(refused_by(s, &r), ==, "device");
+}
+
 static void
 test_quota(void)
 {
@@ -571,6 +596,7 @@ main(int argc, char **argv)
     ADD("device/whole-and-in-thousandths", test_device);
     ADD("device/iommu-group-goes-to-one-guest", test_iommu_group_goes_to_one_guest);
     ADD("device/iommu-group-of-parts-has-no-whole-one", test_iommu_group_that_is_shared);
+    ADD("device/serves-all-needs-when-there-is-a-way", test_devices_for_all_needs);
     ADD("quota/holds-a-project-to-its-share", test_quota);
     ADD("tenant/keeps-a-host-for-its-project", test_tenant);
     ADD("affinity/follows-the-group-and-lets-it-begin", test_affinity);
