@@ -8,7 +8,10 @@
  */
 #include "sched/rebalance-fleet.h"
 
+#include <math.h>
+
 #include "sched/evaluate.h"
+#include "sched/index.h"
 #include "sched/mix.h"
 
 static gint64
@@ -171,6 +174,11 @@ berth_rebalance_fleet_clear(BerthRebalanceFleet *f)
     }
     berth_mix_free(f->snapshot->mix);
     f->snapshot->mix = f->mix;
+    /* What was worked out by the values of the mix of the trials, which an explanation may have brought up to date. */
+    for (guint32 h = 0; h < f->snapshot->end; h++) {
+        f->snapshot->worth[h].bound = NAN;
+    }
+    berth_index_forget(f->snapshot->index);
     g_free(f->placement);
     g_free(f->origin);
     g_free(f->known);
