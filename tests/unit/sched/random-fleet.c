@@ -411,6 +411,7 @@ world_draw(World *w)
     r->image = ONE_OF(w, images);
     r->priority = (gint)world_below(w, 4);
     r->preemptible = world_below(w, 2);
+    r->fixed = world_below(w, 6) == 0;
     draw_amounts_wanted(w, wish);
     draw_needs(w, wish);
     if (w->has_facts) {
