@@ -233,30 +233,32 @@ unlink_group(BerthSnapshot *s, const BerthCharge *charge)
     }
 }
 
-/* Huge pages come from the bound cells in equal parts, or from any cell that has them. */
+/* Huge pages come from the bound cells in equal parts, or from any that have some; what is too much is of the last
+ * one of those. */
 static void
 use_pages(const BerthAsk *ask, const BerthPlacement *placement, GArray *uses)
 {
-    const BerthSnapshot *s = ask->snapshot;
+    const BerthStock *stocks = berth_stocks(ask->snapshot, placement->host);
     guint bound =
         (placement->cells[0] != BERTH_CELL_NONE) + (placement->cells[1] != BERTH_CELL_NONE);
-    gint64 left = ask->pages;
+    BerthStockUse use = {ask->page_key, BERTH_STOCK_HUGEPAGE, 0, ask->request->hugepage_kib, 0};
     for (guint i = 0; i < bound; i++) {
-        BerthStockUse use = {ask->page_key, BERTH_STOCK_HUGEPAGE, placement->cells[i],
-                             ask->request->hugepage_kib, (ask->pages + bound - 1) / bound};
+        use.cell = placement->cells[i];
+        use.amount = berth_place_part(ask->pages, i, bound);
         g_array_append_val(uses, use);
     }
-    for (guint c = 0; bound == 0 && c < s->n_cells[placement->host] && left > 0; c++) {
-        gint64 take = MIN(left, berth_place_pages_free(ask, placement->host, c));
-        if (c + 1 == s->n_cells[placement->host]) {
-            take = left;
-        }
-        BerthStockUse use = {ask->page_key, BERTH_STOCK_HUGEPAGE, c, ask->request->hugepage_kib,
-                             take};
-        left -= take;
-        if (take > 0) {
+    gint64 left = bound > 0 ? 0 : ask->pages;
+    for (guint i = 0; left > 0 && i < ask->snapshot->n_stocks[placement->host]; i++) {
+        if (stocks[i].kind == BERTH_STOCK_HUGEPAGE && stocks[i].key == ask->page_key) {
+            use.cell = stocks[i].cell;
+            use.amount = CLAMP(stocks[i].capacity - stocks[i].used, 0, left);
+            left -= use.amount;
             g_array_append_val(uses, use);
         }
+    }
+    if (left > 0) {
+        use.amount = left;
+        g_array_append_val(uses, use);
     }
 }
 
