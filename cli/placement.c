@@ -35,13 +35,16 @@ format_amount(const json_t *refusal, const char *member)
 }
 
 /* What a rule is about, when its code and units don't say it: a label, a network, a group. */
-static const char *
+static char *
 subject_of(const json_t *refusal)
 {
     const char *dimension = berth_json_string(refusal, "dimension");
+    if (g_strcmp0(berth_json_string(refusal, "code"), "reserve") == 0) {
+        return g_strdup_printf("loss of %s", dimension);
+    }
     gboolean is_unit = dimension != NULL && (g_str_has_suffix(dimension, "cpu_millis") ||
                                              g_str_has_suffix(dimension, "memory_mib"));
-    return is_unit ? NULL : dimension;
+    return is_unit ? NULL : g_strdup(dimension);
 }
 
 /* Whether two refusals say the same of two hosts. */
@@ -101,8 +104,9 @@ format_hosts(const json_t *refusals, gboolean wide)
         g_autofree char *need = format_amount(refusal, "need");
         g_autofree char *have = format_amount(refusal, "have");
         g_autofree char *short_by = format_amount(refusal, "short_by");
-        const char *cells[] = {
-            hosts, berth_json_string(refusal, "code"), subject_of(refusal), need, have, short_by};
+        g_autofree char *subject = subject_of(refusal);
+        const char *cells[] = {hosts,   berth_json_string(refusal, "code"), subject, need, have,
+                               short_by};
         if (hosts != NULL) {
             berth_table_add(table, cells);
         }
@@ -122,7 +126,8 @@ format_groups(const json_t *groups)
         g_autofree char *hosts =
             g_strdup_printf("%" G_GINT64_FORMAT, berth_json_integer(group, "hosts", 0));
         g_autofree char *short_by = format_amount(group, "least_short_by");
-        const char *cells[] = {hosts, berth_json_string(group, "code"), subject_of(group), short_by,
+        g_autofree char *subject = subject_of(group);
+        const char *cells[] = {hosts, berth_json_string(group, "code"), subject, short_by,
                                berth_json_string(group, "nearest")};
         berth_table_add(table, cells);
     }

@@ -92,6 +92,9 @@ drop_text(const char *code, const char *what)
     if (g_str_equal(code, "device") && g_str_equal(what, "devices")) {
         return g_strdup("if more of its devices were free"); /* of no class more than another */
     }
+    if (g_str_equal(code, "numa")) {
+        return g_strdup("if it were not bound to NUMA cells");
+    }
     for (gsize i = 0; i < G_N_ELEMENTS(texts) && *what != '\0'; i++) {
         if (g_str_equal(code, texts[i].code)) {
             return g_strconcat(texts[i].before, what, texts[i].after, NULL);
@@ -103,8 +106,8 @@ drop_text(const char *code, const char *what)
 /**
  * berth_explanation_fix:
  *
- * Returns: (transfer full) (nullable): the smallest change as a phrase, "fits if h7 is uncordoned"; NULL when
- * there is none
+ * Returns: (transfer full) (nullable): the smallest change as a phrase, "fits if h7 is uncordoned", or that no host
+ * is large enough; NULL when neither is known
  */
 char *
 berth_explanation_fix(const BerthSnapshot *snapshot, const BerthExplanation *e)
@@ -126,7 +129,11 @@ berth_explanation_fix(const BerthSnapshot *snapshot, const BerthExplanation *e)
     case BERTH_FIX_ADD_HOST:
         return g_strdup_printf("fits with one more host like %s", host);
     case BERTH_FIX_NONE:
-        break;
+        return fix->n_amounts == 0 || fix->amounts[0].amount == 0
+                   ? NULL
+                   : g_strdup_printf("needs more %s than any host has: at most %s",
+                                     g_str_equal(fix->code, "vcpu") ? "vCPUs" : noun_of(fix->code),
+                                     amounts);
     }
     return NULL;
 }

@@ -58,6 +58,9 @@ typedef struct {
 /**
  * BerthFix: one change after which the request fits; a property test holds it to that
  * @dimension: what the rule that is left out is about, such as a group; owned by the explanation
+ *
+ * Of kind NONE @code is a rule by which every host is too small even when it is empty, or "", and the one amount
+ * what the largest has.
  */
 typedef struct {
     BerthFixKind kind;

@@ -203,6 +203,46 @@ offer_twin(Best *best, BerthSnapshot *s, const BerthAsk *ask, const BerthPlan *p
     }
 }
 
+/* Whether @host, were it empty, has too little of something; @most: gets what, and how much it has. */
+static gboolean
+is_too_small(const BerthAsk *ask, const BerthPlan *plan, guint32 host, BerthFixAmount *most)
+{
+    for (guint i = 0; i < plan->n_filters; i++) {
+        const BerthRule *rule = berth_rules[plan->filters[i]];
+        BerthRefusal r = {.host = host, .code = rule->code};
+        if (rule->remedy == BERTH_REMEDY_FREE && rule->lacks == NULL &&
+            !rule->admits(ask, host, &r)) {
+            *most = (BerthFixAmount){rule->code, r.dimension, capacity_of(ask, rule, &r)};
+            if (most->amount < r.need) {
+                return TRUE;
+            }
+        }
+    }
+    return FALSE;
+}
+
+/* Says so when every host is too small in the same respect. */
+static void
+note_size(BerthFix *fix, const BerthSnapshot *s, const BerthAsk *ask, const BerthPlan *plan)
+{
+    BerthFixAmount most = {.amount = -1}, own;
+    for (guint32 host = 0; host < s->end; host++) {
+        if (s->name[host] == 0) {
+            continue;
+        }
+        if (!is_too_small(ask, plan, host, &own) ||
+            (most.amount >= 0 && !g_str_equal(most.code, own.code))) {
+            return;
+        }
+        most = own.amount > most.amount ? own : most;
+    }
+    if (most.amount > 0) {
+        fix->code = most.code;
+        fix->n_amounts = 1;
+        fix->amounts[0] = most;
+    }
+}
+
 /**
  * berth_fix_find:
  * @fix: (out): the smallest change found; kind NONE when there is none. Dimensions are borrowed
@@ -229,6 +269,9 @@ berth_fix_find(BerthFix *fix, BerthSnapshot *snapshot, const BerthAsk *ask, cons
     }
     if (best.fix.kind == BERTH_FIX_NONE) {
         offer_twin(&best, snapshot, ask, plan);
+    }
+    if (best.fix.kind == BERTH_FIX_NONE) {
+        note_size(&best.fix, snapshot, ask, plan);
     }
     *fix = best.fix;
 }

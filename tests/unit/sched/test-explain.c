@@ -136,9 +136,17 @@ test_says_nothing_helps_when_nothing_helps(void)
 {
     g_autoptr(BerthSnapshot) s = berth_snapshot_new();
     fixture_add(s, "h1");
+    fixture_add(s, "h2");
     BerthRequest r = {.cpu_millis = 64000, .memory_mib = 1024};
     g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
     g_assert_cmpint(e->fix.kind, ==, BERTH_FIX_NONE);
+    g_autofree char *text = berth_explanation_fix(s, e);
+    g_assert_cmpstr(text, ==, "needs more vCPUs than any host has: at most 8 vCPUs");
+    r.host = "h3"; /* not its size alone keeps it away */
+    r.cpu_millis = 1000;
+    g_autoptr(BerthExplanation) nowhere = berth_explain(s, &r, NULL);
+    g_autofree char *none = berth_explanation_fix(s, nowhere);
+    g_assert_true(none == NULL || strstr(none, "needs more") == NULL);
 }
 
 static void
