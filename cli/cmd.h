@@ -9,8 +9,8 @@ G_BEGIN_DECLS
 extern const BerthCommand berth_workload_commands[], berth_run_commands[], berth_stream_commands[],
     berth_console_commands[], berth_image_commands[], berth_object_commands[],
     berth_apply_commands[], berth_host_commands[], berth_network_commands[], berth_vm_commands[],
-    berth_placement_commands[], berth_capacity_commands[], berth_fleet_commands[],
-    berth_shell_commands[];
+    berth_placement_commands[], berth_capacity_commands[], berth_set_commands[],
+    berth_fleet_commands[], berth_shell_commands[];
 
 #define BERTH_WAIT_OPTION                                                                          \
     {                                                                                              \

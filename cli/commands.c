@@ -11,11 +11,14 @@
 #include "model/object.h"
 
 const BerthCommand *const berth_command_tables[] = {
-    berth_run_commands,     berth_stream_commands,    berth_workload_commands,
-    berth_console_commands, berth_vm_commands,        berth_image_commands,
-    berth_object_commands,  berth_apply_commands,     berth_host_commands,
-    berth_network_commands, berth_placement_commands, berth_capacity_commands,
-    berth_fleet_commands,   berth_shell_commands,     NULL,
+    berth_run_commands,      berth_stream_commands,
+    berth_workload_commands, berth_console_commands,
+    berth_vm_commands,       berth_image_commands,
+    berth_object_commands,   berth_apply_commands,
+    berth_set_commands,      berth_host_commands,
+    berth_network_commands,  berth_placement_commands,
+    berth_capacity_commands, berth_fleet_commands,
+    berth_shell_commands,    NULL,
 };
 
 const BerthOption berth_global_options[] = {
