@@ -245,7 +245,7 @@ void
 world_adopt(World *w, Wish *wish, const BerthPlacement *placement)
 {
     Live live = {berth_snapshot_find_charge(w->snapshot, wish->uid),
-                 sim_verifier_place(w->verifier, &wish->request, placement), wish};
+                 sim_verifier_place(w->verifier, &wish->request, placement), wish, *placement};
     g_array_append_val(w->live, live);
     world_assert_clean(w);
 }
@@ -472,6 +472,112 @@ world_ledger(const BerthSnapshot *s, gboolean by_cell)
         for (guint i = 0; i < s->n_slots[h]; i++) {
             g_string_append_printf(text, " %d/%d", berth_slots(s, h)[i].used,
                                    berth_slots(s, h)[i].holders);
+        }
+    }
+    return g_string_free(text, FALSE);
+}
+
+/* ---- what there should be ---------------------------------------------------------------------- */
+
+typedef struct {
+    gint64 cpu, mem, cell_cpu[3], cell_mem[3], cpus[3];
+    gint64 pools[2], counts[2], pages[2]; /* as described in Site */
+    guint n, millis[8], holders[8];
+} Count;
+
+static void
+count_amounts(gint64 *sums, const BerthAmount *known, const BerthAmount *wanted, guint n)
+{
+    for (guint i = 0; i < n; i++) {
+        for (guint k = 0; k < 2; k++) {
+            sums[k] += g_str_equal(known[k].key, wanted[i].key) ? wanted[i].amount : 0;
+        }
+    }
+}
+
+static void
+count_one(Count *count, const Site *site, const Live *live)
+{
+    const BerthRequest *r = &live->wish->request;
+    const BerthPlacement *at = &live->placement;
+    gint64 cpu = r->dedicated ? 0 : r->cpu_millis;
+    gint64 mem = r->overhead_mib + (r->hugepage_kib > 0 ? 0 : r->memory_mib);
+    gint64 parts = at->cells[1] == BERTH_CELL_NONE ? 1 : 2, left = (r->cpu_millis + 999) / 1000;
+    count->n++;
+    count->cpu += cpu;
+    count->mem += mem;
+    for (guint i = 0; i < 2 && at->cells[i] != BERTH_CELL_NONE; i++) {
+        gint64 own = !r->dedicated ? 0 : parts == 2 && i == 0 ? (left + 1) / 2 : left;
+        left -= own;
+        count->cell_cpu[at->cells[i]] += (cpu + parts - 1) / parts;
+        count->cell_mem[at->cells[i]] += (mem + parts - 1) / parts;
+        count->cpus[at->cells[i]] += own;
+    }
+    count_amounts(count->pools, site->pools, r->disks, r->n_disks);
+    count_amounts(count->counts, site->counts, r->counts, r->n_counts);
+    if (r->hugepage_kib > 0) {
+        count->pages[r->hugepage_kib > 2048] +=
+            (r->memory_mib * 1024 + r->hugepage_kib - 1) / r->hugepage_kib;
+    }
+    for (guint need = 0, d = 0; need < r->n_devices; need++) {
+        for (guint k = 0; k < r->devices[need].count; k++, d++) {
+            count->millis[at->devices[d]] += r->devices[need].millis;
+            count->holders[at->devices[d]]++;
+        }
+    }
+}
+
+static void
+print_stocks(GString *text, const Site *site, const Count *count)
+{
+    guint last[2] = {G_MAXUINT, G_MAXUINT}; /* the cells that stand for all */
+    for (guint i = 0; i < site->host.n_pools; i++) {
+        g_string_append_printf(text, " %" G_GINT64_FORMAT, count->pools[i]);
+    }
+    for (guint i = 0; i < site->host.n_counts; i++) {
+        g_string_append_printf(text, " %" G_GINT64_FORMAT, count->counts[i]);
+    }
+    for (guint c = 0; c < site->host.n_cells; c++) {
+        for (guint k = 0; k < site->cells[c].n_hugepages; k++) {
+            last[k] = c;
+        }
+    }
+    for (guint c = 0; c < site->host.n_cells; c++) {
+        for (guint k = 0; k < site->cells[c].n_hugepages; k++) {
+            g_string_append_printf(text, " %" G_GINT64_FORMAT, c == last[k] ? count->pages[k] : 0);
+        }
+        if (site->cells[c].dedicated_cpus > 0) {
+            g_string_append_printf(text, " %" G_GINT64_FORMAT, count->cpus[c]);
+        }
+    }
+}
+
+/** Returns: (transfer full): as world_ledger() without cells of pages, counted anew from who is there. */
+char *
+world_count(const World *w)
+{
+    GString *text = g_string_new(NULL);
+    for (guint32 h = 0; h < w->sites->len; h++) {
+        const Site *site = w->sites->pdata[h];
+        Count count = {0};
+        for (guint i = 0; site != NULL && i < w->live->len; i++) {
+            const Live *live = &g_array_index(w->live, Live, i);
+            if (live->placement.host == h) {
+                count_one(&count, site, live);
+            }
+        }
+        if (site == NULL) {
+            continue;
+        }
+        g_string_append_printf(text, "\n%s %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %u",
+                               site->name, count.cpu, count.mem, count.n);
+        for (guint c = 0; c < MAX(1, site->host.n_cells); c++) {
+            g_string_append_printf(text, " cell %" G_GINT64_FORMAT " %" G_GINT64_FORMAT,
+                                   count.cell_cpu[c], count.cell_mem[c]);
+        }
+        print_stocks(text, site, &count);
+        for (guint d = 0; d < site->host.n_devices; d++) {
+            g_string_append_printf(text, " %u/%u", count.millis[d], count.holders[d]);
         }
     }
     return g_string_free(text, FALSE);

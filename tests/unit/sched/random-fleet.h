@@ -24,6 +24,7 @@ typedef struct {
     guint32 charge;
     guint token; /* the verifier's */
     Wish *wish;  /* owned */
+    BerthPlacement placement;
 } Live;
 
 /* What a host was last described as. */
@@ -65,4 +66,5 @@ void world_release(World *world, guint at);
 void world_change(World *world);
 void world_set_quota(World *world, Quota quota);
 void world_assert_clean(const World *world);
+char *world_count(const World *world);
 char *world_ledger(const BerthSnapshot *snapshot, gboolean by_cell);

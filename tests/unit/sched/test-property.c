@@ -371,6 +371,7 @@ apply_move(World *w, const BerthMove *move, guint at)
     live->token =
         sim_verifier_move(w->verifier, live->token, &live->wish->request, &move->placement);
     live->charge = berth_snapshot_charge(w->snapshot, &live->wish->request, &move->placement);
+    live->placement = move->placement;
     world_assert_clean(w);
 }
 
@@ -452,6 +453,14 @@ step(World *w)
     if (world_below(w, 20) == 0) {
         world_change(w);
     }
+}
+
+/* The ledger is the sum of who is there. */
+static void
+check_ledger(const World *w)
+{
+    g_autofree char *counted = world_count(w);
+    assert_ledger(w->snapshot, counted, FALSE);
 }
 
 static void
@@ -537,6 +546,7 @@ try_fleet(guint64 seed)
     if (world_below(&w, 4) == 0) {
         check_rebalance(&w);
     }
+    check_ledger(&w);
     check_plan_equals_apply(&w);
     check_capacity_equals_placed(&w);
     check_releases_restore(&w);
