@@ -60,6 +60,13 @@ berth_ask_cpu_in_all(const BerthAsk *ask)
     return ask->cpu_millis + ask->cpus * 1000;
 }
 
+/* Memory that a project's quota is charged with: huge pages as the whole ones that they are. */
+static inline gint64
+berth_ask_memory_in_all(const BerthAsk *ask)
+{
+    return ask->memory_mib + ask->pages * ask->request->hugepage_kib / 1024;
+}
+
 /* How many cells the request is bound to; PREFER_ONE is decided by the placement. */
 static inline guint
 berth_ask_cells(const BerthAsk *ask)

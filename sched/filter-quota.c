@@ -28,8 +28,7 @@ lacks(const BerthAsk *ask, guint32 host, BerthRefusal *lacks, guint max)
     } parts[] = {
         {"workloads", 1, share->workloads - share->workloads_used},
         {"cpu_millis", berth_ask_cpu_in_all(ask), share->cpu_millis - share->cpu_used_millis},
-        {"memory_mib", ask->request->memory_mib + ask->request->overhead_mib,
-         share->memory_mib - share->memory_used_mib},
+        {"memory_mib", berth_ask_memory_in_all(ask), share->memory_mib - share->memory_used_mib},
         {"device_millis", device_millis(ask->request),
          share->device_millis - share->device_used_millis},
     };

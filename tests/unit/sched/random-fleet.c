@@ -441,6 +441,16 @@ pages_of_host(const BerthSnapshot *s, guint32 host, guint stock)
     return used;
 }
 
+static void
+print_share(GString *text, const char *project, const BerthShare *share)
+{
+    g_string_append_printf(text,
+                           "\n%s %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %" G_GINT64_FORMAT
+                           " %" G_GINT64_FORMAT,
+                           project, share->cpu_used_millis, share->memory_used_mib,
+                           share->device_used_millis, share->workloads_used);
+}
+
 /**
  * world_ledger:
  * @by_cell: also which cells the huge pages are of: those of a workload that is bound to none may be of others after it
@@ -473,6 +483,12 @@ world_ledger(const BerthSnapshot *s, gboolean by_cell)
             g_string_append_printf(text, " %d/%d", berth_slots(s, h)[i].used,
                                    berth_slots(s, h)[i].holders);
         }
+    }
+    for (guint i = 0; i < 2; i++) {
+        const char *project = i == 0 ? "p0" : "p1";
+        gpointer symbol = g_hash_table_lookup(s->symbols.ids, project);
+        const BerthShare none = {0}, *share = berth_snapshot_share(s, GPOINTER_TO_UINT(symbol));
+        print_share(text, project, share != NULL ? share : &none);
     }
     return g_string_free(text, FALSE);
 }
@@ -552,6 +568,28 @@ print_stocks(GString *text, const Site *site, const Count *count)
     }
 }
 
+static void
+count_share(const World *w, const char *project, GString *text)
+{
+    BerthShare share = {0};
+    for (guint i = 0; i < w->live->len; i++) {
+        const BerthRequest *r = &g_array_index(w->live, Live, i).wish->request;
+        if (g_strcmp0(r->project, project) != 0) {
+            continue;
+        }
+        gint64 kib = r->hugepage_kib > 0 ? r->hugepage_kib : 1024;
+        gint64 cpus = (r->cpu_millis + 999) / 1000 * 1000;
+        share.workloads_used++;
+        share.cpu_used_millis += r->dedicated ? cpus : r->cpu_millis;
+        share.memory_used_mib +=
+            r->overhead_mib + (r->memory_mib * 1024 + kib - 1) / kib * kib / 1024;
+        for (guint need = 0; need < r->n_devices; need++) {
+            share.device_used_millis += (gint64)r->devices[need].count * r->devices[need].millis;
+        }
+    }
+    print_share(text, project, &share);
+}
+
 /** Returns: (transfer full): as world_ledger() without cells of pages, counted anew from who is there. */
 char *
 world_count(const World *w)
@@ -580,5 +618,7 @@ world_count(const World *w)
             g_string_append_printf(text, " %u/%u", count.millis[d], count.holders[d]);
         }
     }
+    count_share(w, "p0", text);
+    count_share(w, "p1", text);
     return g_string_free(text, FALSE);
 }
