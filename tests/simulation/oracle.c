@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "model/kinds.h"
 #include "tests/simulation/fate.h"
+#include "tests/simulation/holdings.h"
 #include "tests/simulation/promises.h"
 #include "tests/simulation/site.h"
 #include "tests/simulation/told.h"
@@ -297,7 +298,7 @@ is_charged(const BerthObject *object)
     return berth_workload_status_of(object)->host != NULL && !is_resting(object);
 }
 
-/* What the records place on @host, in MiB. @list: (nullable): gets names and sizes. */
+/* What the records place on @host, in MiB of ordinary memory. @list: (nullable): gets names and sizes. */
 static gint64
 recorded_mib(const char *host, GString *list)
 {
@@ -309,7 +310,7 @@ recorded_mib(const char *host, GString *list)
         const BerthObject *object = value;
         if (object->kind->workload && is_charged(object) &&
             g_strcmp0(berth_workload_status_of(object)->host, host) == 0) {
-            sum += berth_workload_status_of(object)->used_memory_mib;
+            sum += berth_workload_status_of(object)->used_memory_mib - holdings_huge_mib(object);
             if (list != NULL) {
                 g_string_append_printf(list, " %s:%" G_GINT64_FORMAT, object->name,
                                        berth_workload_status_of(object)->used_memory_mib);
@@ -322,8 +323,10 @@ recorded_mib(const char *host, GString *list)
 static gint64
 room_mib(const Site *site)
 {
+    const SimSize *size = &site->machine->size;
     gint64 others = 512; /* the foreign domain */
-    return (gint64)site->machine->size.memory_mib - HOST_RESERVE_MIB - others;
+    gint64 huge = (gint64)size->huge_pages * size->cells * 2;
+    return (gint64)size->memory_mib - huge - HOST_RESERVE_MIB - others;
 }
 
 static void
@@ -346,6 +349,40 @@ check_capacity(void)
     }
 }
 
+static void
+add_active(const Site *site, const SimDomain *domain, gpointer data)
+{
+    if (sim_domain_is_active(domain)) {
+        g_ptr_array_add(g_hash_table_lookup(data, site->machine->name), (gpointer)domain);
+    }
+}
+
+static void
+check_holdings(void)
+{
+    g_autoptr(GHashTable) active =
+        g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)g_ptr_array_unref);
+    for (guint i = 0; i < site_names->len; i++) {
+        g_hash_table_insert(active, site_names->pdata[i], g_ptr_array_new());
+    }
+    each_domain(add_active, active);
+    for (guint i = 0; i < site_names->len; i++) {
+        const char *name = site_names->pdata[i];
+        g_autoptr(GPtrArray) charged = g_ptr_array_new();
+        GHashTableIter iter;
+        gpointer value;
+        g_hash_table_iter_init(&iter, objects);
+        while (g_hash_table_iter_next(&iter, NULL, &value)) {
+            if (((BerthObject *)value)->kind->workload && is_charged(value) &&
+                g_strcmp0(berth_workload_status_of(value)->host, name) == 0) {
+                g_ptr_array_add(charged, value);
+            }
+        }
+        holdings_check_machine(site_get(name)->machine, g_hash_table_lookup(active, name));
+        holdings_check_host(oracle_find("Host", name), charged);
+    }
+}
+
 void
 oracle_check(void)
 {
@@ -354,6 +391,7 @@ oracle_check(void)
     each_domain(note_active, active);
     check_foreign();
     check_capacity();
+    check_holdings();
 }
 
 /* ---- a new life -------------------------------------------------------------------------------- */
@@ -429,6 +467,24 @@ has_room_somewhere(const BerthObject *object)
     return FALSE;
 }
 
+/* Whether somebody must be apart from it, which takes more than memory to judge. */
+static gboolean
+is_kept_apart(const BerthObject *object)
+{
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, objects);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const BerthObject *other = value;
+        char **apart =
+            other->kind->workload ? berth_workload_of(other)->placement.anti_affinity : NULL;
+        if (apart != NULL && g_strv_contains((const char *const *)apart, object->name)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 static const char *
 judge_power_on(const BerthObject *object, const Count *count)
 {
@@ -447,7 +503,8 @@ judge_power_on(const BerthObject *object, const Count *count)
     if (status->phase == BERTH_PHASE_PENDING &&
         g_strcmp0(status->reason.code, "no-capacity") == 0) {
         /* What room is for all of a group is not judged here. */
-        gboolean has_room = !promises_has_group(object) && has_room_somewhere(object) &&
+        gboolean has_room = !promises_has_group(object) && !holdings_has_any(object) &&
+                            !is_kept_apart(object) && has_room_somewhere(object) &&
                             promises_quota_admits(objects, object, is_charged);
         return has_room ? "waits though there is room" : NULL;
     }

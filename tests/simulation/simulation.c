@@ -355,7 +355,9 @@ static void
 put_host(const char *name)
 {
     g_autofree char *uri = g_strdup_printf("sim:///world#%s", name);
-    json_t *spec = json_pack("{s:s}", "uri", uri);
+    /* A machine without devices can't give any. */
+    json_t *spec = json_pack("{s:s, s:s, s:[{s:s, s:[s]}]}", "uri", uri, "dedicated_cpus", "4-5",
+                             "devices", "class", "gpu", "ids", "10de:20b0");
     g_autoptr(GError) error = NULL;
     g_autoptr(BerthObject) host =
         berth_object_make(&berth_kind_host, "", name, spec, "2027-01-01T00:00:00Z", &error);

@@ -544,7 +544,8 @@ static const SimSettings *
 settings(void)
 {
     static SimSettings chosen = {.pool_mib = 200 * 1024, .boot_ms = 300};
-    static const SimSize sizes[SIZES] = {{32, 1, 0, 4096}, {64, 2, 0, 8192}, {32, 1, 0, 3072}};
+    static const SimSize sizes[SIZES] = {
+        {32, 1, 2, 4096, 0}, {64, 2, 3, 9216, 128}, {32, 1, 0, 3072, 0}};
     if (chosen.sizes == NULL) {
         chosen.sizes = g_array_new(FALSE, FALSE, sizeof(SimSize));
         g_array_append_vals(chosen.sizes, sizes, SIZES);

@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-#define PODS 12
+#define PODS 16
+#define PLAIN 12 /* pods from here on want more than memory, and so do the last VMs */
 #define VMS 6
 #define GROUP 2 /* pods 6, 7 and 8 */
 #define GROUP_SIZE 3
@@ -195,10 +196,39 @@ describe(Subject *subject)
                      "size_mib", 1024, "name", "data", "size_mib", 2048);
 }
 
+/* Devices, CPUs of their own, huge pages; and whom it must be apart from, which asks for nothing itself. */
+static void
+add_wishes(const Subject *subject, json_t *spec)
+{
+    guint number = (guint)(subject - subjects);
+    gboolean last = number + 1 == G_N_ELEMENTS(subjects);
+    if (number == PLAIN || number == PLAIN + 1 || last) {
+        json_object_set_new(
+            spec, "devices",
+            json_pack("[{s:s, s:i}]", "class", "gpu", "count", 1 + (int)(number - PLAIN) % 2));
+    }
+    if ((number >= PLAIN && number < PODS) || number + 4 > G_N_ELEMENTS(subjects)) {
+        json_object_set_new(spec, "memory_mib", json_integer(256));
+    }
+    if (number == PLAIN + 1 || number == PLAIN + 2 || number + 2 == G_N_ELEMENTS(subjects)) {
+        json_object_set_new(spec, "dedicated_cpus", json_true());
+        json_object_set_new(spec, "vcpus", json_integer(1 + number % 2));
+    }
+    if (number == PLAIN + 1 || number == PLAIN + 3 || number + 3 == G_N_ELEMENTS(subjects)) {
+        json_object_set_new(spec, "huge_pages_kib", json_integer(2048));
+        json_object_set_new(spec, "numa", json_string(number == PLAIN + 3 ? "one" : "any"));
+    }
+    if (number == PLAIN + 2) {
+        json_object_set_new(spec, "placement",
+                            json_pack("{s:[s, s]}", "anti_affinity", "p1", "p12"));
+    }
+}
+
 static void
 put(Subject *subject)
 {
     json_t *body = describe(subject);
+    add_wishes(subject, json_object_get(body, "spec"));
     ask(subject, "PUT", body);
     json_decref(body);
 }
