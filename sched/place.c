@@ -315,7 +315,8 @@ add_slices(const BerthAsk *ask, guint32 host, BerthDeviceSet *sets)
         gboolean seen = FALSE;
         for (guint k = 0; k < n && !seen; k++) {
             const BerthSlot *other = &slots[sets[k].slots[0]];
-            seen = other->used == slots[i].used && other->model == slots[i].model;
+            seen = other->used == slots[i].used && other->model == slots[i].model &&
+                   (!berth_place_is_bound(ask) || other->cell == slots[i].cell);
         }
         if (!seen) {
             sets[n++] = (BerthDeviceSet){{i}};
@@ -324,10 +325,11 @@ add_slices(const BerthAsk *ask, guint32 host, BerthDeviceSet *sets)
     return n;
 }
 
-/* The fullest slot that serves @need and is not in @set yet; lowest index among equals. */
+/* The fullest slot that serves @need and is not in @set yet, of @cell when there is one, unless that is
+ * BERTH_CELL_NONE; lowest index among equals. */
 static gint
 fullest_slot(const BerthAsk *ask, guint32 host, guint need, guint model, const BerthDeviceSet *set,
-             guint taken)
+             guint taken, guint8 cell)
 {
     const BerthSlot *slots = berth_slots(ask->snapshot, host);
     gint best = -1;
@@ -336,20 +338,24 @@ fullest_slot(const BerthAsk *ask, guint32 host, guint need, guint model, const B
             (taken > 0 && memchr(set->slots, (int)i, taken) != NULL)) {
             continue;
         }
-        if (ask->request->devices[need].millis == 1000) {
+        gboolean near = cell == BERTH_CELL_NONE || slots[i].cell == cell;
+        if (near && ask->request->devices[need].millis == 1000) {
             return i; /* whole ones are all equally empty */
         }
-        if (best < 0 || slots[i].used > slots[best].used) {
+        gboolean best_near = best >= 0 && (cell == BERTH_CELL_NONE || slots[best].cell == cell);
+        if (best < 0 || (near && !best_near) ||
+            (near == best_near && slots[i].used > slots[best].used)) {
             best = i;
         }
     }
     return best;
 }
 
-/* Several devices, or whole ones: one choice. Needs with named models go first, so that a need
- * without a model doesn't take theirs. FALSE: a slot was taken that another need should have had, or there are too few. */
+/* Several devices, or whole ones: one choice, as many of @cell as it has, unless that is BERTH_CELL_NONE. Needs with
+ * named models go first, so that a need without a model doesn't take theirs. FALSE: a slot was taken that another need
+ * should have had, or there are too few. */
 static gboolean
-take_in_turn(const BerthAsk *ask, guint32 host, const guint *at, BerthDeviceSet *set)
+take_in_turn(const BerthAsk *ask, guint32 host, const guint *at, guint8 cell, BerthDeviceSet *set)
 {
     guint taken = 0;
     BerthDeviceSet order = {{0}};
@@ -361,7 +367,7 @@ take_in_turn(const BerthAsk *ask, guint32 host, const guint *at, BerthDeviceSet 
             }
             guint model = first_model_of(ask, need);
             for (guint k = 0; k < wanted->count; k++) {
-                gint slot = fullest_slot(ask, host, need, model, &order, taken);
+                gint slot = fullest_slot(ask, host, need, model, &order, taken, cell);
                 if (slot < 0) {
                     return FALSE;
                 }
@@ -429,15 +435,33 @@ match_all(const BerthAsk *ask, guint32 host, const guint *at, BerthDeviceSet *se
 }
 
 static guint
-add_whole(const BerthAsk *ask, guint32 host, BerthDeviceSet *set)
+add_whole(const BerthAsk *ask, guint32 host, guint8 cell, BerthDeviceSet *set)
 {
     guint at[BERTH_DEVICES_MAX + 1] = {0};
     for (guint need = 0; need < ask->request->n_devices; need++) {
         at[need + 1] = at[need] + ask->request->devices[need].count;
     }
     *set = (BerthDeviceSet){{0}};
-    return take_in_turn(ask, host, at, set) ||
+    return take_in_turn(ask, host, at, cell, set) ||
            (ask->request->n_devices > 1 && match_all(ask, host, at, set));
+}
+
+/* Of one bound to cells, a choice for each cell, the devices of which come first. */
+static guint
+add_near(const BerthAsk *ask, guint32 host, BerthDeviceSet *sets)
+{
+    guint n = 0;
+    for (guint cell = 0; cell < ask->snapshot->n_cells[host]; cell++) {
+        if (add_whole(ask, host, (guint8)cell, &sets[n]) == 0) {
+            return 0;
+        }
+        gboolean seen = FALSE;
+        for (guint k = 0; k < n && !seen; k++) {
+            seen = memcmp(&sets[k], &sets[n], sizeof(*sets)) == 0;
+        }
+        n += !seen;
+    }
+    return n;
 }
 
 /**
@@ -461,5 +485,6 @@ berth_place_devices(const BerthAsk *ask, guint32 host, BerthDeviceSet *sets)
     if (n == 1 && r->devices[0].count == 1 && r->devices[0].millis < 1000) {
         return add_slices(ask, host, sets);
     }
-    return add_whole(ask, host, sets);
+    return berth_place_is_bound(ask) ? add_near(ask, host, sets)
+                                     : add_whole(ask, host, BERTH_CELL_NONE, sets);
 }

@@ -27,6 +27,13 @@ gboolean berth_place_refuse_cells(const BerthAsk *ask, guint32 host, guint parts
                                   BerthRefusal *refusal);
 guint berth_place_device_count(const BerthAsk *ask);
 
+/* Whether the vCPUs are of certain cells, or may be. */
+static inline gboolean
+berth_place_is_bound(const BerthAsk *ask)
+{
+    return ask->request->numa != BERTH_NUMA_ANY || ask->cpus > 0;
+}
+
 /* The @i-th of @parts whole parts of @amount; the first are the larger ones. */
 static inline gint64
 berth_place_part(gint64 amount, guint i, guint parts)

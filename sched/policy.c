@@ -3,8 +3,8 @@
 #include "sched/rules.h"
 
 extern const BerthRule berth_rule_avoid, berth_rule_balance_fit, berth_rule_best_fit,
-    berth_rule_dot_product, berth_rule_fgd, berth_rule_image, berth_rule_pack, berth_rule_room,
-    berth_rule_wish;
+    berth_rule_dot_product, berth_rule_fgd, berth_rule_image, berth_rule_near, berth_rule_pack,
+    berth_rule_room, berth_rule_wish;
 
 static const BerthPolicy policies[] = {
     {
@@ -13,6 +13,7 @@ static const BerthPolicy policies[] = {
         .indexed = TRUE,
         .weights = {{&berth_rule_avoid, 64},
                     {&berth_rule_wish, 16},
+                    {&berth_rule_near, 64},
                     {&berth_rule_image, 1},
                     {&berth_rule_room, 32},
                     {&berth_rule_pack, 32}},

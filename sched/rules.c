@@ -28,6 +28,7 @@
     RULE(spread)        \
     RULE(reserve)       \
     RULE(wish)          \
+    RULE(near)          \
     RULE(avoid)         \
     RULE(image)         \
     RULE(room)          \

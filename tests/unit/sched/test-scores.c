@@ -318,6 +318,100 @@ test_fgd_leaves_devices_usable(void)
     g_assert_cmpuint(pick_with(s, &part, "fgd"), ==, h2);
 }
 
+/* Two cells; the first GPU is of the second one, the next of the first, and so on. */
+static guint32
+add_celled(BerthSnapshot *s, const char *name, guint gpus)
+{
+    static const BerthHostCell cells[2] = {{.cpu_millis = 8000, .memory_mib = 32768},
+                                           {.cpu_millis = 8000, .memory_mib = 32768}};
+    BerthHostDevice devices[8];
+    for (guint i = 0; i < gpus; i++) {
+        devices[i] = (BerthHostDevice){
+            .kind = "gpu", .cell = (guint8)(1 - i % 2), .iommu_group = -1, .shareable = TRUE};
+    }
+    BerthHost host = {.name = name,
+                      .cpu_millis = 16000,
+                      .memory_mib = 65536,
+                      .cells = cells,
+                      .n_cells = 2,
+                      .devices = devices,
+                      .n_devices = gpus,
+                      .state = BERTH_HOST_READY};
+    guint32 index = BERTH_HOST_NONE;
+    g_assert_true(berth_snapshot_put_host(s, &host, &index, NULL));
+    return index;
+}
+
+static void
+test_near_binds_to_the_cells_of_devices(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h1 = add_celled(s, "h1", 4);
+    BerthDeviceNeed gpu = {.kind = "gpu", .count = 1, .millis = 1000};
+    BerthRequest r = {.cpu_millis = 6000,
+                      .memory_mib = 1024,
+                      .numa = BERTH_NUMA_ONE,
+                      .devices = &gpu,
+                      .n_devices = 1};
+    BerthRequest plain = {.cpu_millis = 6000, .memory_mib = 1024, .numa = BERTH_NUMA_ONE};
+    BerthDecision decision;
+    /* Only the second cell has room, and the second GPU is of the first one. */
+    BerthPlacement first = {.host = h1, .cells = {0, BERTH_CELL_NONE}};
+    berth_snapshot_charge(s, &plain, &first);
+    g_assert_true(berth_pick_and_charge(s, &r, NULL, &decision, NULL));
+    g_assert_cmpuint(decision.placement.cells[0], ==, 1);
+    g_assert_cmpuint(decision.placement.devices[0], ==, 0);
+    /* Nothing is near on the host that has room; it is taken all the same, but not where another host is better. */
+    r.cpu_millis = 2000;
+    gpu.count = 2;
+    g_assert_true(berth_pick(s, &r, NULL, &decision));
+    g_assert_cmpuint(decision.placement.cells[0], ==, 0);
+    g_assert_cmpuint(decision.placement.devices[0], ==, 1);
+    g_assert_cmpuint(decision.placement.devices[1], ==, 3);
+    gpu.count = 3;
+    g_assert_true(berth_pick(s, &r, NULL, &decision));
+    guint32 h2 = add_celled(s, "h2", 8);
+    g_assert_true(berth_pick(s, &r, NULL, &decision));
+    g_assert_cmpuint(decision.placement.host, ==, h2);
+}
+
+/* Random requests: the index, which has bounds for all ways of placing, answers as a scan. */
+static void
+test_near_is_the_same_by_index_and_scan(void)
+{
+    g_autoptr(GRand) dice = g_rand_new_with_seed(17);
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint placed = 0, all_near = 0;
+    for (guint h = 0; h < 70; h++) {
+        g_autofree char *name = g_strdup_printf("h%u", h);
+        add_celled(s, name, (guint)g_rand_int_range(dice, 1, 9));
+    }
+    for (guint i = 0; i < 400; i++) {
+        gboolean slice = g_rand_boolean(dice);
+        BerthDeviceNeed gpu = {.kind = "gpu",
+                               .count = slice ? 1 : (guint)g_rand_int_range(dice, 1, 3),
+                               .millis = slice ? 300 : 1000};
+        BerthRequest r = {.cpu_millis = 1000 * g_rand_int_range(dice, 1, 4),
+                          .memory_mib = 4096,
+                          .numa = (BerthNumaPolicy)g_rand_int_range(dice, 1, 4),
+                          .devices = &gpu,
+                          .n_devices = 1};
+        BerthDecision scanned, indexed;
+        gboolean found = berth_pick_naive(s, &r, NULL, &scanned);
+        g_assert_cmpint(berth_pick(s, &r, NULL, &indexed), ==, found);
+        g_assert_cmpmem(&scanned, sizeof(scanned), &indexed, sizeof(indexed));
+        if (found) {
+            const BerthPlacement *way = &indexed.placement;
+            guint8 cell = berth_slots(s, way->host)[way->devices[0]].cell;
+            all_near += cell == way->cells[0] || cell == way->cells[1];
+            placed++;
+            berth_snapshot_charge(s, &r, way);
+        }
+    }
+    g_assert_cmpuint(placed, >, 200);
+    g_assert_cmpuint(all_near * 10, >, placed * 9);
+}
+
 static void
 test_every_policy_has_a_name_and_decides(void)
 {
@@ -346,6 +440,8 @@ main(int argc, char **argv)
     ADD("image/prefers-hosts-that-have-it", test_image_prefers_hosts_that_have_it);
     ADD("avoid/prefers-hosts-without-the-taint", test_avoid_prefers_hosts_without_the_taint);
     ADD("wish/prefers-what-is-wanted", test_wish_prefers_what_is_wanted);
+    ADD("near/binds-to-the-cells-of-devices", test_near_binds_to_the_cells_of_devices);
+    ADD("near/is-the-same-by-index-and-scan", test_near_is_the_same_by_index_and_scan);
     ADD("best-fit/fills-the-fullest", test_best_fit_fills_the_fullest);
     ADD("balance-fit/evens-out-cells", test_balance_fit_evens_out_cells);
     ADD("dot-product/spares-what-points-the-same-way",
