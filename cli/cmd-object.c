@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/escape.h"
+#include "cli/help.h"
 #include "cli/resolve.h"
 #include "cli/wait.h"
 #include "model/kinds.h"
@@ -224,7 +225,8 @@ run_explain(BerthSession *session, const BerthArgs *args, GError **error)
     if (text == NULL) {
         return BERTH_FAILED;
     }
-    berth_session_put(session, text);
+    g_autofree char *wrapped = berth_help_wrap(text);
+    berth_session_put(session, wrapped);
     return BERTH_EXIT_OK;
 }
 

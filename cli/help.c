@@ -92,6 +92,25 @@ argument_title(const BerthArgument *argument)
                               : g_strdup_printf("<%s>%s", argument->name, dots);
 }
 
+/** Returns: (transfer full): @text, its long lines broken between words and indented as they begin. */
+char *
+berth_help_wrap(const char *text)
+{
+    GString *out = g_string_new(NULL);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; *line != NULL; line++) {
+        int indent = (int)strspn(*line, " ");
+        if (g_utf8_strlen(*line, -1) <= LINE_WIDTH) {
+            g_string_append(out, *line);
+        } else {
+            g_string_append_printf(out, "%*s", indent, "");
+            append_words(out, *line + indent, indent);
+        }
+        g_string_append(out, line[1] != NULL ? "\n" : "");
+    }
+    return g_string_free(out, FALSE);
+}
+
 /* ---- help ---- */
 
 /** Returns: (transfer full): "berth start <domain> [--wait[=SECONDS]]" */

@@ -12,4 +12,6 @@ char *berth_help_usage(const BerthCommand *command);
 char *berth_help_man(void);
 char *berth_help_completion(void);
 
+char *berth_help_wrap(const char *text);
+
 G_END_DECLS

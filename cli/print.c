@@ -10,6 +10,9 @@
 
 const char *const berth_output_names[] = {"table", "wide", "json", "yaml", "name", NULL};
 
+/* A line of dashes is longer only where the columns before the last one are. */
+#define DASHES_MAX 80
+
 /* ---- tables ---- */
 
 struct BerthTable {
@@ -57,13 +60,18 @@ berth_table_format(const BerthTable *table)
 {
     guint rows = table->cells->len / table->columns;
     g_autofree gsize *widths = g_new0(gsize, table->columns);
-    gsize dashes = 0;
+    gsize dashes = 0, last = 0;
     for (guint i = 0; i < table->columns; i++) {
         for (guint row = 0; row < rows; row++) {
             const char *cell = table->cells->pdata[row * table->columns + i];
             widths[i] = MAX(widths[i], berth_escape_width(cell));
         }
-        dashes += widths[i] + 3;
+        last = widths[i];
+        dashes += last + 3;
+    }
+    /* A line of its own is not broken for one long text at the end of a row. */
+    if (dashes > DASHES_MAX) {
+        dashes = MAX(DASHES_MAX, dashes - last);
     }
     GString *out = g_string_new(NULL);
     append_row(table, 0, widths, out);

@@ -186,7 +186,12 @@ on_change(const char *type, const json_t *object, gpointer user_data, GError **e
     show_progress(wait);
     if (g_get_monotonic_time() > wait->deadline_us) {
         const char *why = json_string_value(berth_json_at(wait->last, "/status/reason/message"));
-        berth_error_set_at(error, BERTH_ERROR_TIMEOUT, NULL, "it goes on; berth get shows how far",
+        const char *code = json_string_value(berth_json_at(wait->last, "/status/reason/code"));
+        gboolean refused = g_strcmp0(code, "no-capacity") == 0;
+        g_autofree char *hint = refused
+                                    ? g_strdup_printf("it waits for room; berth why %s", wait->name)
+                                    : g_strdup("it goes on; berth get shows how far");
+        berth_error_set_at(error, BERTH_ERROR_TIMEOUT, NULL, hint,
                            "'%s' is still %s after %" G_GINT64_FORMAT " s%s%s", wait->name,
                            berth_json_phase(wait->last), wait->timeout_s, why != NULL ? ": " : "",
                            why != NULL ? why : "");

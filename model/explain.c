@@ -166,8 +166,9 @@ explain_parts(const BerthKind *kind, char **parts, const char *path, GError **er
     const BerthSchema *schema = find_part(kind, parts[1]);
     if (schema == NULL) {
         berth_error_set_at(error, BERTH_ERROR_NOT_FOUND, NULL,
-                           "parts are metadata, spec and status", "%s has no part \"%s\"",
-                           kind->name, parts[1]);
+                           kind->status != NULL ? "parts are metadata, spec and status"
+                                                : "parts are metadata and spec",
+                           "%s has no part \"%s\"", kind->name, parts[1]);
         return NULL;
     }
     if (parts[2] == NULL) {

@@ -51,6 +51,18 @@ test_completion_is_good_bash(void)
     g_assert_cmpint(status, ==, 0);
 }
 
+static void
+test_long_lines_are_broken(void)
+{
+    g_autofree char *text = berth_help_wrap("title  <short>\n      Forty letters are not enough to "
+                                            "fill this line, which goes on and on "
+                                            "until it is too long.\n");
+    g_assert_cmpstr(text, ==,
+                    "title  <short>\n"
+                    "      Forty letters are not enough to fill this line, which goes on and on\n"
+                    "      until it is too long.\n");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -59,6 +71,7 @@ main(int argc, char **argv)
     g_test_add_func("/cli/help/run-is-as-reviewed", test_run);
     g_test_add_func("/cli/help/every-command-is-in-the-man-page",
                     test_every_command_is_in_the_man_page);
+    g_test_add_func("/cli/help/long-lines-are-broken", test_long_lines_are_broken);
     g_test_add_func("/cli/help/completion-is-good-bash", test_completion_is_good_bash);
     return g_test_run();
 }
