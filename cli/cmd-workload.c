@@ -111,6 +111,18 @@ add_list_row(BerthTable *table, const json_t *object, gint64 now_us)
     berth_table_add(table, cells);
 }
 
+/* Who has no host, and why. */
+static void
+put_waiting(BerthSession *session, const json_t *list)
+{
+    static const BerthColumn columns[] = {
+        {"Name", "/metadata/name"},           {"Kind", "/kind"},
+        {"Priority", "/spec/priority"},       {"Age", "/metadata/created"},
+        {"Reason", "/status/reason/message"}, {NULL}};
+    g_autofree char *text = berth_print_objects(list, columns, FALSE, session->now_us);
+    berth_session_put(session, text);
+}
+
 static void
 put_list(BerthSession *session, const json_t *list)
 {
@@ -128,11 +140,19 @@ put_list(BerthSession *session, const json_t *list)
     berth_session_put(session, text);
 }
 
-/* What --all, --inactive and the kinds leave. */
+static gboolean
+is_waiting(const json_t *object)
+{
+    return strcmp(berth_json_phase(object), "Pending") == 0 &&
+           berth_json_at(object, "/status/host") == NULL;
+}
+
+/* What --all, --inactive, --waiting and the kinds leave. */
 static json_t *
 choose(const json_t *all, const BerthArgs *args)
 {
     gboolean every = berth_args_has(args, "all"), inactive = berth_args_has(args, "inactive");
+    gboolean waiting = berth_args_has(args, "waiting");
     const char *kind = berth_args_has(args, "pods")  ? "Pod"
                        : berth_args_has(args, "vms") ? "VM"
                                                      : NULL;
@@ -140,7 +160,7 @@ choose(const json_t *all, const BerthArgs *args)
     gsize i;
     json_t *object;
     json_array_foreach ((json_t *)all, i, object) {
-        gboolean fits = every || is_active(object) != inactive;
+        gboolean fits = waiting ? is_waiting(object) : every || is_active(object) != inactive;
         if (fits && (kind == NULL || g_strcmp0(kind, berth_json_string(object, "kind")) == 0)) {
             json_array_append(chosen, object);
         }
@@ -182,6 +202,8 @@ run_list(BerthSession *session, const BerthArgs *args, GError **error)
         put_column(session, list, "/metadata/name");
     } else if (berth_args_has(args, "uuid")) {
         put_column(session, list, "/metadata/uid");
+    } else if (berth_args_has(args, "waiting")) {
+        put_waiting(session, list);
     } else {
         put_list(session, list);
     }
@@ -418,6 +440,7 @@ static const BerthOption wait_option[] = {BERTH_WAIT_OPTION, {NULL}};
 static const BerthOption list_options[] = {
     {"all", 'a', BERTH_OPTION_FLAG, NULL, "those that are off or ended, too"},
     {"inactive", 0, BERTH_OPTION_FLAG, NULL, "only those that are off or ended"},
+    {"waiting", 0, BERTH_OPTION_FLAG, NULL, "only those that wait for a host, and why"},
     {"pods", 0, BERTH_OPTION_FLAG, NULL, "only pods"},
     {"vms", 0, BERTH_OPTION_FLAG, NULL, "only VMs"},
     {"label", 'l', BERTH_OPTION_TEXT, "SELECTOR",
@@ -446,7 +469,7 @@ const BerthCommand berth_workload_commands[] = {
      .alias = "ls",
      .about =
          "Without options those that run. The Id is the beginning of the UUID and stands for it.",
-     .example = "berth list --all\nberth list --label tier=front -o wide"},
+     .example = "berth list --all\nberth list --waiting\nberth list --label tier=front -o wide"},
     VERB("start", "start VMs or pods that are off"),
     VERB("shutdown", "ask them to power off, and cut the power when they don't in time"),
     VERB("destroy", "cut the power at once"),
