@@ -136,3 +136,82 @@ holdings_check_host(const BerthObject *host, const GPtrArray *workloads)
         }
     }
 }
+
+/* ---- the host's own record, at rest ------------------------------------------------------------ */
+
+static gint64
+sum_used_mib(const GPtrArray *workloads, gint64 *vcpus, gint64 *own_cpus, gint64 *pages,
+             gint64 *devices)
+{
+    gint64 mib = 0;
+    *vcpus = *own_cpus = *pages = *devices = 0;
+    for (guint i = 0; i < workloads->len; i++) {
+        const BerthObject *workload = workloads->pdata[i];
+        const BerthWorkload *spec = berth_workload_of(workload);
+        gint64 huge = holdings_huge_mib(workload);
+        mib += berth_workload_status_of(workload)->used_memory_mib - huge;
+        *pages += huge / 2;
+        *(spec->dedicated_cpus ? own_cpus : vcpus) += spec->vcpus;
+        for (guint k = 0; spec->devices != NULL && k < spec->devices->len; k++) {
+            *devices += ((const BerthDeviceSpec *)spec->devices->pdata[k])->count;
+        }
+    }
+    return mib;
+}
+
+static gint64
+count_taken_devices(const BerthHostStatus *status)
+{
+    gint64 taken = 0;
+    size_t i;
+    json_t *device;
+    json_array_foreach (status->devices, i, device) {
+        taken += json_is_false(json_object_get(device, "free"));
+    }
+    return taken;
+}
+
+/* CPUs in a set as text, "2-3,7". */
+static gint64
+count_cpus(const char *set)
+{
+    gint64 n = 0;
+    for (guint64 cpu = 0; set != NULL && *set != '\0' && cpu < 256; cpu++) {
+        n += has_cpu(set, cpu);
+    }
+    return n;
+}
+
+static gint64
+count_taken_cpus(const BerthHostStatus *status)
+{
+    const json_t *sets = status->dedicated_cpus;
+    return count_cpus(json_string_value(json_object_get(sets, "cpus"))) -
+           count_cpus(json_string_value(json_object_get(sets, "free")));
+}
+
+char *
+holdings_find_difference(const BerthObject *host, const GPtrArray *workloads, gint64 foreign_vcpus,
+                         gint64 foreign_mib)
+{
+    const BerthHostStatus *status = host->status_data;
+    gint64 vcpus, own_cpus, pages, devices;
+    gint64 mib = sum_used_mib(workloads, &vcpus, &own_cpus, &pages, &devices);
+    const struct {
+        const char *what;
+        gint64 said, summed;
+    } pairs[] = {
+        {"MiB", status->used.memory_mib, mib + foreign_mib},
+        {"vCPUs", status->used.vcpus, vcpus + foreign_vcpus},
+        {"own CPUs", count_taken_cpus(status), own_cpus},
+        {"devices", count_taken_devices(status), devices},
+    };
+    for (guint i = 0; i < G_N_ELEMENTS(pairs); i++) {
+        if (pairs[i].said != pairs[i].summed) {
+            return g_strdup_printf("Host/%s says that %" G_GINT64_FORMAT
+                                   " %s are used, and its workloads have %" G_GINT64_FORMAT,
+                                   host->name, pairs[i].said, pairs[i].what, pairs[i].summed);
+        }
+    }
+    return NULL;
+}

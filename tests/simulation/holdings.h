@@ -13,6 +13,11 @@ void holdings_check_machine(const SimMachine *machine, const GPtrArray *domains)
 /* What is charged to one host by the records, @workloads (of BerthObject*). */
 void holdings_check_host(const BerthObject *host, const GPtrArray *workloads);
 
+/* Returns: (transfer full) (nullable): what the host's record says is used or free, and differs from the sum over
+ * @workloads, all that is charged there, and a foreign domain of @foreign_vcpus and @foreign_mib; NULL: nothing. */
+char *holdings_find_difference(const BerthObject *host, const GPtrArray *workloads,
+                               gint64 foreign_vcpus, gint64 foreign_mib);
+
 /* Whether the workload wants any of it, so that room is more than memory for it. */
 gboolean holdings_has_any(const BerthObject *workload);
 

@@ -15,6 +15,9 @@
 
 #define OTHER_FLEET "00000000-0000-4000-8000-00000000f0f0"
 #define HOST_RESERVE_MIB 512
+#define FOREIGN_VCPUS 1
+#define FOREIGN_VCPUS_MAX 8 /* that a domain could get, as its libvirt says: these are charged */
+#define FOREIGN_MIB 512
 
 typedef struct {
     Site *site;
@@ -198,8 +201,8 @@ oracle_add_foreign(const char *name)
     BerthDomainPlan plan = {.uuid = uuid,
                             .name = "other",
                             .title = "somebody else's",
-                            .vcpus = 1,
-                            .memory_mib = 512,
+                            .vcpus = FOREIGN_VCPUS,
+                            .memory_mib = FOREIGN_MIB,
                             .disks = &disk,
                             .disk_count = 1,
                             .mark = &mark};
@@ -324,9 +327,8 @@ static gint64
 room_mib(const Site *site)
 {
     const SimSize *size = &site->machine->size;
-    gint64 others = 512; /* the foreign domain */
     gint64 huge = (gint64)size->huge_pages * size->cells * 2;
-    return (gint64)size->memory_mib - huge - HOST_RESERVE_MIB - others;
+    return (gint64)size->memory_mib - huge - HOST_RESERVE_MIB - FOREIGN_MIB;
 }
 
 static void
@@ -357,6 +359,23 @@ add_active(const Site *site, const SimDomain *domain, gpointer data)
     }
 }
 
+/* Returns: (transfer full): of BerthObject*, borrowed */
+static GPtrArray *
+list_charged(const char *host)
+{
+    GPtrArray *charged = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer value;
+    g_hash_table_iter_init(&iter, objects);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        if (((BerthObject *)value)->kind->workload && is_charged(value) &&
+            g_strcmp0(berth_workload_status_of(value)->host, host) == 0) {
+            g_ptr_array_add(charged, value);
+        }
+    }
+    return charged;
+}
+
 static void
 check_holdings(void)
 {
@@ -368,16 +387,7 @@ check_holdings(void)
     each_domain(add_active, active);
     for (guint i = 0; i < site_names->len; i++) {
         const char *name = site_names->pdata[i];
-        g_autoptr(GPtrArray) charged = g_ptr_array_new();
-        GHashTableIter iter;
-        gpointer value;
-        g_hash_table_iter_init(&iter, objects);
-        while (g_hash_table_iter_next(&iter, NULL, &value)) {
-            if (((BerthObject *)value)->kind->workload && is_charged(value) &&
-                g_strcmp0(berth_workload_status_of(value)->host, name) == 0) {
-                g_ptr_array_add(charged, value);
-            }
-        }
+        g_autoptr(GPtrArray) charged = list_charged(name);
         holdings_check_machine(site_get(name)->machine, g_hash_table_lookup(active, name));
         holdings_check_host(oracle_find("Host", name), charged);
     }
@@ -633,11 +643,29 @@ judge_volumes(void)
     return NULL;
 }
 
+/* What hosts say that is used of them is the sum of who is there. */
+static char *
+judge_ledger(void)
+{
+    for (guint i = 0; i < site_names->len; i++) {
+        g_autoptr(GPtrArray) charged = list_charged(site_names->pdata[i]);
+        char *wrong = holdings_find_difference(oracle_find("Host", site_names->pdata[i]), charged,
+                                               FOREIGN_VCPUS_MAX, FOREIGN_MIB);
+        if (wrong != NULL) {
+            return wrong;
+        }
+    }
+    return NULL;
+}
+
 char *
 oracle_find_unsettled(void)
 {
     oracle_follow();
     char *wrong = judge_objects();
+    if (wrong == NULL) {
+        wrong = judge_ledger();
+    }
     if (wrong == NULL) {
         each_domain(find_orphan, &wrong);
     }
