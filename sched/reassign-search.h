@@ -43,12 +43,17 @@ typedef struct {
 
 /* Who takes part in the moves: everybody, or those in a window. */
 typedef struct {
-    guint32 *machines; /* [machine_count] */
+    union {
+        struct {
+            guint32 *machines; /* [machine_count] */
+            guint32 *targets;  /* those a process could ever go to, for processes that have few */
+        };
+        const guint32 *lists[2]; /* the same two */
+    };
     guint32 machine_count;
     guint32 *order; /* [movable] processes that can move, largest first */
     guint32 movable;
-    BerthReassignSpan *reach; /* [processes] where in @targets a process's machines are */
-    guint32 *targets;         /* machines a process could ever go to; no reach means any */
+    BerthReassignSpan *reach; /* [processes] which of @targets; none means any machine, from 0 on */
 } BerthReassignField;
 
 struct BerthReassign {
@@ -136,8 +141,8 @@ draw_machine(BerthReassign *x, guint32 process)
     guint64 bits = roll(x);
     BerthReassignSpan reach = x->field.reach[process];
     gboolean few = reach.count > 0;
-    const guint32 *list = few ? x->field.targets + reach.first : x->field.machines;
-    guint64 count = few ? reach.count : x->field.machine_count;
+    const guint32 *list = x->field.lists[few] + reach.first;
+    guint64 count = either(few, reach.count, x->field.machine_count);
     return either((bits & (BERTH_REASSIGN_SELDOM - 1)) == 0, x->state->home[process],
                   list[((bits >> 32) * count) >> 32]);
 }

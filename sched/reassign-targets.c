@@ -90,7 +90,7 @@ build_lists(BerthReassign *x, const guint32 *by_size)
             x->standing[p] = x->all.movable;
             x->all.order[x->all.movable++] = p;
         }
-        if (count < LIST_SHARE * m->machines) {
+        if (count > 0 && count < LIST_SHARE * m->machines) {
             x->all.reach[p] = (BerthReassignSpan){targets->len, count};
             g_array_append_vals(targets, list, count);
         }
