@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "sched/reassign-search.h"
 #include "sched/reassign.h"
 #include "sched/sim/reassign-check.h"
 #include "sched/sim/reassign-file.h"
@@ -258,6 +259,64 @@ test_random_instances(void)
     g_assert_cmpuint(improved, >, tried / 2);
 }
 
+/* Whether the checker, too, says that capacity forbids what @draw proposes. */
+static gboolean
+lacks_room(const BerthReassign *search, const guint32 *home, const BerthReassignDraw *draw)
+{
+    const BerthReassignModel *m = search->model;
+    g_autofree guint32 *at = g_memdup2(search->state->at, m->processes * sizeof *at);
+    guint32 to = draw->kind == BERTH_REASSIGN_SWAP ? at[draw->other] : draw->other;
+    if (draw->kind == BERTH_REASSIGN_SWAP) {
+        at[draw->other] = at[draw->process];
+    }
+    at[draw->process] = to;
+    g_autoptr(GError) error = NULL;
+    gint64 cost;
+    berth_reassign_check(m, home, at, &cost, &error);
+    return g_error_matches(error, BERTH_ERROR, BERTH_ERROR_EXHAUSTED);
+}
+
+static gboolean
+stays(const BerthReassign *search, const BerthReassignDraw *draw)
+{
+    const guint32 *at = search->state->at;
+    guint32 to = draw->kind == BERTH_REASSIGN_SWAP ? at[draw->other] : draw->other;
+    return to == at[draw->process];
+}
+
+static void
+test_glance(void)
+{
+    BerthSeededRandom seeded;
+    berth_seeded_random_init(&seeded, 3);
+    guint open[2] = {0}, closed[2] = {0};
+    for (guint round = 0; round < 200; round++) {
+        g_autofree guint32 *home = NULL;
+        g_autoptr(BerthReassignModel) m = random_instance(&seeded.base, &home);
+        if (!home_is_allowed(m, home)) {
+            continue;
+        }
+        g_autoptr(BerthReassign) search = berth_reassign_new(m, home, round);
+        berth_reassign_run(search, 2000);
+        for (guint i = 0; i < BERTH_REASSIGN_AHEAD; i++) {
+            search->draws[i].kind = i % 2 == 0 ? BERTH_REASSIGN_SHIFT : BERTH_REASSIGN_SWAP;
+            berth_reassign_draw(search, &search->draws[i]);
+        }
+        berth_reassign_glance(search, 0);
+        for (guint i = 0; i < BERTH_REASSIGN_AHEAD; i++) {
+            const BerthReassignDraw *draw = &search->draws[i];
+            gboolean possible = !stays(search, draw) && !lacks_room(search, home, draw);
+            g_assert_cmpint(search->open >> i & 1, ==, possible);
+            open[i % 2] += possible;
+            closed[i % 2] += !possible && !stays(search, draw);
+        }
+    }
+    g_test_message("open %u and %u, without room %u and %u", open[0], open[1], closed[0],
+                   closed[1]);
+    g_assert_cmpuint(MIN(open[0], open[1]), >, 100);
+    g_assert_cmpuint(MIN(closed[0], closed[1]), >, 100);
+}
+
 static void
 test_same_seed(void)
 {
@@ -446,6 +505,7 @@ main(int argc, char **argv)
                     test_validate);
     g_test_add_func("/sched/reassign/best-is-always-allowed-and-priced-right",
                     test_random_instances);
+    g_test_add_func("/sched/reassign/a-glance-closes-just-the-draws-that-lack-room", test_glance);
     g_test_add_func("/sched/reassign/best-stays-allowed-and-priced-right-over-many-rounds",
                     test_many_rounds);
     g_test_add_func("/sched/reassign/best-is-allowed-and-priced-right-window-by-window",
