@@ -10,8 +10,11 @@
 
 /* Processes that may leave to make room for one, and the places tried for each. */
 #define EJECTIONS_MAX 32
-#define REFUGES 10
-#define REFUGES_MAX 40
+#define REFUGES 5
+#define REFUGES_MAX 10
+/* From this temperature on (in units of the scale) what a process overloads counts as gone with those
+ * who make room for it. Below, that only costs time. */
+#define BOLD 0.5
 
 /* An ejection under way: what was done, so that it can be taken back. */
 typedef struct {
@@ -205,7 +208,8 @@ berth_reassign_try_eject(BerthReassign *x, const BerthReassignDraw *draw)
                   .process = p,
                   .from = s->at[p],
                   .to = to};
-    double most = e.limit + s->machine_cost[to];
+    gboolean bold = x->temperature > BOLD * x->scale;
+    double most = e.limit + (bold ? cost_with(s, to, p) : s->machine_cost[to]);
     if (to == e.from || shift_delta(s, p, to, most) > most) {
         return FALSE;
     }

@@ -18,6 +18,8 @@
 #define IMPROVE_TARGETS 24
 /* Partners looked at in one exchange. */
 #define PARTNERS 4
+/* The largest of so many is the one for which room is made. */
+#define FAVOUR 3
 #define CACHE_LINE 64
 
 /* Half of the draws favour large processes: where these are decides the most. */
@@ -25,10 +27,12 @@ static inline guint32
 draw_process(BerthReassign *x)
 {
     guint64 bits = roll(x);
-    guint64 among = either((bits & (BERTH_REASSIGN_SELDOM - 1)) != 0, x->active, x->field.movable);
+    gboolean any = (bits & (BERTH_REASSIGN_SELDOM - 1)) == 0;
+    guint64 first = either(any, 0, x->settled);
+    guint64 among = either(any, x->field.movable, x->active - x->settled);
     guint64 rank = ((bits >> 32) * among) >> 32;
     guint64 share = either((bits & BERTH_REASSIGN_SELDOM) != 0, bits >> 16 & 0xffff, 0x10000);
-    return x->field.order[(rank * share) >> 16];
+    return x->field.order[first + ((rank * share) >> 16)];
 }
 
 /* A process of similar size: the distance in rank is log-uniform. */
@@ -95,8 +99,13 @@ berth_reassign_draw(BerthReassign *x, BerthReassignDraw *draw)
     guint32 p;
     if (draw->kind == BERTH_REASSIGN_EJECT) {
         /* Large ones more often. */
-        guint32 one = roll_below(x, x->active), other = roll_below(x, x->active);
-        p = x->field.order[MIN(one, other)];
+        guint32 among = x->active - x->settled;
+        guint32 rank = roll_below(x, among);
+        for (guint i = 1; i < FAVOUR; i++) {
+            guint32 other = roll_below(x, among);
+            rank = MIN(rank, other);
+        }
+        p = x->field.order[x->settled + rank];
     } else {
         p = draw_process(x);
     }

@@ -67,7 +67,8 @@ struct BerthReassign {
     BerthReassignField all, window; /* owned */
     guint32 *rank;                  /* [processes] place in the order of @field */
     guint32 *standing; /* [processes] place in the order of @all, G_MAXUINT32 where it has none */
-    guint32 active;    /* the first so many of the order are drawn mostly */
+    guint32 active;    /* the first so many of the order are drawn mostly, */
+    guint32 settled;   /* but for the first so many of these */
     double *size;      /* [processes] what a process can change in cost, roughly */
     double *weight;    /* [resources] makes units of different resources comparable */
     guint32 stride[BERTH_REASSIGN_STRIDES];
@@ -93,6 +94,7 @@ struct BerthReassign {
     guint32 swept;       /* processes of the present sweep */
     double sweep_cost;
     guint eject_share; /* of all draws, in 65536ths */
+    double settle;     /* size at which a process has settled, in units of the temperature */
     double round_steps;
 
     guint32 *best; /* [processes] */

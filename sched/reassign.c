@@ -28,8 +28,8 @@
 #define BEAT 1024
 /* Steps of the first hot round. Instances of up to SMALL processes, whose steps are quicker, get the
  * second number on top; larger ones less of it. Fewer than FEW processes need fewer steps. */
-#define ROUND_STEPS 26000000.0
-#define ROUND_STEPS_SMALL 42000000.0
+#define ROUND_STEPS 31000000.0
+#define ROUND_STEPS_SMALL 50000000.0
 #define SMALL 2000.0
 #define FEW 500.0
 /* More processes than this are many for ten seconds: then there is one sweep, no opening and no
@@ -73,9 +73,13 @@
 #define BEND_HASTE 10.0
 /* A process takes part once its size is this many times the temperature. */
 #define PART 3.0
+/* It is too large to move once its size is this many times the temperature; more with more processes on
+ * a machine, since then there are others of its size to change places with. */
+#define SETTLE 128.0
 /* Shares of the kinds of moves, in 65536ths. Ejections look at all of a machine, so they are made less
- * often the more processes it has. */
-#define SHARE_EJECT 3300
+ * often the more processes it has; windows, which are cooled quickly, have no time for as many. */
+#define SHARE_EJECT 6600
+#define PASS_SHARE_EJECT 3300
 #define SHARE_SHIFT 31200
 #define SHARE_SWAP 15600
 
@@ -93,13 +97,18 @@ static const struct {
 /* Growth of that length from one of these orders to the next. */
 #define ROUND_GROWTH 2.5
 
-/* Lets those take part whose size has become large for the temperature. */
+/* Lets those take part whose size has become large for the temperature, and leaves alone those whose
+ * size has become too large; at least half of the former go on being drawn. */
 static void
 admit(BerthReassign *x)
 {
     const BerthReassignField *field = &x->field;
     while (x->active < field->movable && x->size[field->order[x->active]] > PART * x->temperature) {
         x->active++;
+    }
+    while (2 * (x->settled + 1) <= x->active &&
+           x->size[field->order[x->settled]] > x->settle * x->temperature) {
+        x->settled++;
     }
 }
 
@@ -111,6 +120,7 @@ start_visit(BerthReassign *x)
     x->cooling = x->rate * x->all.movable / MAX(1, x->field.movable);
     x->step = 0;
     x->active = MIN(x->field.movable, 20);
+    x->settled = 0;
     admit(x);
 }
 
@@ -365,6 +375,7 @@ plan_rounds(BerthReassign *x)
     x->hot = x->homing ? MAX(HOT_LEAST, HOT * sparse * few) : COOL;
     x->other = x->hot * COOLNESS;
     x->eject_share = (guint)(SHARE_EJECT * sparse);
+    x->settle = SETTLE / sparse;
     x->sweeps = large && x->homing ? 1 : SWEEPS;
     x->sweep_cost = x->best_cost;
     x->round_steps = (ROUND_STEPS + ROUND_STEPS_SMALL * MIN(1, SMALL / processes)) *
@@ -376,6 +387,8 @@ plan_rounds(BerthReassign *x)
         return;
     }
     x->sweeps = 0;
+    x->eject_share = (guint)(PASS_SHARE_EJECT * sparse);
+    x->settle = G_MAXDOUBLE;
     x->round_steps = PASS_STEPS;
     berth_reassign_window_init(x);
     begin_pass(x);
