@@ -1,5 +1,5 @@
-/* The book behind the fleet file: hosts as the scheduler was told of them, and workloads in the order in
- * which they were charged, those that are gone since included, so that a replay meets the same room and
+/* The book behind the fleet file: hosts as the scheduler was told of them, also what they were before, and workloads in
+ * the order in which they were charged, those that are gone since included, so that a replay meets the same room and
  * learns the same. What this life of the daemon found running was not decided by it: it stays where it is.
  *
  * Requests are kept as JSON text, a few hundred bytes each: they outlive the objects they came from. A
@@ -11,11 +11,13 @@
 
 /* So many workloads that are gone are remembered; older ones are forgotten. */
 #define GONE_MAX 10000
+/* So many changes of hosts are remembered, beside what each is now. */
+#define CHANGES_MAX 10000
 
 typedef struct {
     char *text;         /* owned: an item of the fleet file */
     gint64 at;          /* when it was charged, … */
-    gint64 released_at; /* … and released, in charges and releases before; -1: it is there */
+    gint64 released_at; /* … and released, in events before; -1: it is there */
 } Entry;
 
 struct LedgerBook {
@@ -23,7 +25,8 @@ struct LedgerBook {
     GHashTable *images; /* name -> json_t*: those that it had when it was first schedulable */
     GHashTable *placed; /* uid -> Entry*, owned */
     GQueue gone;        /* of Entry*, owned; oldest first */
-    gint64 events;      /* charges and releases so far */
+    GQueue changes;     /* of json_t*, owned: {"at", "host" or "gone"}; oldest first */
+    gint64 events;      /* charges, releases and changes so far */
 };
 
 static void
@@ -54,6 +57,7 @@ ledger_book_free(LedgerBook *book)
         g_hash_table_destroy(book->images);
         g_hash_table_destroy(book->placed);
         g_queue_clear_full(&book->gone, free_entry);
+        g_queue_clear_full(&book->changes, (GDestroyNotify)json_decref);
         g_free(book);
     }
 }
@@ -73,6 +77,41 @@ keep_first_images(LedgerBook *book, const BerthHost *host, json_t *json)
     }
 }
 
+static const char *
+name_of_change(const json_t *change)
+{
+    const char *gone = json_string_value(json_object_get(change, "gone"));
+    return gone != NULL
+               ? gone
+               : json_string_value(json_object_get(json_object_get(change, "host"), "name"));
+}
+
+/* Forgets the oldest change that a later one of the same host has overtaken. */
+static void
+forget_change(LedgerBook *book)
+{
+    for (GList *old = book->changes.head; old != NULL; old = old->next) {
+        for (GList *later = old->next; later != NULL; later = later->next) {
+            if (g_strcmp0(name_of_change(old->data), name_of_change(later->data)) == 0) {
+                json_decref(old->data);
+                g_queue_delete_link(&book->changes, old);
+                return;
+            }
+        }
+    }
+}
+
+/* @value: (transfer full): of @member. */
+static void
+note_change(LedgerBook *book, const char *member, json_t *value)
+{
+    json_t *change = json_pack("{s:I, s:o}", "at", (json_int_t)book->events++, member, value);
+    g_queue_push_tail(&book->changes, change);
+    if (g_queue_get_length(&book->changes) > CHANGES_MAX) {
+        forget_change(book);
+    }
+}
+
 /** Returns: whom it may help that @host is now as it is, BerthWake; 0 when the book knew it so. */
 guint
 ledger_book_put_host(LedgerBook *book, const BerthHost *host)
@@ -80,7 +119,7 @@ ledger_book_put_host(LedgerBook *book, const BerthHost *host)
     if (book == NULL) {
         return 0;
     }
-    json_t *after = berth_fleet_host_to_json(host);
+    json_t *after = berth_fleet_host_to_json(host), *told = json_copy(after);
     const json_t *before = g_hash_table_lookup(book->hosts, host->name);
     keep_first_images(book, host, after);
     gboolean opens = host->state == BERTH_HOST_READY &&
@@ -90,15 +129,19 @@ ledger_book_put_host(LedgerBook *book, const BerthHost *host)
                       : BERTH_WAKE_CAPACITY | BERTH_WAKE_FACTS | BERTH_WAKE_WORKLOADS |
                             (opens ? BERTH_WAKE_HOST : 0);
     g_hash_table_replace(book->hosts, g_strdup(host->name), after);
+    if (wakes != 0) {
+        note_change(book, "host", json_incref(told));
+    }
+    json_decref(told);
     return wakes;
 }
 
 void
 ledger_book_remove_host(LedgerBook *book, const char *name)
 {
-    if (book != NULL) {
-        g_hash_table_remove(book->hosts, name);
+    if (book != NULL && g_hash_table_remove(book->hosts, name)) {
         g_hash_table_remove(book->images, name);
+        note_change(book, "gone", json_string(name));
     }
 }
 
@@ -212,6 +255,16 @@ write_workloads(const LedgerBook *book)
     return list;
 }
 
+static json_t *
+write_changes(const LedgerBook *book)
+{
+    json_t *list = json_array();
+    for (const GList *next = book->changes.head; next != NULL; next = next->next) {
+        json_array_append(list, next->data);
+    }
+    return list;
+}
+
 /** Returns: (transfer full): the fleet file; hosts in the scheduler's order, which breaks ties. */
 json_t *
 ledger_book_export(const LedgerBook *book, const BerthSnapshot *snapshot)
@@ -223,5 +276,7 @@ ledger_book_export(const LedgerBook *book, const BerthSnapshot *snapshot)
                 hosts, g_hash_table_lookup(book->hosts, berth_snapshot_host_name(snapshot, h)));
         }
     }
-    return berth_fleet_to_json(hosts, write_workloads(book));
+    json_t *file = berth_fleet_to_json(hosts, write_workloads(book));
+    json_object_set_new(file, "changes", write_changes(book));
+    return file;
 }

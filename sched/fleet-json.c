@@ -343,6 +343,29 @@ read_history(BerthFleetFile *file, guint i, const json_t *item)
 }
 
 static gboolean
+read_changes(BerthFleetFile *file, const json_t *changes, GError **error)
+{
+    file->n_changes = json_array_size(changes);
+    file->changes = g_new0(BerthHost, file->n_changes + 1);
+    file->gone = g_new0(const char *, file->n_changes + 1);
+    file->changed_at = g_new0(gint64, file->n_changes + 1);
+    for (guint i = 0; i < file->n_changes; i++) {
+        const json_t *item = json_array_get(changes, i);
+        const char *gone = json_string_value(json_object_get(item, "gone"));
+        file->changed_at[i] = json_integer_value(json_object_get(item, "at"));
+        if (gone != NULL) {
+            char *copy = g_strdup(gone);
+            g_ptr_array_add(file->arena, copy);
+            file->gone[i] = copy;
+        } else if (!read_record(&file->changes[i], json_object_get(item, "host"), host_fields,
+                                file->arena, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static gboolean
 read_all(BerthFleetFile *file, const json_t *hosts, const json_t *workloads, GError **error)
 {
     file->n_hosts = json_array_size(hosts);
@@ -390,7 +413,8 @@ berth_fleet_from_json(const json_t *json, GError **error)
     g_autoptr(BerthFleetFile) file = g_new0(BerthFleetFile, 1);
     file->arena = g_ptr_array_new_with_free_func(g_free);
     if (!read_all(file, json_object_get(json, "hosts"), json_object_get(json, "workloads"),
-                  error)) {
+                  error) ||
+        !read_changes(file, json_object_get(json, "changes"), error)) {
         return NULL;
     }
     return g_steal_pointer(&file);
@@ -408,6 +432,9 @@ berth_fleet_file_free(BerthFleetFile *file)
         g_free(file->on);
         g_free(file->at);
         g_free(file->released_at);
+        g_free(file->changes);
+        g_free(file->gone);
+        g_free(file->changed_at);
         g_free(file);
     }
 }

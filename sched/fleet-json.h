@@ -10,12 +10,14 @@ G_BEGIN_DECLS
 #define BERTH_FLEET_FORMAT "berth-fleet-1"
 
 /**
- * BerthFleetFile: {"format": "berth-fleet-1", "hosts": [...], "workloads": [...]}
+ * BerthFleetFile: {"format": "berth-fleet-1", "hosts": [...], "workloads": [...], "changes": [...]}
  * @hosts, @requests: in the file's order; their pointers are owned by the file
  * @placed_on: host of each request, "" when it has none
  * @found: it was there and stays there; else it is to be decided where it goes
  * @on: of a found one, the cells and devices that it is known to have; its host is not set
  * @at, @released_at: when each was charged, and released, in events before; G_MAXINT64 while it is there
+ * @changes: what hosts were at @changed_at, from the first one on; one that went has only a name, in @gone, else
+ *   NULL. None: hosts always were as they are
  */
 typedef struct {
     guint n_hosts;
@@ -26,6 +28,10 @@ typedef struct {
     gboolean *found;
     BerthPlacement *on;
     gint64 *at, *released_at;
+    guint n_changes;
+    BerthHost *changes;
+    const char **gone;
+    gint64 *changed_at;
     GPtrArray *arena;
 } BerthFleetFile;
 

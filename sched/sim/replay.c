@@ -1,6 +1,7 @@
 /* berth-sim replay: places the workloads of a fleet file again, in its order, on its hosts while they are
- * empty, and compares with where they run. Who was released is released again when its time has come; what
- * the daemon found when it began, and foreign domains, stay where they were found. */
+ * empty, and compares with where they run. Who was released is released again when its time has come, and hosts come,
+ * go and change when they did; what the daemon found when it began, and foreign domains, stay where they were
+ * found. */
 #include "base/error.h"
 #include "base/json.h"
 #include "sched/fleet-json.h"
@@ -25,39 +26,103 @@ read_file(const char *path, GError **error)
     return json == NULL ? NULL : berth_fleet_from_json(json, error);
 }
 
-static gboolean
-add_hosts(const BerthFleetFile *file, BerthSnapshot *snapshot, SimVerifier *verifier,
-          GError **error)
-{
-    for (guint i = 0; i < file->n_hosts; i++) {
-        guint32 index = BERTH_HOST_NONE;
-        if (!berth_snapshot_put_host(snapshot, &file->hosts[i], &index, error)) {
-            return FALSE;
-        }
-        sim_verifier_add_host(verifier, index, &file->hosts[i]);
-    }
-    return TRUE;
-}
-
 typedef struct {
     const BerthFleetFile *file;
     BerthSnapshot *snapshot;
     SimVerifier *verifier;
+    GPtrArray *hosts; /* BerthHost by index in the snapshot, as it is now; borrowed */
     guint32 *charges; /* per request; BERTH_CHARGE_NONE: not there */
     guint *tokens;    /* the verifier's */
     guint found, placed, same, different;
 } Replay;
 
-/* What was released before the event @at; the file is in order of events. */
-static void
-release_until(Replay *replay, guint end, gint64 at)
+/* In order of time; of one time, which only hands write, hosts come first and workloads as they stand. */
+typedef struct {
+    gint64 at;
+    enum { HOST, RELEASE, CHARGE } kind;
+    guint index;
+} Event;
+
+static int
+compare_events(gconstpointer a, gconstpointer b)
 {
-    for (guint i = 0; i < end; i++) {
-        if (replay->charges[i] != BERTH_CHARGE_NONE && replay->file->released_at[i] < at) {
-            berth_snapshot_release_charge(replay->snapshot, replay->charges[i]);
-            sim_verifier_release(replay->verifier, replay->tokens[i]);
-            replay->charges[i] = BERTH_CHARGE_NONE;
+    const Event *x = a, *y = b;
+    return x->at != y->at       ? (x->at < y->at ? -1 : 1)
+           : x->kind != y->kind ? (int)x->kind - (int)y->kind
+                                : (x->index > y->index) - (x->index < y->index);
+}
+
+static GArray *
+list_events(const BerthFleetFile *file)
+{
+    GArray *events = g_array_new(FALSE, FALSE, sizeof(Event));
+    for (guint i = 0; i < file->n_changes; i++) {
+        Event event = {file->changed_at[i], HOST, i};
+        g_array_append_val(events, event);
+    }
+    for (guint i = 0; i < file->n_requests; i++) {
+        Event charge = {file->at[i], CHARGE, i}, release = {file->released_at[i], RELEASE, i};
+        g_array_append_val(events, charge);
+        if (release.at != G_MAXINT64) {
+            g_array_append_val(events, release);
         }
+    }
+    g_array_sort(events, compare_events);
+    return events;
+}
+
+static gboolean
+put_host(Replay *replay, const BerthHost *host, GError **error)
+{
+    guint32 index = BERTH_HOST_NONE;
+    if (!berth_snapshot_put_host(replay->snapshot, host, &index, error)) {
+        return FALSE;
+    }
+    sim_verifier_add_host(replay->verifier, index, host);
+    if (replay->hosts->len <= index) {
+        g_ptr_array_set_size(replay->hosts, (gint)index + 1);
+    }
+    replay->hosts->pdata[index] = (gpointer)host;
+    return TRUE;
+}
+
+/* One that can't be counted was not counted then. */
+static void
+change_host(Replay *replay, guint i)
+{
+    const char *gone = replay->file->gone[i];
+    if (gone == NULL) {
+        put_host(replay, &replay->file->changes[i], NULL);
+        return;
+    }
+    guint32 index = berth_snapshot_find_host(replay->snapshot, gone);
+    if (index != BERTH_HOST_NONE && berth_snapshot_remove_host(replay->snapshot, index, NULL)) {
+        sim_verifier_remove_host(replay->verifier, index);
+    } else if (index != BERTH_HOST_NONE) {
+        berth_snapshot_set_state(replay->snapshot, index, 0);
+        sim_verifier_set_state(replay->verifier, index, 0);
+    }
+}
+
+static gboolean
+add_hosts(Replay *replay, GError **error)
+{
+    const BerthFleetFile *file = replay->file;
+    for (guint i = 0; file->n_changes == 0 && i < file->n_hosts; i++) {
+        if (!put_host(replay, &file->hosts[i], error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static void
+release(Replay *replay, guint i)
+{
+    if (replay->charges[i] != BERTH_CHARGE_NONE) {
+        berth_snapshot_release_charge(replay->snapshot, replay->charges[i]);
+        sim_verifier_release(replay->verifier, replay->tokens[i]);
+        replay->charges[i] = BERTH_CHARGE_NONE;
     }
 }
 
@@ -88,7 +153,7 @@ put_found(Replay *replay, guint i)
     if (host == BERTH_HOST_NONE) {
         return;
     }
-    gboolean bound = is_bound(&placement, &replay->file->hosts[host]);
+    gboolean bound = is_bound(&placement, replay->hosts->pdata[host]);
     if (!bound) {
         placement = (BerthPlacement){.cells = {BERTH_CELL_NONE, BERTH_CELL_NONE}};
     }
@@ -105,7 +170,6 @@ place_one(Replay *replay, guint i, const BerthPolicy *policy)
     const BerthRequest *request = &replay->file->requests[i];
     const char *now = "", *then = replay->file->placed_on[i];
     BerthDecision decision;
-    replay->charges[i] = BERTH_CHARGE_NONE;
     if (replay->file->found[i]) {
         put_found(replay, i);
         return;
@@ -125,12 +189,20 @@ static void
 run(Replay *replay, const BerthPolicy *policy)
 {
     guint n = replay->file->n_requests;
+    g_autoptr(GArray) events = list_events(replay->file);
     replay->charges = g_new(guint32, n + 1);
     replay->tokens = g_new(guint, n + 1);
-    for (guint i = 0; i < n; i++) {
-        sim_progress("placement %u of %u", i + 1, n);
-        release_until(replay, i, replay->file->at[i]);
-        place_one(replay, i, policy);
+    memset(replay->charges, 0xff, (n + 1) * sizeof *replay->charges);
+    for (guint i = 0; i < events->len; i++) {
+        const Event *event = &g_array_index(events, Event, i);
+        sim_progress("event %u of %u", i + 1, events->len);
+        if (event->kind == HOST) {
+            change_host(replay, event->index);
+        } else if (event->kind == RELEASE) {
+            release(replay, event->index);
+        } else {
+            place_one(replay, event->index, policy);
+        }
     }
     g_free(replay->charges);
     g_free(replay->tokens);
@@ -160,10 +232,11 @@ sim_replay(int argc, char **argv)
     g_autoptr(SimVerifier) verifier = sim_verifier_new();
     const BerthPolicy *policy = sim_policy(name, &error);
     g_autoptr(BerthFleetFile) file = policy == NULL ? NULL : read_file(path, &error);
-    if (file == NULL || !add_hosts(file, snapshot, verifier, &error)) {
+    g_autoptr(GPtrArray) hosts = g_ptr_array_new();
+    Replay replay = {.file = file, .snapshot = snapshot, .verifier = verifier, .hosts = hosts};
+    if (file == NULL || !add_hosts(&replay, &error)) {
         return sim_fail(error);
     }
-    Replay replay = {.file = file, .snapshot = snapshot, .verifier = verifier};
     run(&replay, policy);
     sim_print(as_json,
               json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "policy",

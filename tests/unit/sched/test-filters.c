@@ -289,6 +289,30 @@ test_hugepage(void)
     g_assert_cmpstr(refused_by(s, &r), ==, "hugepage");
 }
 
+/* What was found there and is more than there is counts, where there are pages at all. */
+static void
+test_too_many_pages_are_counted(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    BerthAmount pages = {"2048", 512};
+    BerthHostCell cells[2] = {
+        {.cpu_millis = 4000, .memory_mib = 9216, .hugepages = &pages, .n_hugepages = 1},
+        {.cpu_millis = 4000, .memory_mib = 9216}};
+    BerthHost host = fixture_host("h1");
+    host.cells = cells;
+    g_assert_true(berth_snapshot_put_host(s, &host, NULL, NULL));
+    BerthRequest r = fixture_request();
+    r.hugepage_kib = 2048;
+    r.memory_mib = 1200;
+    berth_snapshot_charge_on(s, &r, 0);
+    pages.amount = 1024;
+    g_assert_true(berth_snapshot_put_host(s, &host, NULL, NULL));
+    r.memory_mib = 850; /* 425 pages; 424 are left */
+    g_assert_cmpstr(refused_by(s, &r), ==, "hugepage");
+    r.memory_mib = 848;
+    g_assert_null(refused_by(s, &r));
+}
+
 static void
 test_numa(void)
 {
@@ -592,6 +616,7 @@ main(int argc, char **argv)
     ADD("memory/counts-reserve-overhead-and-huge-pages", test_memory);
     ADD("count/limits-named-resources", test_count);
     ADD("hugepage/needs-pages-of-the-size", test_hugepage);
+    ADD("hugepage/counts-what-is-too-many", test_too_many_pages_are_counted);
     ADD("numa/one-cell-two-cells-or-preferred", test_numa);
     ADD("device/whole-and-in-thousandths", test_device);
     ADD("device/iommu-group-goes-to-one-guest", test_iommu_group_goes_to_one_guest);
