@@ -79,7 +79,16 @@ json_t *
 berth_get_object(BerthSession *session, const BerthKind *kind, const char *name, GError **error)
 {
     g_autofree char *path = berth_object_url(session, kind, name);
-    return berth_client_get(session->client, path, error);
+    g_autoptr(GError) problem = NULL;
+    json_t *object = berth_client_get(session->client, path, &problem);
+    if (g_error_matches(problem, BERTH_ERROR, BERTH_ERROR_NOT_FOUND) &&
+        berth_error_hint(problem) == NULL) {
+        g_autofree char *hint = g_strdup_printf("berth get %s lists what is there", kind->plural);
+        berth_error_set_at(error, BERTH_ERROR_NOT_FOUND, NULL, hint, "%s", problem->message);
+    } else if (problem != NULL) {
+        g_propagate_error(error, g_steal_pointer(&problem));
+    }
+    return object;
 }
 
 /** @query: (nullable): "label=tier%3Dfront", without a question mark. */
