@@ -159,7 +159,8 @@ check_fix(World *w, const Wish *wish)
         berth_forecast_add_like(copy, fix->host, "added");
         break;
     case BERTH_FIX_FREE:
-        if (seeks_others(&r)) {
+        /* Packing what a lost host had may need more room for less: that is a bound, not the best way. */
+        if (seeks_others(&r) || w->survivable) {
             return;
         }
         free_amounts(copy, w, fix);
