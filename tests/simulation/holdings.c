@@ -120,7 +120,7 @@ take_recorded(GHashTable *taken, const BerthObject *workload, const char *member
 }
 
 void
-holdings_check_host(const BerthObject *host, const GPtrArray *workloads)
+holdings_check_host(const GPtrArray *workloads)
 {
     g_autoptr(GHashTable) taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (guint i = 0; i < workloads->len; i++) {

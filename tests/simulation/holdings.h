@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 void holdings_check_machine(const SimMachine *machine, const GPtrArray *domains);
 
 /* What is charged to one host by the records, @workloads (of BerthObject*). */
-void holdings_check_host(const BerthObject *host, const GPtrArray *workloads);
+void holdings_check_host(const GPtrArray *workloads);
 
 /* Returns: (transfer full) (nullable): what the host's record says is used or free, and differs from the sum over
  * @workloads, all that is charged there, and a foreign domain of @foreign_vcpus and @foreign_mib; NULL: nothing. */

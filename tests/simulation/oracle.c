@@ -389,7 +389,7 @@ check_holdings(void)
         const char *name = site_names->pdata[i];
         g_autoptr(GPtrArray) charged = list_charged(name);
         holdings_check_machine(site_get(name)->machine, g_hash_table_lookup(active, name));
-        holdings_check_host(oracle_find("Host", name), charged);
+        holdings_check_host(charged);
     }
 }
 
