@@ -6,8 +6,7 @@ static gboolean
 asked(const BerthAsk *ask)
 {
     for (guint i = 0; i < ask->request->n_relations; i++) {
-        if (ask->request->relations[i].kind == BERTH_RELATION_TOGETHER &&
-            ask->request->relations[i].weight == 0) {
+        if (berth_relation_must_be_near(ask, i)) {
             return TRUE;
         }
     }
@@ -19,8 +18,8 @@ admits(const BerthAsk *ask, guint32 host, BerthRefusal *refusal)
 {
     for (guint i = 0; i < ask->request->n_relations; i++) {
         const BerthRelation *r = &ask->request->relations[i];
-        if (r->kind == BERTH_RELATION_TOGETHER && r->weight == 0 &&
-            !berth_relation_is_near(ask, i, host) && berth_relation_has_members(ask, i)) {
+        if (berth_relation_must_be_near(ask, i) && !berth_relation_is_near(ask, i, host) &&
+            berth_relation_has_members(ask, i)) {
             return berth_refuse(refusal, r->group != NULL ? r->group : r->label.value, 0, 0);
         }
     }

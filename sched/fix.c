@@ -3,6 +3,7 @@
  * equals. Adding a host is last. */
 #include "sched/fix.h"
 
+#include "sched/fix-trial.h"
 #include "sched/forecast.h"
 #include "sched/place.h"
 
@@ -10,20 +11,35 @@
 #define COST_UNCORDON 0.05
 #define COST_QUOTA 0.2
 #define COST_DROP 0.3
-#define COST_NOTHING 1e9
 
+/* So many are tried at most. */
+#define TRIALS_MAX 16
+
+/* The smallest changes that may help, the best first. */
 typedef struct {
-    BerthFix fix;
-    double cost;
-} Best;
+    guint n;
+    BerthFix fixes[TRIALS_MAX];
+    double costs[TRIALS_MAX];
+} Offers;
 
+/* The earliest stays first among equals. */
 static void
-offer(Best *best, const BerthFix *fix, double cost)
+offer(Offers *offers, const BerthFix *fix, double cost)
 {
-    if (cost < best->cost) {
-        best->fix = *fix;
-        best->cost = cost;
+    guint at = offers->n;
+    while (at > 0 && cost < offers->costs[at - 1]) {
+        at--;
     }
+    if (at == TRIALS_MAX) {
+        return;
+    }
+    offers->n = MIN(offers->n + 1, TRIALS_MAX);
+    memmove(&offers->fixes[at + 1], &offers->fixes[at],
+            (offers->n - at - 1) * sizeof(offers->fixes[0]));
+    memmove(&offers->costs[at + 1], &offers->costs[at],
+            (offers->n - at - 1) * sizeof(offers->costs[0]));
+    offers->fixes[at] = *fix;
+    offers->costs[at] = cost;
 }
 
 /* Whether @cell, were it empty, took one of @parts of what a request for dedicated CPUs asks for. */
@@ -128,7 +144,9 @@ look_at_host(const BerthAsk *ask, const BerthPlan *plan, guint32 host, Wants *wa
     for (guint i = 0; i < plan->n_filters; i++) {
         const BerthRule *rule = berth_rules[plan->filters[i]];
         BerthRefusal r = {.host = host, .code = rule->code};
-        if (rule->admits(ask, host, &r)) {
+        /* What a host without room means for the loss of others is known when it has room: a trial tells. */
+        gboolean too_early = wants->refused > 0 && g_str_equal(rule->code, "reserve");
+        if (too_early || rule->admits(ask, host, &r)) {
             continue;
         }
         wants->refused++;
@@ -139,28 +157,36 @@ look_at_host(const BerthAsk *ask, const BerthPlan *plan, guint32 host, Wants *wa
     }
 }
 
+/* With N+1 a host that is made schedulable helps also by the room that it gives to others. */
 static void
-offer_one_rule(Best *best, const Wants *wants, guint32 host, const BerthAsk *ask)
+offer_uncordon(Offers *offers, const Wants *wants, guint32 host, const BerthAsk *ask)
+{
+    const BerthSnapshot *s = ask->snapshot;
+    gboolean enough = wants->refused == 1 && wants->one->remedy == BERTH_REMEDY_UNCORDON;
+    BerthFix fix = {.kind = BERTH_FIX_UNCORDON, .host = host, .code = "state"};
+    if (s->state[host] & BERTH_HOST_READY && !berth_host_is_schedulable(s, host) &&
+        (enough || s->spare != NULL)) {
+        offer(offers, &fix, COST_UNCORDON);
+    }
+}
+
+static void
+offer_one_rule(Offers *offers, const Wants *wants, guint32 host, const BerthAsk *ask)
 {
     double cost = 0;
     BerthFix fix = {.host = host, .code = wants->one->code, .dimension = wants->refusal.dimension};
     switch (wants->one->remedy) {
-    case BERTH_REMEDY_UNCORDON:
-        if (ask->snapshot->state[host] & BERTH_HOST_READY) {
-            fix.kind = BERTH_FIX_UNCORDON;
-            offer(best, &fix, COST_UNCORDON);
-        }
-        break;
     case BERTH_REMEDY_DROP:
         fix.kind = BERTH_FIX_DROP_RULE;
-        offer(best, &fix, COST_DROP);
+        offer(offers, &fix, COST_DROP);
         break;
     case BERTH_REMEDY_QUOTA:
         fix.kind = BERTH_FIX_RAISE_QUOTA;
         add_lacks(ask, wants->one, &wants->refusal, &fix, &cost);
-        offer(best, &fix, COST_QUOTA);
+        offer(offers, &fix, COST_QUOTA);
         break;
     case BERTH_REMEDY_FREE:
+    case BERTH_REMEDY_UNCORDON:
     case BERTH_REMEDY_NONE:
         break;
     }
@@ -179,25 +205,36 @@ twin_fits(BerthSnapshot *s, const BerthAsk *ask, const BerthPlan *plan, guint32 
     return berth_evaluate(&anew, plan, twin, &placement) > 0;
 }
 
-/* Several rules refuse where the request would stand alone on the host: an empty twin helps. Tried on
- * a twin that is added for the moment. */
-static void
-offer_twin(Best *best, BerthSnapshot *s, const BerthAsk *ask, const BerthPlan *plan)
+/* Whether the request fits with one more host like @host, which is added for the moment. */
+static gboolean
+fits_with_twin(BerthSnapshot *s, const BerthAsk *ask, const BerthPlan *plan, guint32 host)
 {
-    for (guint32 host = 0, end = s->end; host < end; host++) {
-        if (s->name[host] == 0 ||
-            (s->charge_head[host] == BERTH_CHARGE_NONE && berth_host_is_schedulable(s, host))) {
+    guint64 version = s->version;
+    guint32 twin = berth_forecast_add_like(s, host, NULL);
+    gboolean fits = twin_fits(s, ask, plan, twin);
+    berth_snapshot_remove_host(s, twin, NULL);
+    /* Nothing changed: or the mix would look anew earlier than in a replay, which explains nothing. */
+    s->version = version;
+    return fits;
+}
+
+/* Several rules refuse where the request would stand alone on the host: an empty twin helps. With N+1 it may also be
+ * the room that another host's workloads find there. */
+static void
+find_twin(BerthFix *fix, BerthSnapshot *s, const BerthAsk *ask, const BerthPlan *plan)
+{
+    guint trials = 0;
+    for (guint32 host = 0, end = s->end; host < end && trials < TRIALS_MAX; host++) {
+        BerthFix twin = {.kind = BERTH_FIX_ADD_HOST, .host = host, .code = ""};
+        gboolean same =
+            s->charge_head[host] == BERTH_CHARGE_NONE && berth_host_is_schedulable(s, host);
+        if (s->name[host] == 0 || (same && s->spare == NULL)) {
             continue;
         }
-        guint64 version = s->version;
-        guint32 twin = berth_forecast_add_like(s, host, NULL);
-        gboolean fits = twin_fits(s, ask, plan, twin);
-        berth_snapshot_remove_host(s, twin, NULL);
-        /* Nothing changed: or the mix would look anew earlier than in a replay, which explains nothing. */
-        s->version = version;
-        if (fits) {
-            BerthFix fix = {.kind = BERTH_FIX_ADD_HOST, .host = host, .code = ""};
-            offer(best, &fix, COST_NOTHING / 2);
+        trials += s->spare != NULL;
+        if (s->spare != NULL ? berth_fix_helps(s, ask->request, &twin)
+                             : fits_with_twin(s, ask, plan, host)) {
+            *fix = twin;
             return;
         }
     }
@@ -243,35 +280,48 @@ note_size(BerthFix *fix, const BerthSnapshot *s, const BerthAsk *ask, const Bert
     }
 }
 
-/**
- * berth_fix_find:
- * @fix: (out): the smallest change found; kind NONE when there is none. Dimensions are borrowed
- * @snapshot: the ask's snapshot; as it was when the call returns
- */
-void
-berth_fix_find(BerthFix *fix, BerthSnapshot *snapshot, const BerthAsk *ask, const BerthPlan *plan)
+static void
+list_offers(Offers *offers, const BerthAsk *ask, const BerthPlan *plan)
 {
-    Best best = {.fix = {.kind = BERTH_FIX_NONE, .host = BERTH_HOST_NONE, .code = ""},
-                 .cost = COST_NOTHING};
-    for (guint32 host = 0; host < snapshot->end; host++) {
+    const BerthSnapshot *s = ask->snapshot;
+    for (guint32 host = 0; host < s->end; host++) {
         Wants wants;
-        if (snapshot->name[host] == 0) {
+        if (s->name[host] == 0) {
             continue;
         }
         look_at_host(ask, plan, host, &wants);
         if (wants.only_amounts && wants.refused > 0) {
             wants.amounts.code = wants.amounts.amounts[0].code;
-            offer(&best, &wants.amounts, wants.cost);
+            offer(offers, &wants.amounts, wants.cost);
         }
         if (wants.refused == 1) {
-            offer_one_rule(&best, &wants, host, ask);
+            offer_one_rule(offers, &wants, host, ask);
+        }
+        offer_uncordon(offers, &wants, host, ask);
+    }
+}
+
+/**
+ * berth_fix_find:
+ * @fix: (out): the smallest change found; kind NONE when there is none. Dimensions are borrowed
+ * @snapshot: the ask's snapshot; as it was when the call returns
+ *
+ * What may not be enough is tried on a copy before it is named, the 16 smallest at most.
+ */
+void
+berth_fix_find(BerthFix *fix, BerthSnapshot *snapshot, const BerthAsk *ask, const BerthPlan *plan)
+{
+    Offers offers = {0};
+    list_offers(&offers, ask, plan);
+    for (guint i = 0; i < offers.n; i++) {
+        *fix = offers.fixes[i];
+        if (berth_fix_is_certain(ask, fix) || berth_fix_helps(snapshot, ask->request, fix)) {
+            return;
         }
     }
-    if (best.fix.kind == BERTH_FIX_NONE) {
-        offer_twin(&best, snapshot, ask, plan);
+    *fix = (BerthFix){.kind = BERTH_FIX_NONE, .host = BERTH_HOST_NONE, .code = ""};
+    find_twin(fix, snapshot, ask, plan);
+    if (fix->kind == BERTH_FIX_NONE) {
+        note_size(fix, snapshot, ask, plan);
     }
-    if (best.fix.kind == BERTH_FIX_NONE) {
-        note_size(&best.fix, snapshot, ask, plan);
-    }
-    *fix = best.fix;
 }

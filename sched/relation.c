@@ -35,6 +35,29 @@ berth_relation_is_itself(const BerthAsk *ask, const BerthCharge *charge)
            g_str_equal(charge->uid, ask->request->uid);
 }
 
+/** Returns: whether the relation is to be kept, and says near whom to be. */
+gboolean
+berth_relation_must_be_near(const BerthAsk *ask, guint relation)
+{
+    const BerthRelation *r = &ask->request->relations[relation];
+    return r->kind == BERTH_RELATION_TOGETHER && r->weight == 0;
+}
+
+/** Returns: whether @charge is of a workload that the one that asks must be near, one of those. */
+gboolean
+berth_relation_is_sought(const BerthAsk *ask, const BerthCharge *charge)
+{
+    for (guint i = 0; i < ask->request->n_relations; i++) {
+        if (berth_relation_must_be_near(ask, i) &&
+            (ask->request->relations[i].group != NULL
+                 ? charge->group == ask->relation_groups[i]
+                 : has_label(charge, ask->relation_keys[i], ask->relation_values[i]))) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 static gboolean
 is_in_place(const BerthAsk *ask, const BerthCharge *charge, guint32 host, BerthScope scope)
 {

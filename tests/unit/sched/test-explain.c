@@ -131,6 +131,50 @@ test_asks_for_a_host_when_nothing_less_helps(void)
     g_assert_true(fits(s, &r));
 }
 
+/* Whoever left would be the one to be near: more room without it is of no use. */
+static void
+test_frees_none_of_those_to_be_near(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    fixture_add(s, "h2");
+    BerthRelation near = {.kind = BERTH_RELATION_TOGETHER, .group = "db"};
+    BerthRequest db = {.cpu_millis = 6000, .memory_mib = 1024, .group = "db"};
+    BerthRequest small = {.cpu_millis = 1000, .memory_mib = 1024};
+    BerthRequest r = {.cpu_millis = 4000, .memory_mib = 1024, .relations = &near, .n_relations = 1};
+    berth_snapshot_charge_on(s, &db, 0);
+    berth_snapshot_charge_on(s, &small, 0);
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_assert_cmpint(e->fix.kind, ==, BERTH_FIX_DROP_RULE);
+    g_assert_cmpstr(e->fix.code, ==, "affinity");
+    r.cpu_millis = 2000;
+    g_autoptr(BerthExplanation) less = berth_explain(s, &r, NULL);
+    g_assert_cmpint(less->fix.kind, ==, BERTH_FIX_FREE);
+    g_assert_cmpint(less->fix.amounts[0].amount, ==, 1000);
+}
+
+/* Room for the request alone is not enough; a host that comes back gives room to those of a lost one. */
+static void
+test_minds_the_loss_of_a_host(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    fixture_add(s, "h1");
+    fixture_add(s, "h2");
+    fixture_add(s, "h3");
+    BerthRequest big = {.cpu_millis = 6000, .memory_mib = 1024, .host = "h1", .fixed = TRUE};
+    BerthRequest half = {.cpu_millis = 4000, .memory_mib = 1024};
+    berth_snapshot_charge_on(s, &big, 0);
+    berth_snapshot_charge_on(s, &half, 1);
+    berth_snapshot_set_state(s, 2, BERTH_HOST_READY | BERTH_HOST_CORDONED);
+    berth_snapshot_set_survivable(s, TRUE);
+    g_autoptr(BerthExplanation) e = berth_explain(s, &half, NULL);
+    g_assert_cmpint(e->fix.kind, ==, BERTH_FIX_UNCORDON);
+    g_assert_cmpuint(e->fix.host, ==, 2);
+    g_assert_cmpuint(berth_snapshot_host_count(s), ==, 3);
+    berth_snapshot_set_state(s, 2, BERTH_HOST_READY);
+    g_assert_true(fits(s, &half));
+}
+
 static void
 test_says_nothing_helps_when_nothing_helps(void)
 {
@@ -196,6 +240,8 @@ main(int argc, char **argv)
     ADD("names-what-the-host-lacks", test_names_what_the_host_lacks);
     ADD("names-the-wish-to-drop", test_names_the_wish_to_drop);
     ADD("asks-for-a-host-when-nothing-less-helps", test_asks_for_a_host_when_nothing_less_helps);
+    ADD("frees-none-of-those-to-be-near", test_frees_none_of_those_to_be_near);
+    ADD("minds-the-loss-of-a-host", test_minds_the_loss_of_a_host);
     ADD("says-nothing-helps-when-nothing-helps", test_says_nothing_helps_when_nothing_helps);
     ADD("shows-winner-and-runner-up", test_shows_winner_and_runner_up);
     ADD("json-has-every-host-and-the-fix", test_json_has_every_host_and_the_fix);

@@ -11,6 +11,7 @@
 
 #include "fixture.h"
 #include "sched/evaluate.h"
+#include "sched/fleet.h"
 #include "sched/forecast.h"
 #include "sched/group.h"
 #include "sched/mix.h"
@@ -37,10 +38,27 @@ tell_seed(int signal_number)
 
 /* ---- the change that is named ------------------------------------------------------------------ */
 
-/* Frees the amounts by releasing workloads of the host whole; they may free more than was said. Pools, counts and
- * pages are not looked at one by one: for them everything goes. */
+static gboolean
+is_sought(const BerthRequest *r, const BerthRequest *other)
+{
+    for (guint i = 0; i < r->n_relations; i++) {
+        const BerthRelation *seeks = &r->relations[i];
+        gboolean labelled =
+            seeks->label.key != NULL && other->n_labels > 0 &&
+            g_str_equal(other->labels[0].key, seeks->label.key) &&
+            (seeks->label.value == NULL || g_str_equal(other->labels[0].value, seeks->label.value));
+        if (seeks->kind == BERTH_RELATION_TOGETHER && seeks->weight == 0 &&
+            (seeks->group != NULL ? g_strcmp0(other->group, seeks->group) == 0 : labelled)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* Frees the amounts by releasing workloads of the host whole, but none that @r must be near; they may free more than was
+ * said. Pools, counts and pages are not looked at one by one: for them everything goes. */
 static void
-free_amounts(BerthSnapshot *s, const World *w, const BerthFix *fix)
+free_amounts(BerthSnapshot *s, const World *w, const BerthRequest *r, const BerthFix *fix)
 {
     gint64 cpu = 0, mem = 0;
     BerthUsage before, after;
@@ -53,14 +71,44 @@ free_amounts(BerthSnapshot *s, const World *w, const BerthFix *fix)
         mem = is_mem ? a->amount : mem;
     }
     for (guint i = 0; i < w->live->len; i++) {
-        guint32 charge = g_array_index(w->live, Live, i).charge;
+        const Live *live = &g_array_index(w->live, Live, i);
         berth_snapshot_host_usage(s, fix->host, &after);
         if (before.cpu_used_millis - after.cpu_used_millis >= cpu &&
             before.memory_used_mib - after.memory_used_mib >= mem) {
             break;
         }
-        if (berth_snapshot_charge_host(s, charge) == fix->host) {
-            berth_snapshot_release_charge(s, charge);
+        if (berth_snapshot_charge_host(s, live->charge) == fix->host &&
+            !is_sought(r, &live->wish->request)) {
+            berth_snapshot_release_charge(s, live->charge);
+        }
+    }
+}
+
+static guint
+find_live(const World *w, guint32 charge)
+{
+    guint i = 0;
+    while (g_array_index(w->live, Live, i).charge != charge) {
+        i++;
+    }
+    return i;
+}
+
+/* The same where the loss of a host must be survived, which first fit may manage with more on the hosts and not with
+ * less: so in the order that is promised, the newest first, until the host has room. */
+static void
+free_newest(BerthSnapshot *s, const World *w, const BerthRequest *r, guint32 host)
+{
+    BerthRequest pinned = *r;
+    g_autoptr(BerthSnapshot) careless = berth_snapshot_copy(s);
+    berth_snapshot_set_survivable(careless, FALSE);
+    pinned.host = berth_snapshot_host_name(s, host);
+    for (guint32 c = s->charge_head[host], next; !fits(careless, &pinned); c = next) {
+        g_assert_cmpuint(c, !=, BERTH_CHARGE_NONE);
+        next = berth_charge(s, c)->next;
+        if (!is_sought(r, &g_array_index(w->live, Live, find_live(w, c)).wish->request)) {
+            berth_snapshot_release_charge(s, c);
+            berth_snapshot_release_charge(careless, c);
         }
     }
 }
@@ -83,6 +131,7 @@ drop_rule(BerthRequest *r, const char *code)
         r->machine = NULL;
     } else if (g_str_equal(code, "pinned")) {
         r->host = NULL;
+        r->fixed = FALSE;
     } else if (g_str_equal(code, "cpu-type")) {
         r->cpu_model = r->arch = NULL;
         r->n_cpu_features = 0;
@@ -110,23 +159,11 @@ raise_quota(BerthSnapshot *s, const World *w, const BerthFix *fix)
     berth_snapshot_set_quota(s, "p0", q.cpu_millis, q.memory_mib, q.device_millis, q.workloads);
 }
 
-/* Who is released may be one that it must be near. */
-static gboolean
-seeks_others(const BerthRequest *r)
-{
-    for (guint i = 0; i < r->n_relations; i++) {
-        if (r->relations[i].kind == BERTH_RELATION_TOGETHER && r->relations[i].weight == 0) {
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
 /* When no change is named, none of the simple ones is enough. */
 static void
 assert_nothing_helps(World *w, const BerthRequest *r)
 {
-    for (guint32 h = 0; h < w->sites->len && !w->survivable; h++) {
+    for (guint32 h = 0; h < w->sites->len; h++) {
         const Site *site = w->sites->pdata[h];
         if (site == NULL) {
             continue;
@@ -159,16 +196,13 @@ check_fix(World *w, const Wish *wish)
         berth_forecast_add_like(copy, fix->host, "added");
         break;
     case BERTH_FIX_FREE:
-        /* Packing what a lost host had may need more room for less: that is a bound, not the best way. */
-        if (seeks_others(&r) || w->survivable) {
-            return;
+        if (w->survivable) {
+            free_newest(copy, w, &r, fix->host);
+        } else {
+            free_amounts(copy, w, &r, fix);
         }
-        free_amounts(copy, w, fix);
         break;
     case BERTH_FIX_DROP_RULE:
-        if (w->survivable && g_str_equal(fix->code, "device")) {
-            return; /* what is not fixed to its host has to survive the loss of it */
-        }
         drop_rule(&r, fix->code);
         break;
     case BERTH_FIX_RAISE_QUOTA:
@@ -289,16 +323,6 @@ check_group(World *w)
         }
     }
     g_assert_cmpuint(placed, ==, 0);
-}
-
-static guint
-find_live(const World *w, guint32 charge)
-{
-    guint i = 0;
-    while (g_array_index(w->live, Live, i).charge != charge) {
-        i++;
-    }
-    return i;
 }
 
 /* Whether @r fits on @host when all that could be stopped there for it are gone. */
