@@ -57,4 +57,5 @@ const BerthRule berth_rule_quota = {
     .asked = asked,
     .admits = admits,
     .lacks = lacks,
+    .everywhere = TRUE,
 };

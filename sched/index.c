@@ -422,6 +422,19 @@ split_plan(const BerthPlan *plan, BerthPlan *ranked, BerthPlan *fleet_rules)
     return TRUE;
 }
 
+/* Whether a rule that says the same of every host refuses; it need not be asked of each. */
+static gboolean
+is_refused_everywhere(const BerthAsk *ask, const BerthPlan *fleet_rules)
+{
+    for (guint i = 0; i < fleet_rules->n_filters; i++) {
+        const BerthRule *rule = berth_rules[fleet_rules->filters[i]];
+        if (rule->everywhere && !rule->admits(ask, 0, NULL)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 /**
  * berth_index_pick:
  * @decision: (out): set when it is placed
@@ -442,6 +455,10 @@ berth_index_pick(BerthSnapshot *s, const BerthAsk *ask, const BerthPolicy *polic
     berth_plan_init(&plan, ask, policy);
     if (!split_plan(&plan, &ranked, &fleet_rules)) {
         return BERTH_INDEX_CANNOT;
+    }
+    if (is_refused_everywhere(ask, &fleet_rules)) {
+        memset(decision, 0, sizeof(*decision));
+        return BERTH_INDEX_REFUSED;
     }
     if (s->index != NULL && s->index->room < s->end) {
         g_clear_pointer(&s->index, berth_index_free);

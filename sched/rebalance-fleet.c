@@ -117,16 +117,19 @@ measure_hosts(BerthRebalanceFleet *f)
     }
 }
 
-/* Whether a host may keep what it has is no matter of its state, of quota or of the fleet's reserve:
- * no single move mends these, and draining is asked about apart. */
+/* Whether a host may keep what it has is no matter of its state, of the fleet's reserve or of what is the same for
+ * every host, such as a quota: no single move mends these, and draining is asked about apart. */
 static guint64
 waived_rules(void)
 {
-    static const char *const codes[] = {"state", "quota", "reserve"};
+    static const char *const codes[] = {"state", "reserve"};
     guint64 waived = 0;
-    for (guint i = 0; i < G_N_ELEMENTS(codes); i++) {
-        gint rule = berth_rules_find(codes[i]);
-        waived |= rule >= 0 ? G_GUINT64_CONSTANT(1) << rule : 0;
+    for (guint rule = 0; rule < berth_rules_count(); rule++) {
+        gboolean is_waived = berth_rules[rule]->everywhere;
+        for (guint i = 0; i < G_N_ELEMENTS(codes); i++) {
+            is_waived = is_waived || g_str_equal(berth_rules[rule]->code, codes[i]);
+        }
+        waived |= is_waived ? G_GUINT64_CONSTANT(1) << rule : 0;
     }
     return waived;
 }

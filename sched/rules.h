@@ -45,6 +45,7 @@ typedef enum {
  * @score_ways: the same for 1 to BERTH_WAYS_MAX ways on one host, when that is cheaper; may be NULL
  * @most: for each of @n hosts what no way there scores more than, told several times faster than by
  *   scoring; negative when there is no way. May be NULL
+ * @everywhere: for filters: the answer is the same for every host, so moving what is there changes nothing
  * @placed: for filters: choosing a way to place within the host (evaluate.c) answers it too
  *
  * All are pure. A refusal's dimension is borrowed: a constant, or a string of the snapshot or request.
@@ -61,6 +62,7 @@ typedef struct BerthRule {
     void (*score_ways)(const BerthAsk *ask, guint32 host, const BerthPlacement *ways, guint n,
                        gint64 *scores);
     void (*most)(const BerthAsk *ask, const guint32 *hosts, guint n, gint32 *most);
+    gboolean everywhere;
     gboolean placed;
 } BerthRule;
 
