@@ -5,6 +5,7 @@
 #include "sched/fleet.h"
 #include "sched/mix.h"
 #include "sched/place.h"
+#include "sched/reserved.h"
 #include "sched/spare.h"
 
 static void
@@ -53,6 +54,7 @@ take_share(BerthSnapshot *s, const BerthCharge *charge, int sign)
     if (share == NULL) {
         return;
     }
+    berth_reserved_count_share(s->reserved, share, -1);
     share->workloads_used += sign;
     share->cpu_used_millis += sign * charge->cpu_millis;
     share->memory_used_mib += sign * charge->memory_mib;
@@ -67,6 +69,7 @@ take_share(BerthSnapshot *s, const BerthCharge *charge, int sign)
             share->cpu_used_millis += sign * charge->stocks[i].amount * 1000;
         }
     }
+    berth_reserved_count_share(s->reserved, share, 1);
 }
 
 /**
@@ -132,9 +135,11 @@ berth_snapshot_claim(BerthSnapshot *s, const char *project, gint64 cpu_millis, g
 {
     BerthShare *share = berth_snapshot_share(s, berth_symbols_intern(&s->symbols, project));
     g_return_if_fail(share != NULL);
+    berth_reserved_count_share(s->reserved, share, -1);
     share->cpu_used_millis += cpu_millis;
     share->memory_used_mib += memory_mib;
     share->workloads_used += workloads;
+    berth_reserved_count_share(s->reserved, share, 1);
 }
 
 /**

@@ -144,7 +144,8 @@ typedef struct {
 typedef struct {
     gint64 cpu_millis, memory_mib, device_millis, workloads; /* quota; G_MAXINT64 = none */
     gint64 cpu_used_millis, memory_used_mib, device_used_millis, workloads_used; /* charged */
-    gboolean limited; /* one of the quotas is one */
+    gint64 reserved_cpu_millis, reserved_memory_mib; /* of the fleet; 0 = nothing */
+    gboolean limited;                                /* one of the quotas is one */
 } BerthShare;
 
 /* Runs of cells, stocks or slots of one host inside a common array. */
@@ -201,6 +202,7 @@ struct BerthSnapshot {
     GHashTable *groups; /* symbol to BerthGroup, owned */
     GHashTable *shares; /* symbol of a project to BerthShare, owned */
     gboolean has_quota;
+    struct BerthReserved *reserved; /* owned; NULL: nothing is reserved for a project */
 
     GHashTable *aparts;       /* owned; see apart.h */
     struct BerthMix *mix;     /* owned */

@@ -7,6 +7,7 @@
 #include "sched/apart.h"
 #include "sched/fleet.h"
 #include "sched/mix.h"
+#include "sched/reserved.h"
 #include "sched/spare.h"
 
 #define COPY_COLUMN(to, from, column)                                                              \
@@ -147,6 +148,7 @@ berth_snapshot_copy(const BerthSnapshot *from)
     to->aparts = berth_aparts_copy(from->aparts);
     to->index = NULL;
     to->spare = from->spare != NULL ? berth_spare_new() : NULL;
+    to->reserved = berth_reserved_copy(from->reserved);
     return to;
 }
 

@@ -12,6 +12,7 @@
 #include "sched/index.h"
 #include "sched/mix.h"
 #include "sched/profile.h"
+#include "sched/reserved.h"
 #include "sched/spare.h"
 
 #define CPU_MILLIS_LIMIT ((gint64)G_MAXINT32 / 16)
@@ -99,6 +100,7 @@ berth_snapshot_free(BerthSnapshot *s)
     berth_runs_clear(&s->slots);
     berth_index_free(s->index);
     berth_spare_free(s->spare);
+    berth_reserved_free(s->reserved);
     berth_mix_free(s->mix);
     g_hash_table_unref(s->aparts);
     berth_symbols_clear(&s->symbols);
@@ -145,6 +147,7 @@ berth_snapshot_touch(BerthSnapshot *s, guint32 host)
     if (s->spare != NULL) {
         berth_spare_note_change(s->spare, host);
     }
+    berth_reserved_note_change(s, host);
 }
 
 static gboolean

@@ -175,6 +175,8 @@ void berth_snapshot_stop_learning(BerthSnapshot *snapshot);
 void berth_snapshot_set_survivable(BerthSnapshot *snapshot, gboolean survivable);
 void berth_snapshot_set_quota(BerthSnapshot *snapshot, const char *project, gint64 cpu_millis,
                               gint64 memory_mib, gint64 device_millis, gint64 workloads);
+void berth_snapshot_set_reserved(BerthSnapshot *snapshot, const char *project, gint64 cpu_millis,
+                                 gint64 memory_mib);
 void berth_snapshot_claim(BerthSnapshot *snapshot, const char *project, gint64 cpu_millis,
                           gint64 memory_mib, gint64 workloads);
 gsize berth_snapshot_bytes(const BerthSnapshot *snapshot);
