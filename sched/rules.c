@@ -21,6 +21,7 @@
     RULE(numa)          \
     RULE(device)        \
     RULE(quota)         \
+    RULE(unreserved)    \
     RULE(tenant)        \
     RULE(affinity)      \
     RULE(anti_affinity) \

@@ -441,6 +441,42 @@ test_quota(void)
     g_assert_null(refused_by(s, &r));
 }
 
+/* A host has 8 vCPUs that are shared and 5 dedicated ones. */
+static void
+test_unreserved(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h = fixture_add(s, "h1");
+    BerthRequest r = fixture_request(), own = fixture_request();
+    r.cpu_millis = 4000;
+    own.project = "p";
+    own.cpu_millis = 2000;
+    berth_snapshot_set_reserved(s, "p", 10000, 0);
+    g_assert_cmpstr(refused_by(s, &r), ==, "unreserved");
+    r.project = "q";
+    g_assert_cmpstr(refused_by(s, &r), ==, "unreserved");
+    r.cpu_millis = 3000;
+    g_assert_null(refused_by(s, &r));
+    berth_snapshot_charge_on(s, &r, h); /* 10 are left */
+    g_assert_cmpstr(refused_by(s, &r), ==, "unreserved");
+    g_assert_null(refused_by(s, &own));
+    berth_snapshot_charge_on(s, &own, h); /* 8 are left, and as many not held yet */
+    g_assert_cmpstr(refused_by(s, &r), ==, "unreserved");
+    g_assert_null(refused_by(s, &own));
+    berth_snapshot_set_reserved(s, "q", 6000, 0); /* more than there is: each has its due */
+    g_assert_null(refused_by(s, &r));
+    g_assert_null(refused_by(s, &own));
+    r.memory_mib = 2048;
+    berth_snapshot_set_reserved(s, "q", 0, 0);
+    berth_snapshot_set_reserved(s, "p", 0, 17000);
+    g_assert_cmpstr(refused_by(s, &r), ==, "unreserved");
+    r.memory_mib = 256;
+    g_assert_null(refused_by(s, &r));
+    berth_snapshot_set_reserved(s, "p", 0, 0);
+    r.memory_mib = 2048;
+    g_assert_null(refused_by(s, &r));
+}
+
 static void
 test_tenant(void)
 {
@@ -623,6 +659,7 @@ main(int argc, char **argv)
     ADD("device/iommu-group-of-parts-has-no-whole-one", test_iommu_group_that_is_shared);
     ADD("device/serves-all-needs-when-there-is-a-way", test_devices_for_all_needs);
     ADD("quota/holds-a-project-to-its-share", test_quota);
+    ADD("unreserved/keeps-what-is-for-other-projects", test_unreserved);
     ADD("tenant/keeps-a-host-for-its-project", test_tenant);
     ADD("affinity/follows-the-group-and-lets-it-begin", test_affinity);
     ADD("anti-affinity/keeps-apart-by-label-but-not-from-itself", test_anti_affinity);
