@@ -260,19 +260,32 @@ put_sizes(BerthSession *session, const json_t *sizes)
     }
 }
 
-/* "3", or "3 of 10" when there is a quota. */
+/* Adds @words and what @project has of @prefix and @member, unless that is 0: none was set. */
+static void
+append_amount(GString *text, const char *words, const json_t *project, const char *prefix,
+              const char *member)
+{
+    g_autofree char *name = g_strconcat(prefix, member, NULL);
+    gint64 amount = berth_json_integer(project, name, 0);
+    g_autofree char *shown = g_str_has_suffix(member, "_mib")
+                                 ? berth_format_mib(amount)
+                                 : g_strdup_printf("%" G_GINT64_FORMAT, amount);
+    if (*prefix == '\0' || amount > 0) {
+        g_string_append_printf(text, "%s%s", words, shown);
+    }
+}
+
+/* "3", "3 of 10" when there is a quota, "3, 8 reserved" when others leave some free for it. */
 static char *
 format_share(const json_t *project, const char *member)
 {
-    g_autofree char *limit = g_strconcat("quota_", member, NULL);
-    gint64 used = berth_json_integer(project, member, 0);
-    gint64 quota = berth_json_integer(project, limit, 0);
-    gboolean is_size = g_str_has_suffix(member, "_mib");
-    g_autofree char *has =
-        is_size ? berth_format_mib(used) : g_strdup_printf("%" G_GINT64_FORMAT, used);
-    g_autofree char *of =
-        is_size ? berth_format_mib(quota) : g_strdup_printf("%" G_GINT64_FORMAT, quota);
-    return quota > 0 ? g_strdup_printf("%s of %s", has, of) : g_strdup(has);
+    GString *text = g_string_new(NULL);
+    append_amount(text, "", project, "", member);
+    append_amount(text, " of ", project, "quota_", member);
+    gsize before = text->len;
+    append_amount(text, ", ", project, "reserved_", member);
+    g_string_append(text, text->len > before ? " reserved" : "");
+    return g_string_free(text, FALSE);
 }
 
 static void

@@ -159,7 +159,7 @@ const BerthCommand berth_set_commands[] = {
          "berth set vm db vcpus=4 memory_mib=8192\n"
          "berth set host h1 dedicated_cpus=4-15 'devices=[{class: gpu, ids: [\"10de:20b0\"]}]'\n"
          "berth set host h1 'taints=[{key: gpu}]' labels.disk=ssd\n"
-         "berth set project shop quota_vcpus=64\n"
+         "berth set project shop quota_vcpus=64 reserved_vcpus=16\n"
          "berth set settings fleet survive_host_loss=true"},
     {NULL},
 };

@@ -470,6 +470,8 @@ on_changed(const BerthObject *before, BerthObject *after, gpointer user_data)
         take_settings(controller);
     } else if (object->kind == &berth_kind_project && after != NULL) {
         berth_ledger_set_project(controller->control->ledger, after);
+    } else if (object->kind == &berth_kind_project) {
+        berth_ledger_remove_project(controller->control->ledger, before->name);
     }
     if (object->kind != &berth_kind_host) {
         return;

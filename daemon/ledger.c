@@ -302,7 +302,8 @@ berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name)
     ledger_wake(ledger, BERTH_WAKE_WORKLOADS);
 }
 
-/** Takes what @project may hold, 0 in its spec is no limit, and its weight among those who wait. */
+/** Takes what @project may hold, 0 in its spec is no limit, what others leave free for it, and its weight among those
+ * who wait. */
 void
 berth_ledger_set_project(BerthFleetLedger *ledger, const BerthObject *project)
 {
@@ -311,8 +312,18 @@ berth_ledger_set_project(BerthFleetLedger *ledger, const BerthObject *project)
                              spec->quota_vcpus > 0 ? spec->quota_vcpus * 1000 : -1,
                              spec->quota_memory_mib > 0 ? spec->quota_memory_mib : -1, -1,
                              spec->quota_workloads > 0 ? spec->quota_workloads : -1);
+    berth_snapshot_set_reserved(ledger->snapshot, project->name, spec->reserved_vcpus * 1000,
+                                spec->reserved_memory_mib);
     berth_waiting_set_weight(ledger->waiting, project->name, (double)spec->weight);
-    ledger_wake(ledger, BERTH_WAKE_QUOTA);
+    ledger_wake(ledger, BERTH_WAKE_QUOTA | BERTH_WAKE_CAPACITY); /* what was reserved is free */
+}
+
+/** Takes back what was reserved for the project @name, which is gone. */
+void
+berth_ledger_remove_project(BerthFleetLedger *ledger, const char *name)
+{
+    berth_snapshot_set_reserved(ledger->snapshot, name, 0, 0);
+    ledger_wake(ledger, BERTH_WAKE_CAPACITY);
 }
 
 /* ---- workloads ------------------------------------------------------------------------------- */
@@ -356,6 +367,9 @@ hint_of(const BerthExplanation *explanation)
         }
         if (g_str_equal(code, "device")) {
             return "offer more of the class in spec.devices of a Host";
+        }
+        if (g_str_equal(code, "unreserved")) {
+            return "lower reserved_vcpus or reserved_memory_mib of other Projects, or add a host";
         }
     }
     return "see 'berth why NAME', or 'berth host list' for what is free";

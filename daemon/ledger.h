@@ -50,6 +50,7 @@ gboolean berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *host
                                const GPtrArray *files, GError **error);
 void berth_ledger_remove_host(BerthFleetLedger *ledger, const char *name);
 void berth_ledger_set_project(BerthFleetLedger *ledger, const BerthObject *project);
+void berth_ledger_remove_project(BerthFleetLedger *ledger, const char *name);
 
 gboolean berth_ledger_place(BerthFleetLedger *ledger, const BerthObject *workload,
                             const BerthNeeds *needs, const char *only_host, char **host,

@@ -271,13 +271,15 @@ write_projects(BerthControl *control, GHashTable *shares)
         const Share *share = g_hash_table_lookup(shares, project->name);
         share = share != NULL ? share : &nothing;
         json_array_append_new(
-            list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", project->name,
-                            "workloads", (json_int_t)share->workloads, "vcpus",
+            list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+                            project->name, "workloads", (json_int_t)share->workloads, "vcpus",
                             (json_int_t)share->vcpus, "memory_mib", (json_int_t)share->memory_mib,
                             "waiting", (json_int_t)share->waiting, "quota_workloads",
                             (json_int_t)spec->quota_workloads, "quota_vcpus",
                             (json_int_t)spec->quota_vcpus, "quota_memory_mib",
-                            (json_int_t)spec->quota_memory_mib));
+                            (json_int_t)spec->quota_memory_mib, "reserved_vcpus",
+                            (json_int_t)spec->reserved_vcpus, "reserved_memory_mib",
+                            (json_int_t)spec->reserved_memory_mib));
     }
     return list;
 }

@@ -175,6 +175,29 @@ test_a_raised_quota_wakes(Fixture *f, gconstpointer unused)
 }
 
 static void
+test_what_is_no_longer_reserved_wakes(Fixture *f, gconstpointer unused)
+{
+    static const char *const less[] = {"{\"reserved_memory_mib\": 300}", NULL};
+    for (guint i = 0; i < G_N_ELEMENTS(less); i++) {
+        g_autoptr(BerthObject) pod = make_pod("pod", 600, 0);
+        g_autoptr(BerthObject) other =
+            make(&berth_kind_project, "other", "{\"reserved_memory_mib\": 500}", NULL);
+        put_host(f, "h1", 1000, "", TRUE);
+        berth_ledger_set_project(f->ledger, other);
+        park(f, pod);
+        if (less[i] != NULL) {
+            g_autoptr(BerthObject) lower = make(&berth_kind_project, "other", less[i], NULL);
+            berth_ledger_set_project(f->ledger, lower);
+        } else {
+            berth_ledger_remove_project(f->ledger, "other");
+        }
+        g_assert_cmpuint(f->woken, ==, 1);
+        g_assert_true(try(f, pod));
+        berth_ledger_release(f->ledger, pod->uid);
+    }
+}
+
+static void
 test_priority_goes_first(Fixture *f, gconstpointer unused)
 {
     g_autoptr(BerthObject) low = make_pod("low", 600, 0), high = make_pod("high", 600, 7);
@@ -558,6 +581,7 @@ main(int argc, char **argv)
     ADD("what-is-taken-back-wakes-nobody", test_what_is_taken_back_wakes_nobody);
     ADD("hosts-wake", test_hosts_wake);
     ADD("a-raised-quota-wakes", test_a_raised_quota_wakes);
+    ADD("what-is-no-longer-reserved-wakes", test_what_is_no_longer_reserved_wakes);
     ADD("priority-goes-first", test_priority_goes_first);
     ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
     ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);
