@@ -154,10 +154,13 @@ berth_ledger_reserve(BerthFleetLedger *ledger, const BerthParty *party, json_t *
         explain_refusal(ledger, party->members, asked.requests, why, error);
         return FALSE;
     }
+    /* Noted in the order in which they were decided, for a replay. */
+    g_autofree guint *order = berth_group_order(ledger->snapshot, asked.requests, asked.n);
     for (guint i = 0; i < asked.n; i++) {
+        const BerthRequest *request = &asked.requests[order[i]];
         json_t *reasons = json_object();
-        ledger_note_decision(ledger, &asked.requests[i], &decisions[i], reasons);
-        g_hash_table_replace(ledger->reserved, g_strdup(asked.requests[i].uid), reasons);
+        ledger_note_decision(ledger, request, &decisions[order[i]], reasons);
+        g_hash_table_replace(ledger->reserved, g_strdup(request->uid), reasons);
     }
     return TRUE;
 }

@@ -93,15 +93,9 @@ withdraw(BerthSnapshot *s, guint n, BerthDecision *decisions, guint32 *charges)
     }
 }
 
-/**
- * berth_group_place:
- * @charges: (out) (array length=n): of each, when all have a place
- *
- * As berth_pick_group().
- */
-gboolean
-berth_group_place(BerthSnapshot *s, const BerthRequest *requests, guint n,
-                  const BerthPolicy *policy, BerthDecision *decisions, guint32 *charges)
+static gboolean
+place_as_asked(BerthSnapshot *s, const BerthRequest *requests, guint n, const BerthPolicy *policy,
+               BerthDecision *decisions, guint32 *charges)
 {
     if (place_in_turn(s, requests, n, policy, decisions, charges, TRUE) == n) {
         return TRUE;
@@ -118,13 +112,53 @@ berth_group_place(BerthSnapshot *s, const BerthRequest *requests, guint n,
     return TRUE;
 }
 
+/* One cell that somebody would rather have may be the only one for a fellow: what is only preferred gives way.
+ * Returns: how many preferred one. */
+static guint
+give_way(BerthRequest *requests, guint n)
+{
+    guint preferred = 0;
+    for (guint i = 0; i < n; i++) {
+        if (requests[i].numa == BERTH_NUMA_PREFER_ONE) {
+            requests[i].numa = BERTH_NUMA_ANY;
+            preferred++;
+        }
+    }
+    return preferred;
+}
+
+/**
+ * berth_group_place:
+ * @charges: (out) (array length=n): of each, when all have a place
+ *
+ * As berth_pick_group().
+ */
+gboolean
+berth_group_place(BerthSnapshot *s, const BerthRequest *requests, guint n,
+                  const BerthPolicy *policy, BerthDecision *decisions, guint32 *charges)
+{
+    if (place_as_asked(s, requests, n, policy, decisions, charges)) {
+        return TRUE;
+    }
+    g_autofree BerthRequest *modest = g_memdup2(requests, n * sizeof(*requests));
+    if (n < 2 || give_way(modest, n) == 0 ||
+        !place_as_asked(s, modest, n, policy, decisions, charges)) {
+        return FALSE;
+    }
+    for (guint i = 0; i < n; i++) {
+        decisions[i].led = TRUE;
+    }
+    return TRUE;
+}
+
 /**
  * berth_pick_group:
  * @requests: workloads that make sense only together
  * @decisions: (out) (array length=n): where each goes
  *
  * Places and charges all of them, or none: on refusal the ledger is as it was. One after the other, each where it likes
- * best; when that leads nowhere and some belong together, these in one place after the other (group-split.c).
+ * best; when that leads nowhere and some belong together, these in one place after the other (group-split.c); and at last
+ * without what they only preferred of NUMA cells.
  *
  * Returns: whether all have a place
  */

@@ -38,6 +38,32 @@ test_group_is_all_or_none(void)
     g_assert_cmpuint(decisions[0].placement.host, !=, decisions[1].placement.host);
 }
 
+/* Both halves of the second one need what the first one would rather have. */
+static void
+test_a_preference_refuses_no_fellow(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    BerthHostCell cell = {.cpu_millis = 4000, .memory_mib = 8192}, cells[] = {cell, cell};
+    BerthHost host = {.name = "h1",
+                      .cpu_millis = 8000,
+                      .memory_mib = 16384,
+                      .cells = cells,
+                      .n_cells = 2,
+                      .state = BERTH_HOST_READY};
+    berth_snapshot_put_host(s, &host, NULL, NULL);
+    BerthRequest both[] = {
+        {.cpu_millis = 4000, .memory_mib = 6000, .numa = BERTH_NUMA_PREFER_ONE},
+        {.cpu_millis = 4000, .memory_mib = 4000, .numa = BERTH_NUMA_TWO},
+    };
+    BerthDecision decisions[2];
+    g_assert_true(berth_pick_group(s, both, 2, NULL, decisions));
+    g_assert_cmpuint(decisions[0].placement.cells[0], ==, BERTH_CELL_NONE);
+    g_assert_cmpuint(decisions[1].placement.cells[1], !=, BERTH_CELL_NONE);
+    BerthUsage usage;
+    berth_snapshot_host_usage(s, 0, &usage);
+    g_assert_cmpuint(usage.workloads, ==, 2);
+}
+
 static void
 test_batch_places_more_than_one_by_one(void)
 {
@@ -440,6 +466,8 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/sched/group/is-all-or-none", test_group_is_all_or_none);
+    g_test_add_func("/sched/group/preference-refuses-no-fellow",
+                    test_a_preference_refuses_no_fellow);
     g_test_add_func("/sched/batch/places-the-largest-first",
                     test_batch_places_more_than_one_by_one);
     g_test_add_func("/sched/group/tries-each-place", test_those_who_belong_together_try_each_place);
