@@ -9,11 +9,11 @@ static const char *
 type_name(const BerthField *field)
 {
     static const char *const names[] = {
-        [BERTH_FIELD_BOOL] = "boolean",     [BERTH_FIELD_INT] = "integer",
-        [BERTH_FIELD_STRING] = "string",    [BERTH_FIELD_ENUM] = "string",
-        [BERTH_FIELD_STRINGS] = "[]string", [BERTH_FIELD_MAP] = "map of strings",
-        [BERTH_FIELD_OBJECT] = "object",    [BERTH_FIELD_OBJECTS] = "[]object",
-        [BERTH_FIELD_JSON] = "any JSON",
+        [BERTH_FIELD_BOOL] = "boolean",           [BERTH_FIELD_INT] = "integer",
+        [BERTH_FIELD_STRING] = "string",          [BERTH_FIELD_ENUM] = "string",
+        [BERTH_FIELD_STRINGS] = "[]string",       [BERTH_FIELD_MAP] = "map of strings",
+        [BERTH_FIELD_COUNTS] = "map of integers", [BERTH_FIELD_OBJECT] = "object",
+        [BERTH_FIELD_OBJECTS] = "[]object",       [BERTH_FIELD_JSON] = "any JSON",
     };
     return names[field->type];
 }
@@ -26,14 +26,15 @@ append_range(GString *text, const BerthField *field)
     if (field->minimum == 0 && field->maximum == 0) {
         return;
     }
-    const char *unit = field->type == BERTH_FIELD_STRING                       ? "bytes"
-                       : field->type == BERTH_FIELD_INT && field->unit != NULL ? field->unit
-                       : field->type == BERTH_FIELD_INT                        ? ""
-                                                                               : "entries";
+    gboolean whole = field->type == BERTH_FIELD_INT || field->type == BERTH_FIELD_COUNTS;
+    const char *unit = field->type == BERTH_FIELD_STRING ? "bytes"
+                       : whole && field->unit != NULL    ? field->unit
+                       : whole                           ? ""
+                                                         : "entries";
     const char *space = *unit != '\0' ? " " : "";
     if (maximum == G_MAXINT64) {
         g_string_append_printf(text, ", at least %" G_GINT64_FORMAT "%s%s", minimum, space, unit);
-    } else if (minimum == 0 && field->type != BERTH_FIELD_INT) {
+    } else if (minimum == 0 && !whole) {
         g_string_append_printf(text, ", at most %" G_GINT64_FORMAT "%s%s", maximum, space, unit);
     } else {
         g_string_append_printf(text, ", %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT "%s%s", minimum,

@@ -239,6 +239,29 @@ read_map(const BerthField *field, json_t **member, json_t *json, GError **error)
 }
 
 static gboolean
+read_counts(const BerthField *field, json_t **member, json_t *json, GError **error)
+{
+    if (!json_is_object(json)) {
+        return fail_type(error, "an object of whole numbers", json);
+    }
+    if (json_object_size(json) > BERTH_COUNTS_MAX) {
+        berth_error_set(error, BERTH_ERROR_INVALID, "has %zu entries; at most %d are allowed",
+                        json_object_size(json), BERTH_COUNTS_MAX);
+        return FALSE;
+    }
+    const char *key;
+    json_t *value;
+    gint64 number;
+    json_object_foreach (json, key, value) {
+        if (!berth_label_key_check(key, error) || !read_int(field, &number, value, error)) {
+            return fail_at(error, key);
+        }
+    }
+    *member = json_deep_copy(json);
+    return TRUE;
+}
+
+static gboolean
 read_objects(const BerthField *field, GPtrArray **member, const json_t *json, GError **error)
 {
     if (!json_is_array(json)) {
@@ -275,6 +298,8 @@ read_field(const BerthField *field, gpointer member, json_t *json, GError **erro
         return read_strings(field, member, json, error);
     case BERTH_FIELD_MAP:
         return read_map(field, member, json, error);
+    case BERTH_FIELD_COUNTS:
+        return read_counts(field, member, json, error);
     case BERTH_FIELD_OBJECT:
         return read_members(field->schema, member, json, error);
     case BERTH_FIELD_OBJECTS:

@@ -57,6 +57,7 @@ write_field(const BerthField *field, gconstpointer member)
     case BERTH_FIELD_STRINGS:
         return write_strings(*(char **const *)member);
     case BERTH_FIELD_MAP:
+    case BERTH_FIELD_COUNTS:
     case BERTH_FIELD_JSON:
         return json_deep_copy(*(json_t *const *)member);
     case BERTH_FIELD_OBJECT:
@@ -150,7 +151,7 @@ describe_choices(const char *const *choices)
 }
 
 static json_t *
-describe_integer(const BerthField *field)
+describe_whole(const BerthField *field)
 {
     gint64 minimum, maximum;
     berth_field_limits(field, &minimum, &maximum);
@@ -161,6 +162,13 @@ describe_integer(const BerthField *field)
     if (maximum != G_MAXINT64) {
         json_object_set_new(type, "maximum", json_integer(maximum));
     }
+    return type;
+}
+
+static json_t *
+describe_integer(const BerthField *field)
+{
+    json_t *type = describe_whole(field);
     if (!field->required) {
         json_object_set_new(type, "default", json_integer(field->fallback));
     }
@@ -211,6 +219,9 @@ describe_type(const BerthField *field)
     case BERTH_FIELD_MAP:
         return json_pack("{s:s, s:{s:s}}", "type", "object", "additionalProperties", "type",
                          "string");
+    case BERTH_FIELD_COUNTS:
+        return json_pack("{s:s, s:i, s:o}", "type", "object", "maxProperties", BERTH_COUNTS_MAX,
+                         "additionalProperties", describe_whole(field));
     case BERTH_FIELD_OBJECT:
         return berth_schema_openapi(field->schema);
     case BERTH_FIELD_OBJECTS:

@@ -13,7 +13,7 @@
 
 /**
  * berth_field_limits:
- * @minimum: (out): the least value (INT), bytes (STRING) or entries (lists, maps)
+ * @minimum: (out): the least value (INT, COUNTS), bytes (STRING) or entries (lists, maps)
  * @maximum: (out): the most
  *
  * What holds for @field, with the type's own limits where the table says nothing.
@@ -24,7 +24,7 @@ berth_field_limits(const BerthField *field, gint64 *minimum, gint64 *maximum)
     gboolean said = field->minimum != 0 || field->maximum != 0;
     *minimum = field->minimum;
     *maximum = field->maximum;
-    if (field->type == BERTH_FIELD_INT) {
+    if (field->type == BERTH_FIELD_INT || field->type == BERTH_FIELD_COUNTS) {
         *maximum = said ? field->maximum : G_MAXINT64;
         *minimum = said ? field->minimum : G_MININT64;
     } else if (field->maximum == 0) {
@@ -56,6 +56,7 @@ set_defaults(const BerthSchema *schema, gpointer data)
             break;
         case BERTH_FIELD_STRINGS:
         case BERTH_FIELD_MAP:
+        case BERTH_FIELD_COUNTS:
         case BERTH_FIELD_OBJECTS:
         case BERTH_FIELD_JSON:
             break;
@@ -98,6 +99,7 @@ clear_members(const BerthSchema *schema, gpointer data)
             g_strfreev(*(char ***)member);
             break;
         case BERTH_FIELD_MAP:
+        case BERTH_FIELD_COUNTS:
         case BERTH_FIELD_JSON:
             json_decref(*(json_t **)member);
             break;

@@ -20,11 +20,15 @@ typedef enum {
     BERTH_FIELD_STRINGS, /* char **, owned, NULL-terminated, NULL when absent; count up to .maximum */
     BERTH_FIELD_MAP,    /* json_t *, owned: an object of strings under label keys, NULL when absent;
                           * up to .maximum keys, values up to 4096 bytes */
+    BERTH_FIELD_COUNTS, /* json_t *, owned: an object of whole numbers, .minimum .. .maximum, under
+                          * label keys, NULL when absent; up to BERTH_COUNTS_MAX */
     BERTH_FIELD_OBJECT, /* an embedded struct described by .schema */
     BERTH_FIELD_OBJECTS, /* GPtrArray * without a free function, owned, of structs described by
                           * .schema; .minimum .. .maximum of them; NULL when absent */
     BERTH_FIELD_JSON,    /* json_t *, owned: any JSON, NULL when absent */
 } BerthFieldType;
+
+#define BERTH_COUNTS_MAX 64
 
 /* What a STRING (or each of STRINGS) must look like beyond its length. */
 typedef enum {

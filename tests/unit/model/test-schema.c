@@ -30,7 +30,7 @@ typedef struct {
     char *text, *choice, *address;
     int mode;
     char **list;
-    json_t *map, *any;
+    json_t *map, *counts, *any;
     Part part;
     GPtrArray *parts;
 } Thing;
@@ -55,6 +55,7 @@ static const BerthField thing_fields[] = {
                 .mutability = BERTH_MUTABLE_NEVER, .doc = "Mode."),
     BERTH_FIELD(Thing, list, STRINGS, .maximum = 2, .format = BERTH_FORMAT_NAME, .doc = "List."),
     BERTH_FIELD(Thing, map, MAP, .maximum = 2, .doc = "Map."),
+    BERTH_FIELD(Thing, counts, COUNTS, .minimum = 1, .maximum = 9, .doc = "Counts."),
     BERTH_FIELD(Thing, any, JSON, .doc = "Any."),
     BERTH_FIELD(Thing, part, OBJECT, .schema = &part_schema, .doc = "Part."),
     BERTH_FIELD(Thing, parts, OBJECTS, .schema = &part_schema, .maximum = 3, .doc = "Parts."),
@@ -83,7 +84,8 @@ test_reads_and_writes_every_type(void)
     g_autoptr(GError) error = NULL;
     const char *text = "{'flag':false,'number':-3,'free_number':-9223372036854775808,'text':'abcd',"
                        "'choice':'Slow','address':'::1','mode':'Fast','list':['a','b'],"
-                       "'map':{'k':'v'},'any':[1,null,{'x':1.5}],'part':{'name':'p','count':9},"
+                       "'map':{'k':'v'},'counts':{'a/"
+                       "b':1,'c':9},'any':[1,null,{'x':1.5}],'part':{'name':'p','count':9},"
                        "'parts':[{'name':'q','count':1}]}";
     g_autoptr(json_t) json = parse(text);
     Thing *thing = berth_schema_read(&thing_schema, json, &error);
@@ -121,6 +123,10 @@ test_refuses_with_the_pointer(void)
         {"{'map':{'a':1}}", "/map/a", "a string"},
         {"{'map':{'a/b/c':'x'}}", "/map/a~1b~1c", "label key"},
         {"{'map':{'a':'','b':'','c':''}}", "/map", "at most 2"},
+        {"{'counts':[]}", "/counts", "an object of whole numbers"},
+        {"{'counts':{'a':'1'}}", "/counts/a", "without quotes"},
+        {"{'counts':{'a':0}}", "/counts/a", "0 is not between 1 and 9"},
+        {"{'counts':{'a/b/c':1}}", "/counts/a~1b~1c", "label key"},
         {"{'part':{}}", "/part/name", "is required"},
         {"{'part':{'name':'p','count':10}}", "/part/count", "10 MiB is not between 1 and 9 MiB"},
         {"{'parts':[{'name':'p'},{'name':'p','size':1}]}", "/parts/1/size", "known here"},
