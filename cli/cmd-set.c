@@ -21,17 +21,48 @@ open_member(json_t *parent, const char *name)
     return member;
 }
 
+/* The field of @kind's specs that keeps what is at @path under keys, which may have dots; @key: gets where in @path
+ * its key begins. NULL: none. */
+static const BerthField *
+find_map(const BerthKind *kind, const char *path, const char **key)
+{
+    for (const char *dot = strchr(path, '.'); dot != NULL; dot = strchr(dot + 1, '.')) {
+        g_autofree char *above = g_strndup(path, (gsize)(dot - path));
+        const BerthField *field = berth_schema_find(kind->spec, above);
+        if (field != NULL &&
+            (field->type == BERTH_FIELD_MAP || field->type == BERTH_FIELD_COUNTS)) {
+            *key = dot + 1;
+            return field;
+        }
+    }
+    return NULL;
+}
+
 /* Whether what is at @path of a spec is a text whatever it looks like. */
 static gboolean
 is_text(const BerthKind *kind, const char *path)
 {
-    const char *dot = strrchr(path, '.');
-    g_autofree char *above = dot != NULL ? g_strndup(path, (gsize)(dot - path)) : g_strdup("");
-    const BerthField *field = berth_schema_find(kind->spec, path);
-    const BerthField *parent = *above != '\0' ? berth_schema_find(kind->spec, above) : NULL;
-    return (field != NULL &&
-            (field->type == BERTH_FIELD_STRING || field->type == BERTH_FIELD_ENUM)) ||
-           (parent != NULL && parent->type == BERTH_FIELD_MAP);
+    const char *key;
+    const BerthField *map = find_map(kind, path, &key);
+    const BerthField *field = map != NULL ? map : berth_schema_find(kind->spec, path);
+    return field != NULL && (field->type == BERTH_FIELD_STRING || field->type == BERTH_FIELD_ENUM ||
+                             field->type == BERTH_FIELD_MAP);
+}
+
+/* "placement.host_labels.example.com/tier": a part for each member, the key in one. */
+static char **
+split_path(const BerthKind *kind, const char *path)
+{
+    const char *key;
+    if (find_map(kind, path, &key) == NULL) {
+        return g_strsplit(path, ".", -1);
+    }
+    g_autofree char *above = g_strndup(path, (gsize)(key - 1 - path));
+    g_auto(GStrv) members = g_strsplit(above, ".", -1);
+    g_autoptr(GStrvBuilder) parts = g_strv_builder_new();
+    g_strv_builder_addv(parts, (const char **)members);
+    g_strv_builder_add(parts, key);
+    return g_strv_builder_end(parts);
 }
 
 /* @text as YAML, so that numbers, yes or no, [lists] and {members: of objects} are what they look like. */
@@ -56,7 +87,7 @@ add_field(json_t *patch, const BerthKind *kind, const char *text, GError **error
         return FALSE;
     }
     gboolean is_label = g_str_has_prefix(path, "labels.") || g_str_has_prefix(path, "annotations.");
-    g_auto(GStrv) parts = g_strsplit(path, ".", is_label ? 2 : -1);
+    g_auto(GStrv) parts = is_label ? g_strsplit(path, ".", 2) : split_path(kind, path);
     json_t *parent = open_member(patch, is_label ? "metadata" : "spec");
     guint last = g_strv_length(parts) - 1;
     for (guint i = 0; i < last; i++) {
@@ -158,7 +189,7 @@ const BerthCommand berth_set_commands[] = {
      .example =
          "berth set vm db vcpus=4 memory_mib=8192\n"
          "berth set host h1 dedicated_cpus=4-15 'devices=[{class: gpu, ids: [\"10de:20b0\"]}]'\n"
-         "berth set host h1 'taints=[{key: gpu}]' labels.disk=ssd\n"
+         "berth set host h1 'taints=[{key: gpu}]' labels.disk=ssd resources.licence/oracle=4\n"
          "berth set project shop quota_vcpus=64 reserved_vcpus=16\n"
          "berth set settings fleet survive_host_loss=true"},
     {NULL},
