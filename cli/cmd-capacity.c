@@ -208,6 +208,9 @@ title_of(const char *name)
         g_autofree char *size = berth_format_mib(kib / 1024);
         return g_strdup_printf("Huge pages of %s", size);
     }
+    if (g_str_has_prefix(name, "resources/")) {
+        return g_strdup(name + strlen("resources/"));
+    }
     return g_str_has_prefix(name, "devices/")
                ? g_strdup_printf("Devices: %s", name + strlen("devices/"))
                : g_strdup(name);
@@ -369,7 +372,7 @@ const BerthCommand berth_capacity_commands[] = {
      .about = "Names with a dot or a slash are files. Sizes are those of a pod, or with kind=vm of "
               "a VM, "
               "which has a disk, too; the words are those of berth run and berth vm create: cpus, "
-              "memory, disk, numa, huge-pages, dedicated-cpus, device, host, network.",
+              "memory, disk, numa, huge-pages, dedicated-cpus, device, resource, host, network.",
      .example = "berth capacity\nberth capacity --like cpus=2,memory=512m\n"
                 "berth capacity --like kind=vm,cpus=8,memory=32g,numa=one,device=gpu=2\n"
                 "berth capacity --like web\n"

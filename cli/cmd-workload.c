@@ -327,6 +327,12 @@ add_hardware(BerthFacts *facts, const json_t *object)
         g_autofree char *size = berth_format_bytes(1024 * page_kib);
         berth_facts_add(facts, "Huge pages", "of %s", size);
     }
+    const char *name;
+    json_t *count;
+    json_object_foreach ((json_t *)berth_json_at(object, "/spec/resources"), name, count) {
+        berth_facts_add(facts, "Resource", "%" G_GINT64_FORMAT " %s",
+                        (gint64)json_integer_value(count), name);
+    }
     for (gsize i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_autofree char *text =
             berth_placement_list(berth_json_at(object, "/status/placement"), lists[i][1]);

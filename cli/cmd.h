@@ -37,6 +37,8 @@ extern const BerthCommand berth_workload_commands[], berth_run_commands[], berth
         {"dedicated-cpus", 0, BERTH_OPTION_FLAG, NULL, "each virtual CPU has a CPU of its host"},  \
         {"device", 0, BERTH_OPTION_LIST, "CLASS[=N]",                                              \
          "PCI devices of its host, by class: gpu, nic=2"},                                         \
+        {"resource", 0, BERTH_OPTION_LIST, "NAME[=N]",                                             \
+         "what else it takes of its host, as Hosts name it"},                                      \
         {"priority", 0, BERTH_OPTION_TEXT, "N", "-1000 to 1000, or 0; higher is placed first"},    \
     {                                                                                              \
         "preemptible", 0, BERTH_OPTION_FLAG, NULL, "one of higher priority may take its room"      \

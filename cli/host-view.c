@@ -159,6 +159,19 @@ add_devices(BerthTable *table, const json_t *devices)
 }
 
 static void
+add_counted(BerthTable *table, const json_t *resources)
+{
+    gsize i;
+    json_t *resource;
+    json_array_foreach ((json_t *)resources, i, resource) {
+        add_resource(table, berth_json_string(resource, "name"),
+                     berth_json_integer(resource, "capacity", 0),
+                     berth_json_integer(resource, "used", 0),
+                     berth_json_integer(resource, "free", 0), format_count);
+    }
+}
+
+static void
 put_resources(BerthSession *session, const json_t *host)
 {
     static const char *const titles[] = {"Resource", "Capacity", "Used", "Free", NULL};
@@ -171,6 +184,7 @@ put_resources(BerthSession *session, const json_t *host)
     add_amount(table, status, "Memory", "memory_mib", berth_format_mib);
     add_amount(table, status, "Disk", "disk_mib", berth_format_mib);
     add_dedicated(table, json_object_get(status, "dedicated_cpus"));
+    add_counted(table, json_object_get(status, "resources"));
     add_devices(table, json_object_get(status, "devices"));
     put_table(session, table);
 }

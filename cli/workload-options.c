@@ -75,6 +75,34 @@ put_devices(json_t *spec, char *const *texts, GError **error)
     return TRUE;
 }
 
+/* "licence" or "licence=2": what hosts have a number of, and how many. */
+static gboolean
+put_resources(json_t *spec, char *const *texts, GError **error)
+{
+    g_autoptr(json_t) resources = json_object();
+    for (; *texts != NULL; texts++) {
+        const char *equals = strchr(*texts, '=');
+        g_autofree char *name = g_strndup(*texts, strcspn(*texts, "="));
+        gint64 count = 1;
+        if (!berth_label_key_check(name, error)) {
+            g_prefix_error(error, "option --resource: ");
+            return FALSE;
+        }
+        if (equals != NULL &&
+            !g_ascii_string_to_signed(equals + 1, 10, 1, BERTH_RESOURCE_MAX, &count, NULL)) {
+            berth_error_set_at(error, BERTH_ERROR_INVALID, NULL, "for example licence/oracle=2",
+                               "option --resource: '%s' is no number from 1 to %d", equals + 1,
+                               BERTH_RESOURCE_MAX);
+            return FALSE;
+        }
+        json_object_set_new(resources, name, json_integer(count));
+    }
+    if (json_object_size(resources) > 0) {
+        json_object_set(spec, "resources", resources);
+    }
+    return TRUE;
+}
+
 /* What it wants of its host beside an amount of vCPUs and memory. */
 static gboolean
 put_hardware(json_t *spec, const BerthArgs *args, GError **error)
@@ -89,7 +117,8 @@ put_hardware(json_t *spec, const BerthArgs *args, GError **error)
     if (berth_args_has(args, "dedicated-cpus")) {
         json_object_set_new(spec, "dedicated_cpus", json_true());
     }
-    return put_devices(spec, berth_args_list(args, "device"), error);
+    return put_devices(spec, berth_args_list(args, "device"), error) &&
+           put_resources(spec, berth_args_list(args, "resource"), error);
 }
 
 /**

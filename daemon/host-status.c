@@ -158,6 +158,7 @@ write_usage(BerthControl *control, const BerthObject *host, json_t *status)
     const json_t *inventory = ((const BerthHostStatus *)host->status_data)->inventory;
     write_or_drop(status, "cells", berth_ledger_cells(control->ledger, name, inventory));
     write_or_drop(status, "dedicated_cpus", berth_ledger_dedicated(control->ledger, name));
+    write_or_drop(status, "resources", berth_ledger_resources(control->ledger, host));
     write_or_drop(status, "devices", berth_ledger_devices(control->ledger, host));
 }
 

@@ -17,6 +17,22 @@ ledger_read_labels(const json_t *labels)
     return array;
 }
 
+/** Returns: (transfer full): of BerthAmount, without those that are 0; names are borrowed from @counts. */
+GArray *
+ledger_read_counts(const json_t *counts)
+{
+    GArray *array = g_array_new(FALSE, FALSE, sizeof(BerthAmount));
+    const char *name;
+    json_t *value;
+    json_object_foreach ((json_t *)counts, name, value) {
+        BerthAmount amount = {name, json_integer_value(value)};
+        if (amount.amount > 0) {
+            g_array_append_val(array, amount);
+        }
+    }
+    return array;
+}
+
 void
 ledger_ask_clear(LedgerAsk *ask)
 {
@@ -25,6 +41,7 @@ ledger_ask_clear(LedgerAsk *ask)
     g_clear_pointer(&ask->selectors, g_array_unref);
     g_clear_pointer(&ask->relations, g_array_unref);
     g_clear_pointer(&ask->devices, g_array_unref);
+    g_clear_pointer(&ask->counts, g_array_unref);
     g_clear_pointer(&ask->owned, g_ptr_array_unref);
 }
 
@@ -171,6 +188,7 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     ask->selectors = g_array_new(FALSE, FALSE, sizeof(BerthExpression));
     ask->relations = g_array_new(FALSE, FALSE, sizeof(BerthRelation));
     ask->devices = g_array_new(FALSE, FALSE, sizeof(BerthDeviceNeed));
+    ask->counts = ledger_read_counts(workload->resources);
     ask->owned = g_ptr_array_new_with_free_func(g_free);
     BerthLabel name_label = {NAME_LABEL, own_name(ask, object, object->name)};
     g_array_append_val(ask->labels, name_label);
@@ -199,6 +217,8 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
     request->dedicated = workload->dedicated_cpus;
     request->devices = (const BerthDeviceNeed *)(gpointer)ask->devices->data;
     request->n_devices = ask->devices->len;
+    request->counts = (const BerthAmount *)(gpointer)ask->counts->data;
+    request->n_counts = ask->counts->len;
     request->host = placement->host;
     request->fixed = placement->host != NULL;
     request->labels = (const BerthLabel *)ask->labels->data;

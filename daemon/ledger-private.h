@@ -79,7 +79,7 @@ void ledger_devices_release(LedgerDevices *devices, const char *uid);
 typedef struct {
     BerthRequest request;
     BerthAmount disk;
-    GArray *labels, *tolerations, *selectors, *relations, *devices;
+    GArray *labels, *tolerations, *selectors, *relations, *devices, *counts;
     GPtrArray *owned;
     BerthSpread spread;
 } LedgerAsk;
@@ -114,5 +114,6 @@ json_t *ledger_holds_export(const BerthFleetLedger *ledger);
 void ledger_wake(BerthFleetLedger *ledger, guint wakes);
 
 GArray *ledger_read_labels(const json_t *labels);
+GArray *ledger_read_counts(const json_t *counts);
 
 G_END_DECLS

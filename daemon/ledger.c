@@ -235,6 +235,7 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
     const char *cpu_model = json_string_value(json_object_get(inventory, "cpu_model"));
     g_autoptr(GPtrArray) pages = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GArray) cells = read_cells(ledger, object, inventory, vcpus, memory_mib, pages);
+    g_autoptr(GArray) counts = ledger_read_counts(spec->resources);
     BerthAmount pool = {"berth", free_pool_mib(inventory, spec, reserve.disk_mib)};
     BerthHost host = {
         .name = object->name,
@@ -254,6 +255,8 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
         .n_devices = devices->len,
         .pools = &pool,
         .n_pools = 1,
+        .counts = (const BerthAmount *)(gpointer)counts->data,
+        .n_counts = counts->len,
         .arch = json_string_value(json_object_get(inventory, "arch")),
         .cpu_models = &cpu_model,
         .n_cpu_models = cpu_model != NULL,
@@ -367,6 +370,9 @@ hint_of(const BerthExplanation *explanation)
         }
         if (g_str_equal(code, "device")) {
             return "offer more of the class in spec.devices of a Host";
+        }
+        if (g_str_equal(code, "count")) {
+            return "raise its number in spec.resources of a Host, or stop who has some";
         }
         if (g_str_equal(code, "unreserved")) {
             return "lower reserved_vcpus or reserved_memory_mib of other Projects, or add a host";
@@ -571,6 +577,28 @@ berth_ledger_usage(BerthFleetLedger *ledger, const char *host, BerthCapacity *ca
     *used =
         (BerthCapacity){usage.cpu_used_millis / 1000, usage.memory_used_mib, usage.disk_used_mib};
     return TRUE;
+}
+
+/** Returns: (transfer full) (nullable): status.resources, by name; NULL when @host has none, or is not known. */
+json_t *
+berth_ledger_resources(const BerthFleetLedger *ledger, const BerthObject *host)
+{
+    const BerthHostSpec *spec = host->spec_data;
+    guint32 index = berth_snapshot_find_host(ledger->snapshot, host->name);
+    g_autoptr(GArray) counts = ledger_read_counts(spec->resources);
+    if (index == BERTH_HOST_NONE || counts->len == 0) {
+        return NULL;
+    }
+    json_t *list = json_array();
+    for (guint i = 0; i < counts->len; i++) {
+        const BerthAmount *has = &g_array_index(counts, BerthAmount, i);
+        gint64 left = berth_snapshot_free_count(ledger->snapshot, index, has->key);
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}", "name", has->key, "capacity",
+                                              (json_int_t)has->amount, "used",
+                                              (json_int_t)(has->amount - left), "free",
+                                              (json_int_t)MAX(0, left)));
+    }
+    return list;
 }
 
 /** Returns: (transfer full): the fleet file, for 'berth-sim replay', and in "held" what is kept for whom. */

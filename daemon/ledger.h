@@ -123,6 +123,7 @@ const char *berth_ledger_lost_device(const BerthFleetLedger *ledger, const Berth
                                      const json_t *inventory);
 json_t *berth_ledger_cells(const BerthFleetLedger *ledger, const char *host,
                            const json_t *inventory);
+json_t *berth_ledger_resources(const BerthFleetLedger *ledger, const BerthObject *host);
 json_t *berth_ledger_dedicated(const BerthFleetLedger *ledger, const char *host);
 gint64 berth_ledger_memory_mib(const BerthFleetLedger *ledger, const BerthObject *workload);
 

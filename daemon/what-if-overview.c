@@ -83,6 +83,19 @@ add_pages(GPtrArray *all, const json_t *cells, gboolean open)
     }
 }
 
+static void
+add_counted(GPtrArray *all, const json_t *resources, gboolean open)
+{
+    size_t i;
+    json_t *resource;
+    json_array_foreach (resources, i, resource) {
+        g_autofree char *name =
+            g_strconcat("resources/", berth_json_string(resource, "name"), NULL);
+        gint64 capacity = berth_json_integer(resource, "capacity", 0);
+        add_amount(all, name, capacity, capacity - berth_json_integer(resource, "used", 0), open);
+    }
+}
+
 /* By class; what can't be given has no "free" and is no capacity. */
 static void
 add_devices(GPtrArray *all, const json_t *devices, gboolean open)
@@ -131,6 +144,7 @@ add_host(GPtrArray *all, const BerthHostStatus *status, gboolean open)
                    count_cpus(dedicated, "free"), open);
     }
     add_pages(all, status->cells, open);
+    add_counted(all, status->resources, open);
     add_devices(all, status->devices, open);
 }
 

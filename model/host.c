@@ -83,6 +83,9 @@ static const BerthField spec_fields[] = {
                 "without it the host takes none of them."),
     HOST(devices, OBJECTS, .schema = &offer_schema, .maximum = 64,
          .doc = "PCI devices that guests may be given whole, by class; without it none."),
+    HOST(resources, COUNTS, .minimum = 0, .maximum = BERTH_RESOURCE_MAX,
+         .doc = "What else it has a number of, by name: licences, tape drives; workloads ask for "
+                "them by that name."),
     HOST(acceleration, STRING, .choices = acceleration_names, .fallback_text = "auto",
          .doc = "How guests run: auto proves KVM by booting a guest and falls back to TCG."),
 };
@@ -126,6 +129,8 @@ static const BerthField status_fields[] = {
            .doc =
                "Those of spec.devices: where each is, and whether it is free, or why it can't be "
                "given to a guest."),
+    STATUS(resources, JSON,
+           .doc = "Those of spec.resources: name, capacity, and how many are used and free."),
     STATUS(acceleration, STRING, .doc = "How guests run: kvm or tcg; absent: not proved yet."),
     STATUS(acceleration_reason, STRING, .maximum = 65536, .doc = "How that was found out."),
     STATUS(guest_os, STRING, .doc = "Digest of the guest OS that was uploaded."),

@@ -71,6 +71,7 @@ typedef struct {
     gint64 overcommit_cpu_percent, overcommit_memory_percent; /* 0: Settings' */
     char *dedicated_cpus; /* BerthCpuSet as text: for guests that ask for them; NULL: none */
     GPtrArray *devices;   /* of BerthOfferSpec; the first that names a device holds */
+    json_t *resources;    /* name -> how many */
     char *acceleration;   /* "auto", "kvm", "tcg" */
 } BerthHostSpec;
 
@@ -89,7 +90,8 @@ typedef struct {
     BerthCapacity capacity, used, free; /* after reserve, limit and over-commit */
     json_t *cells;          /* [{"capacity", "free", "huge_pages"}]: what may be bound to each */
     json_t *dedicated_cpus; /* {"cpus", "free"}: sets as text */
-    json_t *devices; /* [{"class", "address", "iommu_group", "numa_cell", "free" or "problem"}] */
+    json_t *devices;   /* [{"class", "address", "iommu_group", "numa_cell", "free" or "problem"}] */
+    json_t *resources; /* [{"name", "capacity", "used", "free"}] */
     char *acceleration; /* "kvm", "tcg", NULL: not proved yet */
     char *acceleration_reason;
     char *guest_os;           /* digest that was uploaded */

@@ -77,14 +77,14 @@ static const BerthField overview_fields[] = {
     OVERVIEW(resources, JSON,
              .doc = "name, capacity and used of all hosts, free and largest_free (on one host) of "
                     "open ones: vcpus, memory_mib, disk_mib, dedicated_cpus, hugepages-KIB, "
-                    "devices/CLASS."),
+                    "resources/NAME, devices/CLASS."),
     OVERVIEW(sizes, JSON,
              .doc = "Usual sizes of placed workloads, the most frequent first, then the largest: "
                     "kind, vcpus, memory_mib, placed."),
     OVERVIEW(projects, JSON,
              .doc =
                  "name, workloads, vcpus, memory_mib of placed workloads, waiting without a host, "
-                 "and the project's quotas; 0: none."),
+                 "and the project's quotas and reservations; 0: none."),
 };
 const BerthSchema berth_capacity_overview_schema = BERTH_SCHEMA(
     "CapacityOverview", BerthCapacityOverview, overview_fields, "How full the fleet is.");

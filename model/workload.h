@@ -69,6 +69,7 @@ typedef struct {
     gint64 boot_timeout_s, stop_timeout_s;
     BerthPlacementSpec placement;
     GPtrArray *devices;  /* of BerthDeviceSpec */
+    json_t *resources;   /* name -> how many; NULL: none */
     GPtrArray *networks; /* of BerthNic; NULL: the Network "default" when there is one */
 } BerthWorkload;
 
@@ -162,6 +163,8 @@ extern const BerthSchema berth_placement_schema, berth_nic_schema, berth_device_
 
 /* The most devices of one workload: of one class and of all. */
 #define BERTH_WORKLOAD_DEVICES_MAX 16
+/* The most there may be of one of a host's resources. */
+#define BERTH_RESOURCE_MAX 1000000000
 
 /* The fields that every workload's spec table starts with; @owner has a BerthWorkload called
  * `workload`; @default_run: 0 Always, 1 Manual; memory default in MiB. */
@@ -219,6 +222,15 @@ extern const BerthSchema berth_placement_schema, berth_nic_schema, berth_device_
          .maximum = BERTH_WORKLOAD_DEVICES_MAX,                                                    \
          .mutability = BERTH_MUTABLE_NEVER,                                                        \
          .doc = "PCI devices of its host that it is given whole, by class."},                      \
+        {.name = "resources",                                                                      \
+         .type = BERTH_FIELD_COUNTS,                                                               \
+         .offset = offsetof(owner, workload.resources),                                            \
+         .minimum = 1,                                                                             \
+         .maximum = BERTH_RESOURCE_MAX,                                                            \
+         .mutability = BERTH_MUTABLE_NEXT_BOOT,                                                    \
+         .doc =                                                                                    \
+             "What else it takes of its host, by the names of the Host's spec.resources; these "   \
+             "are counted, no more."},                                                             \
         {.name = "run",                                                                            \
          .type = BERTH_FIELD_ENUM,                                                                 \
          .offset = offsetof(owner, workload.run),                                                  \

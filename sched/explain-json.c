@@ -49,6 +49,7 @@ noun_of(const char *code)
     return g_str_equal(code, "dedicated")  ? "dedicated CPUs"
            : g_str_equal(code, "hugepage") ? "huge pages"
            : g_str_equal(code, "device")   ? "devices"
+           : g_str_equal(code, "count")    ? "resources"
                                            : code;
 }
 

@@ -14,6 +14,7 @@
 #include "sched/profile.h"
 #include "sched/reserved.h"
 #include "sched/spare.h"
+#include "sched/stock.h"
 
 #define CPU_MILLIS_LIMIT ((gint64)G_MAXINT32 / 16)
 #define MEMORY_MIB_LIMIT ((gint64)G_MAXINT32 / 16)
@@ -476,6 +477,15 @@ berth_snapshot_free_pages(const BerthSnapshot *s, guint32 index, guint cell, gin
         }
     }
     return 0;
+}
+
+/** Returns: how many of the named resource are free, negative when more are charged than there are. */
+gint64
+berth_snapshot_free_count(const BerthSnapshot *s, guint32 index, const char *name)
+{
+    g_return_val_if_fail(berth_snapshot_host_exists(s, index), 0);
+    gpointer symbol = g_hash_table_lookup(s->symbols.ids, name);
+    return berth_stock_free(s, index, BERTH_STOCK_COUNT, GPOINTER_TO_UINT(symbol));
 }
 
 /**

@@ -157,6 +157,7 @@ gboolean berth_snapshot_cell_usage(const BerthSnapshot *snapshot, guint32 index,
                                    BerthCellUsage *usage);
 gint64 berth_snapshot_free_pages(const BerthSnapshot *snapshot, guint32 index, guint cell,
                                  gint64 page_kib);
+gint64 berth_snapshot_free_count(const BerthSnapshot *snapshot, guint32 index, const char *name);
 
 guint32 berth_snapshot_charge(BerthSnapshot *snapshot, const BerthRequest *request,
                               const BerthPlacement *placement);

@@ -208,6 +208,30 @@ test_priority_goes_first(Fixture *f, gconstpointer unused)
     g_assert_false(try(f, low));
 }
 
+/* What is counted of a host is charged, told, and may be made less than is used. */
+static void
+test_resources_are_counted(Fixture *f, gconstpointer unused)
+{
+    static const char text[] = "{\"memory_mib\": 64, \"resources\": {\"tape\": 2}, \"containers\": "
+                               "[{\"name\": \"main\", \"image\": \"hello\"}]}";
+    g_autoptr(BerthObject) first = make(&berth_kind_pod, "first", text, NULL);
+    g_autoptr(BerthObject) second = make(&berth_kind_pod, "second", text, NULL);
+    g_autoptr(BerthObject) host =
+        make(&berth_kind_host, "h1", "{\"uri\": \"qemu:///system\", \"resources\": {\"tape\": 1}}",
+             NULL);
+    put_host(f, "h1", 1000, ", \"resources\": {\"tape\": 3, \"none\": 0}", TRUE);
+    berth_ledger_join(f->ledger, first);
+    g_assert_true(try(f, first));
+    park(f, second);
+    put_host(f, "h1", 1000, ", \"resources\": {\"tape\": 4}", TRUE);
+    g_assert_cmpuint(f->woken, ==, 1);
+    g_assert_true(try(f, second));
+    put_host(f, "h1", 1000, ", \"resources\": {\"tape\": 1}", TRUE);
+    g_autoptr(json_t) told = berth_ledger_resources(f->ledger, host);
+    g_autofree char *line = berth_json_format(told);
+    g_assert_cmpstr(line, ==, "[{\"name\":\"tape\",\"capacity\":1,\"used\":4,\"free\":0}]");
+}
+
 /* Two cells of 2 threads and 4,096 MiB, with 512 pages of 2 MiB in the first. */
 #define INVENTORY                                                                                  \
     "{\"cpus\": 4, \"machine_types\": [\"q35\"], \"memory_mib\": 8192, \"cpu_model\": \"EPYC\", "  \
@@ -583,6 +607,7 @@ main(int argc, char **argv)
     ADD("a-raised-quota-wakes", test_a_raised_quota_wakes);
     ADD("what-is-no-longer-reserved-wakes", test_what_is_no_longer_reserved_wakes);
     ADD("priority-goes-first", test_priority_goes_first);
+    ADD("resources-are-counted", test_resources_are_counted);
     ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
     ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);
     ADD("recorded-cells-are-charged", test_recorded_cells_are_charged);
