@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define RELIST_S 30
+#define RELIST_US (30 * G_USEC_PER_SEC)
 #define GATHER_MS 50 /* events that come together are one question */
 #define RELISTS_PER_INVENTORY 10
 
@@ -15,9 +15,7 @@ static void
 free_host(gpointer data)
 {
     BerthFleetHost *host = data;
-    if (host->relist_timer != 0) {
-        g_source_remove(host->relist_timer);
-    }
+    g_clear_pointer(&host->relist_alarm, berth_alarm_free);
     if (host->ask_timer != 0) {
         g_source_remove(host->ask_timer);
     }
@@ -175,15 +173,16 @@ on_stuck(const char *uuid, gboolean stuck, gpointer data)
 
 /* Domains change behind our back, and events get lost; what the host has is read less often, since it
  * changes seldom, and volumes only where an answer is missing: nobody but us changes them. */
-static gboolean
+static void
 relist(gpointer data)
 {
     BerthFleetHost *host = data;
+    berth_alarm_set(host->relist_alarm, g_get_monotonic_time() + RELIST_US);
     if (!host->connected) {
         if (host->reached) {
             berth_fleet_ask_inventory(host);
         }
-        return G_SOURCE_CONTINUE;
+        return;
     }
     berth_fleet_list_domains(host);
     if (++host->relists % RELISTS_PER_INVENTORY == 0) {
@@ -192,7 +191,6 @@ relist(gpointer data)
     if (host->volumes == NULL || berth_fleet_is_doubtful(host)) {
         berth_fleet_list_volumes(host);
     }
-    return G_SOURCE_CONTINUE;
 }
 
 static BerthHostFactory
@@ -249,7 +247,8 @@ berth_fleet_put(BerthFleet *fleet, const char *name, const char *uri, GError **e
         g_hash_table_remove(fleet->hosts, name);
         return FALSE;
     }
-    host->relist_timer = g_timeout_add_seconds(RELIST_S, relist, host);
+    host->relist_alarm = berth_alarm_new(relist, host);
+    berth_alarm_set(host->relist_alarm, g_get_monotonic_time() + RELIST_US);
     return TRUE;
 }
 

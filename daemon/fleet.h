@@ -4,6 +4,7 @@
  * This is the observed half of the world; the wanted half is the catalog. Main loop only. */
 #pragma once
 
+#include "base/alarm.h"
 #include "base/random.h"
 #include "drivers/host-runner.h"
 
@@ -38,8 +39,9 @@ typedef struct {
     guint64 changes;
     GHashTable *doubted; /* uuid -> number of the change at which a call's effect was not known */
     GHashTable *asked;   /* set of uuid with a DOMAIN_GET under way */
-    GHashTable *asked_again; /* set of uuid whose event came meanwhile */
-    guint relist_timer, ask_timer, relists;
+    GHashTable *asked_again;  /* set of uuid whose event came meanwhile */
+    BerthAlarm *relist_alarm; /* owned */
+    guint ask_timer, relists;
     guint64 incarnation; /* which connection the answers belong to */
 } BerthFleetHost;
 

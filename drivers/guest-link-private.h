@@ -2,6 +2,7 @@
  * the daemon says), guest-link-receive.c (what the guest says) and guest-link-late.c (what it never says). */
 #pragma once
 
+#include "base/alarm.h"
 #include "base/error.h"
 #include "drivers/guest-link.h"
 #include "guest/lane.h"
@@ -79,7 +80,7 @@ struct BerthLink {
     BerthChannel *channel; /* owned; NULL: closed */
     guint depth;           /* callbacks in progress */
     gboolean freed;
-    GSource *source; /* owned; berth_link_attach() */
+    BerthAlarm *alarm; /* owned; berth_link_attach() */
 
     /* session */
     guint64 nonce, attempt, boot_nonce;

@@ -65,9 +65,8 @@ berth_link_deadline_us(const BerthLink *link)
 void
 link_rearm(BerthLink *link)
 {
-    if (link->source != NULL) {
-        gint64 deadline = berth_link_deadline_us(link);
-        g_source_set_ready_time(link->source, deadline == G_MAXINT64 ? -1 : deadline);
+    if (link->alarm != NULL) {
+        berth_alarm_set(link->alarm, berth_link_deadline_us(link));
     }
 }
 
@@ -384,27 +383,18 @@ berth_link_hurry(BerthLink *link)
     }
 }
 
-typedef struct {
-    GSource base;
-    BerthLink *link; /* borrowed; destroys the source when it is freed */
-} TickSource;
-
-static gboolean
-dispatch_tick(GSource *source, GSourceFunc callback, gpointer user_data)
+static void
+tick(gpointer data)
 {
-    berth_link_tick(((TickSource *)source)->link);
-    return G_SOURCE_CONTINUE;
+    berth_link_tick(data);
 }
 
 /** From now on the default main context calls berth_link_tick() when it is due; for the system clock. */
 void
 berth_link_attach(BerthLink *link)
 {
-    static GSourceFuncs funcs = {.dispatch = dispatch_tick};
-    if (link->source == NULL) {
-        link->source = g_source_new(&funcs, sizeof(TickSource));
-        ((TickSource *)link->source)->link = link;
-        g_source_attach(link->source, NULL);
+    if (link->alarm == NULL) {
+        link->alarm = berth_alarm_new(tick, link);
         link_rearm(link);
     }
 }
@@ -469,10 +459,7 @@ berth_link_free(BerthLink *link)
     }
     close_channel(link);
     link->freed = TRUE;
-    if (link->source != NULL) {
-        g_source_destroy(link->source);
-        g_clear_pointer(&link->source, g_source_unref);
-    }
+    g_clear_pointer(&link->alarm, berth_alarm_free);
     if (link->depth == 0) {
         destroy(link);
     }

@@ -1,6 +1,8 @@
 /* Frames over a non-blocking socket. Sending is allowed on any thread and never blocks: what does not
- * fit waits in memory and leaves from the main loop. Start at dispatch(). */
+ * fit waits in memory and leaves from the main loop. Start at on_ready(). */
 #include "tests/simhost/pipe.h"
+
+#include "base/fd-watch.h"
 
 #include <errno.h>
 #include <glib-unix.h>
@@ -14,8 +16,7 @@
 struct SimPipe {
     gint refs;
     int fd;
-    GSource *source; /* owned */
-    gpointer tag;
+    BerthFdWatch *socket; /* owned */
     SimPipeWatch watch;
     gpointer user_data;
     GByteArray *in; /* main loop */
@@ -24,11 +25,6 @@ struct SimPipe {
     gsize out_sent;  /* guarded by lock */
     gboolean is_closed;
 };
-
-typedef struct {
-    GSource base;
-    SimPipe *pipe; /* borrowed: the source dies with it */
-} PipeSource;
 
 SimPipe *
 sim_pipe_ref(SimPipe *pipe)
@@ -43,8 +39,7 @@ sim_pipe_unref(SimPipe *pipe)
     if (!g_atomic_int_dec_and_test(&pipe->refs)) {
         return;
     }
-    g_source_destroy(pipe->source);
-    g_source_unref(pipe->source);
+    g_clear_pointer(&pipe->socket, berth_fd_watch_free);
     close(pipe->fd);
     g_byte_array_unref(pipe->in);
     g_byte_array_unref(pipe->out);
@@ -59,7 +54,7 @@ sim_pipe_close(SimPipe *pipe)
     g_mutex_lock(&pipe->lock);
     if (!pipe->is_closed) {
         pipe->is_closed = TRUE;
-        g_source_destroy(pipe->source);
+        g_clear_pointer(&pipe->socket, berth_fd_watch_free);
         shutdown(pipe->fd, SHUT_RDWR);
     }
     g_mutex_unlock(&pipe->lock);
@@ -95,7 +90,7 @@ static void
 watch_for(SimPipe *pipe)
 {
     GIOCondition wanted = G_IO_IN | (pipe->out->len > 0 ? G_IO_OUT : 0);
-    g_source_modify_unix_fd(pipe->source, pipe->tag, wanted);
+    berth_fd_watch_set(pipe->socket, wanted);
 }
 
 /** Queues one frame; any thread. */
@@ -180,11 +175,10 @@ read_some(SimPipe *pipe)
     return !is_over && take_frames(pipe);
 }
 
-static gboolean
-dispatch(GSource *base, GSourceFunc callback, gpointer user_data)
+static void
+on_ready(GIOCondition ready, gpointer data)
 {
-    SimPipe *pipe = sim_pipe_ref(((PipeSource *)base)->pipe);
-    GIOCondition ready = g_source_query_unix_fd(base, pipe->tag);
+    SimPipe *pipe = sim_pipe_ref(data);
     gboolean is_fine = TRUE, is_drained = FALSE;
     if (ready & G_IO_OUT) {
         g_mutex_lock(&pipe->lock);
@@ -203,7 +197,6 @@ dispatch(GSource *base, GSourceFunc callback, gpointer user_data)
         report_closed(pipe);
     }
     sim_pipe_unref(pipe);
-    return G_SOURCE_CONTINUE;
 }
 
 /**
@@ -217,7 +210,6 @@ dispatch(GSource *base, GSourceFunc callback, gpointer user_data)
 SimPipe *
 sim_pipe_new(int fd, const SimPipeWatch *watch, gpointer user_data)
 {
-    static GSourceFuncs functions = {.dispatch = dispatch};
     SimPipe *pipe = g_new0(SimPipe, 1);
     g_unix_set_fd_nonblocking(fd, TRUE, NULL);
     pipe->refs = 1;
@@ -227,9 +219,8 @@ sim_pipe_new(int fd, const SimPipeWatch *watch, gpointer user_data)
     pipe->in = g_byte_array_new();
     pipe->out = g_byte_array_new();
     g_mutex_init(&pipe->lock);
-    pipe->source = g_source_new(&functions, sizeof(PipeSource));
-    ((PipeSource *)pipe->source)->pipe = pipe;
-    pipe->tag = g_source_add_unix_fd(pipe->source, fd, G_IO_IN);
-    g_source_attach(pipe->source, NULL);
+    g_mutex_lock(&pipe->lock); /* the main loop may tell at once */
+    pipe->socket = berth_fd_watch_new(fd, G_IO_IN, on_ready, pipe);
+    g_mutex_unlock(&pipe->lock);
     return pipe;
 }
