@@ -294,8 +294,8 @@ format_share(const json_t *project, const char *member)
 static void
 put_projects(BerthSession *session, const json_t *projects)
 {
-    static const char *const titles[] = {"Project", "Workloads", "vCPUs",
-                                         "Memory",  "Waiting",   NULL};
+    static const char *const titles[] = {"Project", "Workloads", "vCPUs", "Memory",
+                                         "Devices", "Waiting",   NULL};
     g_autoptr(BerthTable) table = berth_table_new(titles);
     gsize i;
     json_t *project;
@@ -303,9 +303,10 @@ put_projects(BerthSession *session, const json_t *projects)
         g_autofree char *workloads = format_share(project, "workloads");
         g_autofree char *vcpus = format_share(project, "vcpus");
         g_autofree char *memory = format_share(project, "memory_mib");
+        g_autofree char *devices = format_share(project, "devices");
         g_autofree char *waiting = format_amount(project, "waiting");
-        const char *cells[] = {berth_json_string(project, "name"), workloads, vcpus, memory,
-                               waiting};
+        const char *cells[] = {
+            berth_json_string(project, "name"), workloads, vcpus, memory, devices, waiting};
         berth_table_add(table, cells);
     }
     g_autofree char *text = berth_table_format(table);

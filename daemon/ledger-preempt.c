@@ -179,6 +179,7 @@ claim(BerthFleetLedger *ledger, const Hold *hold, int sign)
         berth_snapshot_claim(ledger->snapshot, hold->claimer,
                              sign * berth_json_integer(hold->claim, "cpu_millis", 0),
                              sign * berth_json_integer(hold->claim, "memory_mib", 0),
+                             sign * berth_json_integer(hold->claim, "device_millis", 0),
                              sign * berth_json_integer(hold->claim, "workloads", 0));
     }
 }

@@ -313,7 +313,8 @@ berth_ledger_set_project(BerthFleetLedger *ledger, const BerthObject *project)
     const BerthProjectSpec *spec = project->spec_data;
     berth_snapshot_set_quota(ledger->snapshot, project->name,
                              spec->quota_vcpus > 0 ? spec->quota_vcpus * 1000 : -1,
-                             spec->quota_memory_mib > 0 ? spec->quota_memory_mib : -1, -1,
+                             spec->quota_memory_mib > 0 ? spec->quota_memory_mib : -1,
+                             spec->quota_devices > 0 ? spec->quota_devices * 1000 : -1,
                              spec->quota_workloads > 0 ? spec->quota_workloads : -1);
     berth_snapshot_set_reserved(ledger->snapshot, project->name, spec->reserved_vcpus * 1000,
                                 spec->reserved_memory_mib);

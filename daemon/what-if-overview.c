@@ -185,7 +185,7 @@ typedef struct {
 } Size;
 
 typedef struct {
-    gint64 workloads, vcpus, memory_mib, waiting;
+    gint64 workloads, vcpus, memory_mib, devices, waiting;
 } Share;
 
 static void
@@ -204,6 +204,16 @@ count_size(GHashTable *sizes, const BerthObject *object)
     size->placed++;
 }
 
+static gint64
+count_devices(const GPtrArray *devices)
+{
+    gint64 count = 0;
+    for (guint i = 0; devices != NULL && i < devices->len; i++) {
+        count += ((const BerthDeviceSpec *)devices->pdata[i])->count;
+    }
+    return count;
+}
+
 static void
 count_workload(GHashTable *sizes, GHashTable *shares, const BerthObject *object)
 {
@@ -217,6 +227,7 @@ count_workload(GHashTable *sizes, GHashTable *shares, const BerthObject *object)
         share->workloads++;
         share->vcpus += berth_workload_of(object)->vcpus;
         share->memory_mib += status->used_memory_mib;
+        share->devices += count_devices(berth_workload_of(object)->devices);
         count_size(sizes, object);
     } else if (status->phase == BERTH_PHASE_PENDING) {
         share->waiting++;
@@ -273,6 +284,30 @@ write_sizes(GHashTable *sizes)
     return list;
 }
 
+/* What a project has, and what it may have and can count on. */
+static json_t *
+write_project(const BerthObject *project, const Share *share)
+{
+    const BerthProjectSpec *spec = project->spec_data;
+    json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "name", project->name, "workloads",
+                             (json_int_t)share->workloads, "vcpus", (json_int_t)share->vcpus,
+                             "memory_mib", (json_int_t)share->memory_mib, "devices",
+                             (json_int_t)share->devices, "waiting", (json_int_t)share->waiting);
+    const struct {
+        const char *name;
+        gint64 amount;
+    } limits[] = {{"quota_workloads", spec->quota_workloads},
+                  {"quota_vcpus", spec->quota_vcpus},
+                  {"quota_memory_mib", spec->quota_memory_mib},
+                  {"quota_devices", spec->quota_devices},
+                  {"reserved_vcpus", spec->reserved_vcpus},
+                  {"reserved_memory_mib", spec->reserved_memory_mib}};
+    for (guint i = 0; i < G_N_ELEMENTS(limits); i++) {
+        json_object_set_new(json, limits[i].name, json_integer(limits[i].amount));
+    }
+    return json;
+}
+
 static json_t *
 write_projects(BerthControl *control, GHashTable *shares)
 {
@@ -281,19 +316,8 @@ write_projects(BerthControl *control, GHashTable *shares)
     BerthCatalogIter iter;
     berth_catalog_iter_init(&iter, control->catalog, &berth_kind_project, NULL);
     for (BerthObject *project; (project = berth_catalog_iter_next(&iter)) != NULL;) {
-        const BerthProjectSpec *spec = project->spec_data;
         const Share *share = g_hash_table_lookup(shares, project->name);
-        share = share != NULL ? share : &nothing;
-        json_array_append_new(
-            list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
-                            project->name, "workloads", (json_int_t)share->workloads, "vcpus",
-                            (json_int_t)share->vcpus, "memory_mib", (json_int_t)share->memory_mib,
-                            "waiting", (json_int_t)share->waiting, "quota_workloads",
-                            (json_int_t)spec->quota_workloads, "quota_vcpus",
-                            (json_int_t)spec->quota_vcpus, "quota_memory_mib",
-                            (json_int_t)spec->quota_memory_mib, "reserved_vcpus",
-                            (json_int_t)spec->reserved_vcpus, "reserved_memory_mib",
-                            (json_int_t)spec->reserved_memory_mib));
+        json_array_append_new(list, write_project(project, share != NULL ? share : &nothing));
     }
     return list;
 }

@@ -152,9 +152,9 @@ typedef struct {
 /* ---- Project ---- */
 typedef struct {
     char *description;
-    gint64 quota_vcpus, quota_memory_mib, quota_workloads; /* 0: none */
-    gint64 reserved_vcpus, reserved_memory_mib;            /* of the fleet; 0: none */
-    gint64 weight;                                         /* among projects that wait */
+    gint64 quota_vcpus, quota_memory_mib, quota_devices, quota_workloads; /* 0: none */
+    gint64 reserved_vcpus, reserved_memory_mib; /* of the fleet; 0: none */
+    gint64 weight;                              /* among projects that wait */
 } BerthProjectSpec;
 
 /* ---- Task ---- */

@@ -82,9 +82,9 @@ static const BerthField overview_fields[] = {
              .doc = "Usual sizes of placed workloads, the most frequent first, then the largest: "
                     "kind, vcpus, memory_mib, placed."),
     OVERVIEW(projects, JSON,
-             .doc =
-                 "name, workloads, vcpus, memory_mib of placed workloads, waiting without a host, "
-                 "and the project's quotas and reservations; 0: none."),
+             .doc = "name, workloads, vcpus, memory_mib, devices of placed workloads, waiting "
+                    "without a host, "
+                    "and the project's quotas and reservations; 0: none."),
 };
 const BerthSchema berth_capacity_overview_schema = BERTH_SCHEMA(
     "CapacityOverview", BerthCapacityOverview, overview_fields, "How full the fleet is.");

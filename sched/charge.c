@@ -125,19 +125,20 @@ berth_snapshot_set_quota(BerthSnapshot *s, const char *project, gint64 cpu_milli
 
 /**
  * berth_snapshot_claim:
- * @cpu_millis, @memory_mib, @workloads: negative to give it back
+ * @cpu_millis, @memory_mib, @device_millis, @workloads: negative to give it back
  *
  * Counts as held by @project what is going to be charged for it, and is on no host yet.
  */
 void
 berth_snapshot_claim(BerthSnapshot *s, const char *project, gint64 cpu_millis, gint64 memory_mib,
-                     gint64 workloads)
+                     gint64 device_millis, gint64 workloads)
 {
     BerthShare *share = berth_snapshot_share(s, berth_symbols_intern(&s->symbols, project));
     g_return_if_fail(share != NULL);
     berth_reserved_count_share(s->reserved, share, -1);
     share->cpu_used_millis += cpu_millis;
     share->memory_used_mib += memory_mib;
+    share->device_used_millis += device_millis;
     share->workloads_used += workloads;
     berth_reserved_count_share(s->reserved, share, 1);
 }

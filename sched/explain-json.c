@@ -16,6 +16,13 @@ host_name(const BerthSnapshot *snapshot, guint32 host)
     return name == NULL ? "" : name;
 }
 
+static char *
+thousandths_text(gint64 amount)
+{
+    return amount % 1000 == 0 ? g_strdup_printf("%" G_GINT64_FORMAT, amount / 1000)
+                              : g_strdup_printf("%.1f", (double)amount / 1000);
+}
+
 /* "3.1 GiB", "2 vCPUs", "3". Disk is counted in MiB per pool, so its dimension is a pool's name. */
 static char *
 amount_text(const char *code, const char *dimension, gint64 amount)
@@ -25,10 +32,12 @@ amount_text(const char *code, const char *dimension, gint64 amount)
                              : g_strdup_printf("%.1f GiB", (double)amount / 1024);
     }
     if (g_str_has_suffix(dimension, "cpu_millis")) {
-        g_autofree char *number = amount % 1000 == 0
-                                      ? g_strdup_printf("%" G_GINT64_FORMAT, amount / 1000)
-                                      : g_strdup_printf("%.1f", (double)amount / 1000);
+        g_autofree char *number = thousandths_text(amount);
         return g_strdup_printf("%s vCPU%s", number, amount == 1000 ? "" : "s");
+    }
+    if (g_str_equal(dimension, "device_millis")) {
+        g_autofree char *number = thousandths_text(amount);
+        return g_strdup_printf("%s device%s", number, amount == 1000 ? "" : "s");
     }
     if (g_str_has_suffix(dimension, "dedicated_cpus")) {
         return g_strdup_printf("%" G_GINT64_FORMAT " CPU%s", amount, amount == 1 ? "" : "s");

@@ -200,7 +200,7 @@ typedef struct {
 
 /* Of one project's quota. */
 typedef struct {
-    gint64 cpu_millis, memory_mib, workloads;
+    gint64 cpu_millis, memory_mib, device_millis, workloads;
 } Claim;
 
 static void
@@ -314,12 +314,16 @@ write_rest(const BerthSnapshot *s, const BerthCharge *from, Credit *credit)
 static Claim
 claim_of(const BerthCharge *charge)
 {
-    Claim claim = {charge->cpu_millis, charge->memory_mib, 1};
+    Claim claim = {
+        .cpu_millis = charge->cpu_millis, .memory_mib = charge->memory_mib, .workloads = 1};
     for (guint i = 0; i < charge->n_stocks; i++) {
         const BerthStockUse *use = &charge->stocks[i];
         claim.cpu_millis += use->kind == BERTH_STOCK_CPU ? use->amount * 1000 : 0;
         claim.memory_mib +=
             use->kind == BERTH_STOCK_HUGEPAGE ? use->amount * use->page_kib / 1024 : 0;
+    }
+    for (guint i = 0; i < charge->n_slots; i++) {
+        claim.device_millis += charge->slots[i].millis;
     }
     return claim;
 }
@@ -331,6 +335,7 @@ write_claim(const BerthCharge *charge, Claim *credit)
     Claim need = claim_of(charge);
     set_amount(json, "cpu_millis", take(need.cpu_millis, &credit->cpu_millis));
     set_amount(json, "memory_mib", take(need.memory_mib, &credit->memory_mib));
+    set_amount(json, "device_millis", take(need.device_millis, &credit->device_millis));
     set_amount(json, "workloads", take(need.workloads, &credit->workloads));
     return json;
 }
@@ -349,6 +354,7 @@ gather(const BerthSnapshot *s, const BerthCharge *charge, const guint32 *leaving
             Claim of = claim_of(victim);
             claim->cpu_millis += of.cpu_millis;
             claim->memory_mib += of.memory_mib;
+            claim->device_millis += of.device_millis;
             claim->workloads += of.workloads;
         }
     }
@@ -390,7 +396,7 @@ berth_holding_rest(const BerthSnapshot *s, const guint32 *charges, guint n, cons
                    guint n_leaving)
 {
     json_t *list = json_array();
-    Claim claim = {0, 0, 0};
+    Claim claim = {0};
     g_autoptr(GHashTable) credits = g_hash_table_new_full(NULL, NULL, NULL, free_credit);
     for (guint i = 0; i < n; i++) {
         const BerthCharge *charge = berth_charge(s, charges[i]);

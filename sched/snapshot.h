@@ -179,7 +179,7 @@ void berth_snapshot_set_quota(BerthSnapshot *snapshot, const char *project, gint
 void berth_snapshot_set_reserved(BerthSnapshot *snapshot, const char *project, gint64 cpu_millis,
                                  gint64 memory_mib);
 void berth_snapshot_claim(BerthSnapshot *snapshot, const char *project, gint64 cpu_millis,
-                          gint64 memory_mib, gint64 workloads);
+                          gint64 memory_mib, gint64 device_millis, gint64 workloads);
 gsize berth_snapshot_bytes(const BerthSnapshot *snapshot);
 
 G_END_DECLS

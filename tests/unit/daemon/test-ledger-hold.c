@@ -246,19 +246,29 @@ test_a_restart_changes_nothing(Fixture *f, gconstpointer data)
 static void
 test_quota_is_kept_for_the_one_that_asked(Fixture *f, gconstpointer unused)
 {
-    g_autoptr(BerthObject) project =
-        make(&berth_kind_project, "default", "{\"quota_workloads\": 1}", "{}");
+    static const struct {
+        const char *quota, *member;
+        int amount;
+    } claims[] = {{"{\"quota_workloads\": 1}", "workloads", 1},
+                  {"{\"quota_devices\": 1}", "device_millis", 1000}};
     g_autoptr(BerthObject) high = make_pod("high", "\"memory_mib\": 400", "");
-    g_autoptr(BerthObject) other = make_pod("other", "\"memory_mib\": 100", "");
-    g_autoptr(json_t) rest = json_pack("{s:{}, s:{s:i}}", "holding", "claim", "workloads", 1);
+    g_autoptr(BerthObject) other =
+        make_pod("other", "\"memory_mib\": 100", ", \"devices\": [{\"class\": \"gpu\"}]");
     put_host(f, in_order);
-    berth_ledger_set_project(f->ledger, project);
-    berth_ledger_hold_rest(f->ledger, high, "h1", rest);
-    g_assert_cmpint(used_mib(f), ==, 0);
-    g_assert_false(place(f, other, 0));
-    g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, high->uid);
-    berth_ledger_unhold(f->ledger, held->pdata[0], FALSE);
-    g_assert_true(place(f, other, 0));
+    for (guint i = 0; i < G_N_ELEMENTS(claims); i++) {
+        g_autoptr(BerthObject) project =
+            make(&berth_kind_project, "default", claims[i].quota, "{}");
+        g_autoptr(json_t) rest =
+            json_pack("{s:{}, s:{s:i}}", "holding", "claim", claims[i].member, claims[i].amount);
+        berth_ledger_set_project(f->ledger, project);
+        berth_ledger_hold_rest(f->ledger, high, "h1", rest);
+        g_assert_cmpint(used_mib(f), ==, 0);
+        g_assert_false(place(f, other, 0));
+        g_autoptr(GPtrArray) held = berth_ledger_held_for(f->ledger, high->uid);
+        berth_ledger_unhold(f->ledger, held->pdata[0], FALSE);
+        g_assert_true(place(f, other, 0));
+        berth_ledger_release(f->ledger, other->uid);
+    }
 }
 
 /* What is held is nobody's victim a second time. */

@@ -75,13 +75,17 @@ test_names_all_of_a_quota(void)
 {
     g_autoptr(BerthSnapshot) s = berth_snapshot_new();
     fixture_add(s, "h1");
-    berth_snapshot_set_quota(s, "p", 500, 768, -1, 1);
+    berth_snapshot_set_quota(s, "p", 500, 768, 1000, 1);
+    BerthDeviceNeed gpus = {.kind = "gpu", .count = 2, .millis = 1000};
     BerthRequest r = fixture_request();
+    r.devices = &gpus;
+    r.n_devices = 1;
     r.project = "p";
     g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
     g_autofree char *fix = berth_explanation_fix(s, e);
-    g_assert_cmpstr(fix, ==,
-                    "fits if the project's quota had 0.5 vCPUs and 256 MiB of memory more");
+    g_assert_cmpstr(
+        fix, ==,
+        "fits if the project's quota had 0.5 vCPUs and 256 MiB of memory and 1 device more");
 }
 
 static void

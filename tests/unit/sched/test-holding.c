@@ -1,4 +1,5 @@
 /* What is held for those that displace others is enough, whoever comes meanwhile, and is the same from its record. */
+#include "base/json.h"
 #include "fixture.h"
 #include "sched/fleet.h"
 #include "sched/forecast.h"
@@ -208,11 +209,34 @@ test_holdings_are_exact(void)
     }
 }
 
+/* Of the quota all is kept that is not given back by those of the same project. */
+static void
+test_quota_is_claimed_in_all_parts(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h = fixture_add(s, "h1");
+    const BerthDeviceNeed needs[] = {{.kind = "gpu", .count = 1, .millis = 1000},
+                                     {.kind = "nic", .count = 1, .millis = 1000}};
+    BerthRequest r = fixture_request();
+    r.project = "p";
+    r.devices = needs;
+    r.n_devices = 1;
+    guint32 leaving = berth_snapshot_charge_on(s, &r, h);
+    r.n_devices = 2;
+    guint32 asker = berth_snapshot_charge_on(s, &r, h);
+    g_autoptr(json_t) rests = berth_holding_rest(s, &asker, 1, &leaving, 1);
+    json_t *claim = json_object_get(json_array_get(rests, 0), "claim");
+    g_autoptr(json_t) left = json_pack("{s:i}", "device_millis", 1000);
+    g_assert_true(json_equal(claim, left));
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/sched/holding/withstands-a-flood", test_room_withstands_a_flood);
+    g_test_add_func("/sched/holding/claims-all-parts-of-a-quota",
+                    test_quota_is_claimed_in_all_parts);
     g_test_add_func("/sched/holding/is-exact", test_holdings_are_exact);
     return g_test_run();
 }

@@ -69,7 +69,7 @@ change_something(World *w, int *claim)
     } else if (what == 3 && world_below(w, 2) == 0) {
         berth_snapshot_set_reserved(w->snapshot, project, 0, 0);
     } else if (what == 4) {
-        berth_snapshot_claim(w->snapshot, "p1", *claim * 1000, *claim * 512, 0);
+        berth_snapshot_claim(w->snapshot, "p1", *claim * 1000, *claim * 512, 0, 0);
         *claim = -*claim;
     } else {
         Wish *wish = world_draw(w);
