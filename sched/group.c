@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "sched/fleet.h"
+#include "sched/index.h"
+#include "sched/mix.h"
 
 typedef struct {
     guint at;
@@ -81,8 +83,29 @@ place_in_turn(BerthSnapshot *s, const BerthRequest *requests, guint n, const Ber
     return placed;
 }
 
+typedef struct {
+    BerthMix *mix; /* owned */
+    guint64 version;
+} Before;
+
+static Before
+remember(const BerthSnapshot *s)
+{
+    return (Before){berth_mix_copy(s->mix), s->version};
+}
+
 static void
-withdraw(BerthSnapshot *s, guint n, BerthDecision *decisions, guint32 *charges)
+forget(Before *before)
+{
+    berth_mix_free(before->mix);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Before, forget)
+
+/* What was tried in vain is as if it had never been: nothing is charged, and nothing was learned from it. */
+static void
+withdraw(BerthSnapshot *s, const Before *before, guint n, BerthDecision *decisions,
+         guint32 *charges)
 {
     for (guint i = 0; i < n; i++) {
         if (charges[i] != BERTH_CHARGE_NONE) {
@@ -91,16 +114,21 @@ withdraw(BerthSnapshot *s, guint n, BerthDecision *decisions, guint32 *charges)
         }
         decisions[i].placed = FALSE;
     }
+    s->version = before->version;
+    if (berth_mix_restore(s->mix, before->mix, s)) {
+        berth_index_forget(s->index);
+    }
 }
 
 static gboolean
 place_as_asked(BerthSnapshot *s, const BerthRequest *requests, guint n, const BerthPolicy *policy,
                BerthDecision *decisions, guint32 *charges)
 {
+    g_auto(Before) before = remember(s);
     if (place_in_turn(s, requests, n, policy, decisions, charges, TRUE) == n) {
         return TRUE;
     }
-    withdraw(s, n, decisions, charges);
+    withdraw(s, &before, n, decisions, charges);
     g_autofree guint *order = berth_group_order(s, requests, n);
     if (!berth_group_split(s, requests, n, order, policy, decisions)) {
         return FALSE;

@@ -374,6 +374,14 @@ is_due(const BerthMix *mix, const BerthSnapshot *s)
     return mix->seen >= 16 && mix->seen - mix->learned_at >= step;
 }
 
+static void
+forget_worth(const BerthSnapshot *s)
+{
+    for (guint32 host = 0; host < s->end; host++) {
+        s->worth[host].bound = NAN;
+    }
+}
+
 /**
  * berth_mix_refresh:
  *
@@ -402,8 +410,28 @@ berth_mix_refresh(BerthMix *mix, const BerthSnapshot *s)
     if (changed) {
         berth_mix_sketch(mix);
     }
-    for (guint32 host = 0; changed && host < s->end; host++) {
-        s->worth[host].bound = NAN;
+    if (changed) {
+        forget_worth(s);
+    }
+    return changed;
+}
+
+/**
+ * berth_mix_restore:
+ * @before: from berth_mix_copy()
+ *
+ * Forgets what was learned since.
+ *
+ * Returns: whether values changed, so that scores kept from then on are stale
+ */
+gboolean
+berth_mix_restore(BerthMix *mix, const BerthMix *before, const BerthSnapshot *s)
+{
+    gboolean changed =
+        mix->weighed_at != before->weighed_at || mix->learned_at != before->learned_at;
+    *mix = *before;
+    if (changed) {
+        forget_worth(s);
     }
     return changed;
 }

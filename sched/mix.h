@@ -38,6 +38,7 @@ BerthMix *berth_mix_copy(const BerthMix *mix);
 void berth_mix_free(BerthMix *mix);
 void berth_mix_observe(BerthMix *mix, const BerthAsk *ask);
 gboolean berth_mix_refresh(BerthMix *mix, const BerthSnapshot *snapshot);
+gboolean berth_mix_restore(BerthMix *mix, const BerthMix *before, const BerthSnapshot *snapshot);
 gboolean berth_mix_is_known(const BerthMix *mix);
 void berth_mix_freeze(BerthMix *mix);
 

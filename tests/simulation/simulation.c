@@ -19,6 +19,7 @@
 #include "tests/simulation/luck.h"
 #include "tests/simulation/oracle.h"
 #include "tests/simulation/registry.h"
+#include "tests/simulation/replay.h"
 #include "tests/simulation/site.h"
 #include "tests/simulation/told.h"
 #include "tests/simulation/users.h"
@@ -290,6 +291,7 @@ settle(void)
         g_free(unsettled);
     } else {
         users_compare();
+        replay_check(config->socket, folder);
     }
     fate_note("settled after %u s", seconds);
     fate_set_faults(TRUE);

@@ -3,6 +3,7 @@
 #include "sched/fleet.h"
 #include "sched/forecast.h"
 #include "sched/group.h"
+#include "sched/mix-typical.h"
 
 static guint32
 add_plain(BerthSnapshot *s, const char *name, gint64 vcpus)
@@ -62,6 +63,27 @@ test_a_preference_refuses_no_fellow(void)
     BerthUsage usage;
     berth_snapshot_host_usage(s, 0, &usage);
     g_assert_cmpuint(usage.workloads, ==, 2);
+}
+
+/* Its members' places are tried and given up: nothing is learned from that. */
+static void
+test_a_refused_group_leaves_no_trace(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    add_plain(s, "h1", 64);
+    for (guint i = 0; i < 31; i++) {
+        BerthRequest r = {.cpu_millis = 1000, .memory_mib = 1024};
+        BerthDecision decision;
+        g_assert_true(berth_pick_and_charge(s, &r, NULL, &decision, NULL));
+    }
+    BerthRequest half = {.cpu_millis = 20000, .memory_mib = 8192}, both[] = {half, half};
+    BerthDecision decisions[2];
+    guint64 version = s->version;
+    BerthMix *before = berth_mix_copy(s->mix);
+    g_assert_false(berth_pick_group(s, both, 2, NULL, decisions));
+    g_assert_cmpuint(s->version, ==, version);
+    g_assert_cmpmem(s->mix, sizeof(BerthMix), before, sizeof(BerthMix));
+    berth_mix_free(before);
 }
 
 static void
@@ -468,6 +490,7 @@ main(int argc, char **argv)
     g_test_add_func("/sched/group/is-all-or-none", test_group_is_all_or_none);
     g_test_add_func("/sched/group/preference-refuses-no-fellow",
                     test_a_preference_refuses_no_fellow);
+    g_test_add_func("/sched/group/leaves-no-trace", test_a_refused_group_leaves_no_trace);
     g_test_add_func("/sched/batch/places-the-largest-first",
                     test_batch_places_more_than_one_by_one);
     g_test_add_func("/sched/group/tries-each-place", test_those_who_belong_together_try_each_place);
