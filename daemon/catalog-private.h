@@ -1,4 +1,4 @@
-/* What catalog.c, catalog-write.c and catalog-events.c share. */
+/* What catalog.c, catalog-write.c, catalog-hosts.c and catalog-events.c share. */
 #pragma once
 
 #include "daemon/catalog.h"
@@ -22,6 +22,7 @@ struct BerthCatalog {
 
     GTree *trees[CATALOG_KINDS_MAX]; /* by index in berth_kinds; owned, of BerthObject */
     GHashTable *by_uid;              /* uid (of the object) -> BerthObject, borrowed from trees */
+    GHashTable *by_host;             /* owned name -> GTree of BerthObject, borrowed from trees */
     GHashTable *active_tasks;        /* target uid (of the task) -> unfinished Task, borrowed */
 
     GArray *subscriptions; /* of Subscription */
@@ -50,6 +51,9 @@ void catalog_submit(BerthCatalog *catalog, BerthTransaction *transaction, BerthS
                     gpointer user_data);
 void catalog_status_flush(BerthCatalog *catalog);
 void catalog_status_clear(BerthCatalog *catalog);
+
+void catalog_hosts_init(BerthCatalog *catalog);
+void catalog_hosts_changed(BerthCatalog *catalog, const BerthObject *before, BerthObject *after);
 
 void catalog_events_init(BerthCatalog *catalog);
 void catalog_events_stop(BerthCatalog *catalog);

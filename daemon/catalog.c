@@ -1,6 +1,6 @@
 /* The in-memory copy: trees by kind, indices, and how committed changes enter them. Invariant: the copy is
  * exactly the store at `revision`; only catalog_apply() changes it. Main loop. Writes are in
- * catalog-write.c, Events and retention in catalog-events.c. */
+ * catalog-write.c, workloads by host in catalog-hosts.c, Events and retention in catalog-events.c. */
 #include "daemon/catalog-private.h"
 
 #include "base/error.h"
@@ -56,6 +56,7 @@ new_empty(BerthStore *store, BerthClock *clock, BerthRandom *random)
     catalog->active_tasks = g_hash_table_new(g_str_hash, g_str_equal);
     catalog->subscriptions = g_array_new(FALSE, TRUE, sizeof(Subscription));
     catalog->default_settings = berth_schema_new(berth_kind_settings.spec);
+    catalog_hosts_init(catalog);
     catalog_status_init(catalog);
     catalog_events_init(catalog);
     return catalog;
@@ -69,6 +70,7 @@ catalog_unref(BerthCatalog *catalog)
     }
     catalog_status_clear(catalog);
     catalog_events_clear(catalog);
+    g_hash_table_unref(catalog->by_host);
     g_hash_table_unref(catalog->by_uid);
     g_hash_table_unref(catalog->active_tasks);
     for (guint i = 0; berth_kinds[i] != NULL; i++) {
@@ -136,6 +138,9 @@ enter(BerthCatalog *catalog, const BerthChange *change, BerthCatalogChange *ente
     if (object->kind == &berth_kind_task && (before != NULL || !change->deleted)) {
         index_task(catalog, before, entered->after);
     }
+    if (before != NULL || !change->deleted) {
+        catalog_hosts_changed(catalog, before, entered->after);
+    }
     if (change->deleted) {
         g_tree_remove(tree_of(catalog, object->kind), object);
     } else {
@@ -199,6 +204,7 @@ load_row(BerthCatalog *catalog, const BerthRow *row, GError **error)
     if (object->kind == &berth_kind_task) {
         index_task(catalog, NULL, object);
     }
+    catalog_hosts_changed(catalog, NULL, object);
     catalog_events_changed(catalog, NULL, object);
     return TRUE;
 }

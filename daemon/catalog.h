@@ -74,6 +74,12 @@ GPtrArray *berth_catalog_list(const BerthCatalog *catalog, const BerthKind *kind
                               const char *project);
 guint berth_catalog_count(const BerthCatalog *catalog, const BerthKind *kind);
 
+/* Returns: (transfer full): the workloads whose record names @host as theirs, or as the one they displace
+ * others on; pods first, then by project and name. O(answer). */
+GPtrArray *berth_catalog_list_naming(const BerthCatalog *catalog, const char *host);
+/* Returns: how many of @kind (NULL: of all) have @host as theirs. */
+guint berth_catalog_count_on(const BerthCatalog *catalog, const BerthKind *kind, const char *host);
+
 /* The Task about the object with @uid that has not finished yet, if there is one. */
 BerthObject *berth_catalog_active_task(const BerthCatalog *catalog, const char *uid);
 

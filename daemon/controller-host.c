@@ -167,17 +167,14 @@ berth_host_controller_is_claimed(const char *host, const BerthObject *object)
 static void
 charge_recorded(BerthControl *control, const char *host)
 {
-    static const BerthKind *const kinds[] = {&berth_kind_pod, &berth_kind_vm};
-    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        BerthCatalogIter iter;
-        berth_catalog_iter_init(&iter, control->catalog, kinds[i], NULL);
-        for (BerthObject *object; (object = berth_catalog_iter_next(&iter)) != NULL;) {
-            if (berth_host_controller_is_claimed(host, object) &&
-                berth_ledger_host_of(control->ledger, object->uid) == NULL) {
-                g_auto(BerthNeeds) needs = {0};
-                berth_workload_needs_init(&needs, control, object);
-                berth_ledger_charge(control->ledger, object, &needs, host);
-            }
+    g_autoptr(GPtrArray) workloads = berth_catalog_list_naming(control->catalog, host);
+    for (guint i = 0; i < workloads->len; i++) {
+        BerthObject *object = workloads->pdata[i];
+        if (berth_host_controller_is_claimed(host, object) &&
+            berth_ledger_host_of(control->ledger, object->uid) == NULL) {
+            g_auto(BerthNeeds) needs = {0};
+            berth_workload_needs_init(&needs, control, object);
+            berth_ledger_charge(control->ledger, object, &needs, host);
         }
     }
 }
@@ -219,14 +216,13 @@ add_wanted_digest(GHashTable *wanted, const char *digest)
 }
 
 static void
-add_wanted_seeds(BerthControl *control, GHashTable *wanted)
+add_wanted_seeds(BerthControl *control, const char *host, GHashTable *wanted)
 {
-    BerthCatalogIter iter;
-    berth_catalog_iter_init(&iter, control->catalog, &berth_kind_vm, NULL);
-    for (BerthObject *vm; (vm = berth_catalog_iter_next(&iter)) != NULL;) {
+    g_autoptr(GPtrArray) workloads = berth_catalog_list_naming(control->catalog, host);
+    for (guint k = 0; k < workloads->len; k++) {
         size_t i;
         json_t *disk;
-        json_array_foreach (berth_workload_status_of(vm)->disks, i, disk) {
+        json_array_foreach (berth_workload_status_of(workloads->pdata[k])->disks, i, disk) {
             add_wanted_digest(wanted, berth_json_string(disk, "sha256"));
         }
     }
@@ -250,7 +246,7 @@ clean_volumes(BerthControl *control, BerthFleetHost *host)
         add_wanted_digest(wanted, control->guest_os->kernel.sha256);
         add_wanted_digest(wanted, control->guest_os->initramfs.sha256);
     }
-    add_wanted_seeds(control, wanted);
+    add_wanted_seeds(control, host->name, wanted);
     berth_stage_clean(control->stage, host, wanted);
 }
 
@@ -387,27 +383,12 @@ on_trust(const char *name, gpointer user_data)
     berth_host_controller_touch(controller, name);
 }
 
-static guint
-workloads_on(BerthControl *control, const char *host)
-{
-    guint count = 0;
-    static const BerthKind *const kinds[] = {&berth_kind_pod, &berth_kind_vm};
-    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        BerthCatalogIter iter;
-        berth_catalog_iter_init(&iter, control->catalog, kinds[i], NULL);
-        for (BerthObject *object; (object = berth_catalog_iter_next(&iter)) != NULL;) {
-            count += g_strcmp0(berth_workload_status_of(object)->host, host) == 0;
-        }
-    }
-    return count;
-}
-
 /* A host whose removal was asked for goes once nothing of ours is recorded there. */
 static void
 drop_host(BerthHostController *controller, BerthObject *object)
 {
     BerthControl *control = controller->control;
-    if (workloads_on(control, object->name) > 0) {
+    if (berth_catalog_count_on(control->catalog, NULL, object->name) > 0) {
         berth_host_controller_touch(controller, object->name);
         return;
     }

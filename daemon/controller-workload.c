@@ -308,25 +308,21 @@ each_workload(BerthWorkloadController *controller,
     }
 }
 
-static void
-look_when_on(BerthWorkloadController *controller, BerthObject *object, gconstpointer host)
+/** Wants every workload of @host to be looked at. */
+void
+berth_workload_controller_look_at_host(BerthWorkloadController *controller, const char *host)
 {
-    const BerthWorkloadStatus *status = berth_workload_status_of(object);
-    if (g_strcmp0(status->host, host) == 0 || g_strcmp0(status->preempting.host, host) == 0) {
+    if (controller == NULL) {
+        return;
+    }
+    g_autoptr(GPtrArray) workloads = berth_catalog_list_naming(controller->control->catalog, host);
+    for (guint i = 0; i < workloads->len; i++) {
+        const BerthObject *object = workloads->pdata[i];
         BerthWorkloadRun *run = g_hash_table_lookup(controller->runs, object->uid);
         if (run != NULL && run->pod != NULL) {
             berth_pod_run_hurry(run->pod);
         }
         berth_queue_add(controller->queue, object->uid);
-    }
-}
-
-/** Wants every workload of @host to be looked at. */
-void
-berth_workload_controller_look_at_host(BerthWorkloadController *controller, const char *host)
-{
-    if (controller != NULL) {
-        each_workload(controller, look_when_on, host);
     }
 }
 

@@ -121,12 +121,7 @@ count_workloads(BerthControl *control, const char *host, json_t *status)
 {
     static const BerthKind *const kinds[] = {&berth_kind_pod, &berth_kind_vm};
     for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        json_int_t count = 0;
-        BerthCatalogIter iter;
-        berth_catalog_iter_init(&iter, control->catalog, kinds[i], NULL);
-        for (BerthObject *object; (object = berth_catalog_iter_next(&iter)) != NULL;) {
-            count += g_strcmp0(berth_workload_status_of(object)->host, host) == 0;
-        }
+        json_int_t count = berth_catalog_count_on(control->catalog, kinds[i], host);
         json_object_set_new(status, kinds[i]->plural, json_integer(count));
     }
 }

@@ -137,6 +137,60 @@ test_status_of_one_turn_is_one_write(Fixture *f, gconstpointer data)
 }
 
 static void
+put_on(Fixture *f, const char *name, const char *host, const char *displacing_on)
+{
+    g_autoptr(json_t) status = json_pack("{s:s, s:s*, s:{s:s*}}", "phase", "Running", "host", host,
+                                         "preempting", "host", displacing_on);
+    BerthObject *pod = berth_catalog_get(f->catalog, &berth_kind_pod, "default", name);
+    berth_catalog_put_status(f->catalog, pod, status, NULL, NULL);
+    settle(f);
+}
+
+/* Returns: (transfer full): the names of those that name @host, and after a slash how many are on it. */
+static char *
+naming(Fixture *f, const char *host)
+{
+    g_autoptr(GPtrArray) list = berth_catalog_list_naming(f->catalog, host);
+    GString *text = g_string_new(NULL);
+    for (guint i = 0; i < list->len; i++) {
+        g_string_append(text, ((BerthObject *)list->pdata[i])->name);
+    }
+    g_string_append_printf(text, "/%u", berth_catalog_count_on(f->catalog, NULL, host));
+    return g_string_free(text, FALSE);
+}
+
+static void
+assert_naming(Fixture *f, const char *host, const char *wanted)
+{
+    g_autofree char *names = naming(f, host);
+    g_assert_cmpstr(names, ==, wanted);
+}
+
+static void
+test_knows_who_names_a_host(Fixture *f, gconstpointer data)
+{
+    store_pod(f, "b");
+    store_pod(f, "a");
+    store_pod(f, "c");
+    assert_naming(f, "h1", "/0");
+    put_on(f, "b", "h1", NULL);
+    put_on(f, "a", "h1", "h1");
+    put_on(f, "c", NULL, "h1");
+    assert_naming(f, "h1", "abc/2");
+    close_all(f);
+    open_all(f);
+    assert_naming(f, "h1", "abc/2");
+    put_on(f, "b", "h2", "h1");
+    put_on(f, "c", "h2", NULL);
+    assert_naming(f, "h1", "ab/1");
+    assert_naming(f, "h2", "bc/2");
+    berth_catalog_delete(f->catalog, berth_catalog_get(f->catalog, &berth_kind_pod, "default", "a"),
+                         NULL, NULL);
+    settle(f);
+    assert_naming(f, "h1", "b/0");
+}
+
+static void
 test_status_is_fenced_by_uid(Fixture *f, gconstpointer data)
 {
     g_autoptr(BerthObject) old = berth_object_ref(store_pod(f, "a"));
@@ -353,6 +407,7 @@ main(int argc, char **argv)
     ADD("shows-only-what-is-committed", test_shows_only_what_is_committed);
     ADD("loads-what-was-stored", test_loads_what_was_stored);
     ADD("status-of-one-turn-is-one-write", test_status_of_one_turn_is_one_write);
+    ADD("knows-who-names-a-host", test_knows_who_names_a_host);
     ADD("status-is-fenced-by-uid", test_status_is_fenced_by_uid);
     ADD("subscribers-see-before-and-after", test_subscribers_see_before_and_after);
     ADD("events-count-instead-of-piling-up", test_events_count_instead_of_piling_up);
