@@ -373,7 +373,8 @@ const BerthCommand berth_capacity_commands[] = {
      .about = "Names with a dot or a slash are files. Sizes are those of a pod, or with kind=vm of "
               "a VM, "
               "which has a disk, too; the words are those of berth run and berth vm create: cpus, "
-              "memory, disk, numa, huge-pages, dedicated-cpus, device, resource, host, network.",
+              "memory, disk, numa, huge-pages, cpu-model, cpu-feature, dedicated-cpus, device, "
+              "resource, host, network.",
      .example = "berth capacity\nberth capacity --like cpus=2,memory=512m\n"
                 "berth capacity --like kind=vm,cpus=8,memory=32g,numa=one,device=gpu=2\n"
                 "berth capacity --like web\n"

@@ -34,6 +34,8 @@ extern const BerthCommand berth_workload_commands[], berth_run_commands[], berth
          "NUMA cells of its host that it is bound to; prefer-one: one, else two, else any",        \
          berth_numa_names},                                                                        \
         {"huge-pages", 0, BERTH_OPTION_SIZE, "SIZE", "its memory is of huge pages: 2m, 1g"},       \
+        {"cpu-model", 0, BERTH_OPTION_TEXT, "MODEL", "CPU model that it sees, EPYC for example"},  \
+        {"cpu-feature", 0, BERTH_OPTION_LIST, "NAME", "feature that its CPU must have: avx2"},     \
         {"dedicated-cpus", 0, BERTH_OPTION_FLAG, NULL, "each virtual CPU has a CPU of its host"},  \
         {"device", 0, BERTH_OPTION_LIST, "CLASS[=N]",                                              \
          "PCI devices of its host, by class: gpu, nic=2"},                                         \

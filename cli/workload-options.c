@@ -34,6 +34,16 @@ list_networks(char *const *names)
     return cards;
 }
 
+static json_t *
+list_texts(char *const *texts)
+{
+    json_t *list = json_array();
+    for (; *texts != NULL; texts++) {
+        json_array_append_new(list, json_string(*texts));
+    }
+    return list;
+}
+
 /* "gpu" or "gpu=2": a class that hosts offer, and how many. */
 static json_t *
 make_device(const char *text, GError **error)
@@ -113,6 +123,12 @@ put_hardware(json_t *spec, const BerthArgs *args, GError **error)
     if (berth_args_has(args, "huge-pages")) {
         json_object_set_new(spec, "huge_pages_kib",
                             json_integer(1024 * berth_args_number(args, "huge-pages", 0)));
+    }
+    if (berth_args_has(args, "cpu-model")) {
+        json_object_set_new(spec, "cpu_model", json_string(berth_args_get(args, "cpu-model")));
+    }
+    if (berth_args_has(args, "cpu-feature")) {
+        json_object_set_new(spec, "cpu_features", list_texts(berth_args_list(args, "cpu-feature")));
     }
     if (berth_args_has(args, "dedicated-cpus")) {
         json_object_set_new(spec, "dedicated_cpus", json_true());

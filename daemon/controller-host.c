@@ -411,7 +411,8 @@ forget_host(BerthHostController *controller, const char *name)
 static gboolean
 is_seen_anew(const BerthHostStatus *a, const BerthHostStatus *b)
 {
-    return a->prepared != b->prepared || (a->inventory == NULL) != (b->inventory == NULL) ||
+    return a->prepared != b->prepared || g_strcmp0(a->acceleration, b->acceleration) != 0 ||
+           (a->inventory == NULL) != (b->inventory == NULL) ||
            (a->inventory != NULL && !json_equal(a->inventory, b->inventory));
 }
 

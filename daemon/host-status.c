@@ -74,6 +74,26 @@ write_strings(char **strings)
     return list;
 }
 
+/* What guests can be given, by how they run: {"kvm": {"models", "features"}, "tcg": …}. */
+static json_t *
+write_guest_cpus(const BerthInventory *has)
+{
+    const struct {
+        const char *acceleration;
+        char **models, **features;
+    } kinds[] = {{"kvm", has->kvm_models, has->kvm_features},
+                 {"tcg", has->tcg_models, has->tcg_features}};
+    json_t *json = json_object();
+    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (kinds[i].models != NULL) {
+            json_object_set_new(json, kinds[i].acceleration,
+                                json_pack("{s:o, s:o}", "models", write_strings(kinds[i].models),
+                                          "features", write_strings(kinds[i].features)));
+        }
+    }
+    return json;
+}
+
 static const BerthHostPool *
 find_pool(const BerthInventory *inventory, const char *name)
 {
@@ -101,6 +121,7 @@ write_inventory(const BerthInventory *has, const char *pool_name)
     json_object_set_new(json, "cells", write_cells(has));
     json_object_set_new(json, "networks", write_networks(has));
     json_object_set_new(json, "devices", write_devices(has));
+    json_object_set_new(json, "guest_cpus", write_guest_cpus(has));
     json_object_set_new(json, "machine_types", write_strings(has->machine_types));
     if (pool != NULL) {
         json_object_set_new(json, "pool_mib",

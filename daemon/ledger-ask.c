@@ -212,6 +212,10 @@ ledger_ask_fill(LedgerAsk *ask, const BerthFleetLedger *ledger, const BerthObjec
         needs->networks == NULL ? NULL : (const char *const *)needs->networks->pdata;
     request->n_networks = needs->networks == NULL ? 0 : needs->networks->len;
     request->machine = berth_profile_names[workload->profile];
+    request->cpu_model = workload->cpu_model;
+    request->cpu_features = (const char *const *)workload->cpu_features;
+    request->n_cpu_features =
+        workload->cpu_features == NULL ? 0 : g_strv_length(workload->cpu_features);
     request->numa = (BerthNumaPolicy)workload->numa;
     request->hugepage_kib = (guint)workload->huge_pages_kib;
     request->dedicated = workload->dedicated_cpus;

@@ -232,7 +232,11 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
     g_autoptr(GArray) taints = read_taints(spec);
     g_autoptr(GPtrArray) networks = read_names(json_object_get(inventory, "networks"));
     g_autoptr(GPtrArray) machines = read_names(json_object_get(inventory, "machine_types"));
-    const char *cpu_model = json_string_value(json_object_get(inventory, "cpu_model"));
+    const json_t *cpus =
+        json_object_get(json_object_get(inventory, "guest_cpus"),
+                        g_strcmp0(status->acceleration, "kvm") == 0 ? "kvm" : "tcg");
+    g_autoptr(GPtrArray) models = read_names(json_object_get(cpus, "models"));
+    g_autoptr(GPtrArray) features = read_names(json_object_get(cpus, "features"));
     g_autoptr(GPtrArray) pages = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GArray) cells = read_cells(ledger, object, inventory, vcpus, memory_mib, pages);
     g_autoptr(GArray) counts = ledger_read_counts(spec->resources);
@@ -258,8 +262,10 @@ berth_ledger_put_host(BerthFleetLedger *ledger, const BerthObject *object, gbool
         .counts = (const BerthAmount *)(gpointer)counts->data,
         .n_counts = counts->len,
         .arch = json_string_value(json_object_get(inventory, "arch")),
-        .cpu_models = &cpu_model,
-        .n_cpu_models = cpu_model != NULL,
+        .cpu_models = (const char *const *)models->pdata,
+        .n_cpu_models = models->len,
+        .cpu_features = (const char *const *)features->pdata,
+        .n_cpu_features = features->len,
         .images = files != NULL ? (const char *const *)files->pdata : NULL,
         .n_images = files != NULL ? files->len : 0,
         .machines = (const char *const *)machines->pdata,
@@ -371,6 +377,9 @@ hint_of(const BerthExplanation *explanation)
         }
         if (g_str_equal(code, "device")) {
             return "offer more of the class in spec.devices of a Host";
+        }
+        if (g_str_equal(code, "cpu-type")) {
+            return "status.inventory.guest_cpus of each Host lists what can be asked for";
         }
         if (g_str_equal(code, "count")) {
             return "raise its number in spec.resources of a Host, or stop who has some";

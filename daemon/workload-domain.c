@@ -276,6 +276,10 @@ fill_build(Build *build, BerthControl *control, BerthFleetHost *host, BerthObjec
         .profile = (BerthProfile)workload->profile,
         .kvm = is_kvm(control, host->name),
         .vcpus = (guint)workload->vcpus,
+        .cpu_model = workload->cpu_model,
+        .cpu_features = workload->cpu_features != NULL
+                            ? keep(build, g_strjoinv(",", workload->cpu_features))
+                            : NULL,
         .memory_mib = (guint64)workload->memory_mib,
         .huge_pages_kib = (guint)workload->huge_pages_kib,
         .agent = !pod && ((BerthVmSpec *)object->spec_data)->guest_agent,

@@ -14,6 +14,8 @@
 /* No machine has more; a host that claims so is cut short. */
 #define CELLS_MAX 1024
 #define CPUS_MAX 16384
+/* Models, or features, of a CPU. */
+#define NAMES_MAX 1024
 
 /** Returns: (transfer full): libvirt's version number as "major.minor.release". */
 char *
@@ -166,6 +168,84 @@ berth_sysinfo_read(BerthInventory *inventory, const char *xml, GError **error)
         }
     }
     return TRUE;
+}
+
+/* ---- CPUs of guests --------------------------------------------------------------------------- */
+
+/* The children of @mode as a "cpu" document of their own. */
+static char *
+format_cpu(const xmlNode *mode)
+{
+    g_autoptr(BerthXml) document = xmlNewDoc((const xmlChar *)"1.0");
+    xmlNode *cpu = xmlNewDocNode(document, NULL, (const xmlChar *)"cpu", NULL);
+    xmlDocSetRootElement(document, cpu);
+    xmlAddChildList(cpu, xmlDocCopyNodeList(document, mode->children));
+    return berth_xml_format(cpu);
+}
+
+/**
+ * berth_cpu_models_read:
+ * @xml: what virConnectGetDomainCapabilities gave
+ * @fullest: (out) (transfer full) (nullable): the CPU with the most that a guest can have there, as XML; NULL: not known
+ *
+ * Returns: (transfer full) (nullable): models that can be had there; INVALID when it is no such document
+ */
+char **
+berth_cpu_models_read(const char *xml, char **fullest, GError **error)
+{
+    g_autoptr(BerthXml) document = berth_xml_parse(xml, "domainCapabilities", error);
+    if (document == NULL) {
+        return NULL;
+    }
+    g_autoptr(GStrvBuilder) names = g_strv_builder_new();
+    guint count = 0;
+    const xmlNode *cpu = berth_xml_child(xmlDocGetRootElement(document), "cpu");
+    const xmlNode *mode = berth_xml_child(cpu, "mode");
+    *fullest = NULL;
+    for (; mode != NULL; mode = berth_xml_next(mode, "mode")) {
+        gboolean supported = berth_xml_attribute_is(mode, "supported", "yes");
+        if (supported && *fullest == NULL && berth_xml_attribute_is(mode, "name", "host-model")) {
+            *fullest = format_cpu(mode);
+        }
+        if (!supported || !berth_xml_attribute_is(mode, "name", "custom")) {
+            continue;
+        }
+        const xmlNode *model = berth_xml_child(mode, "model");
+        for (; model != NULL && count < NAMES_MAX; model = berth_xml_next(model, "model")) {
+            g_autofree char *name = berth_xml_text(model);
+            if (name != NULL && berth_xml_attribute_is(model, "usable", "yes")) {
+                g_strv_builder_add(names, name);
+                count++;
+            }
+        }
+    }
+    return g_strv_builder_end(names);
+}
+
+/**
+ * berth_cpu_features_read:
+ * @xml: a CPU with all its features, as virConnectBaselineHypervisorCPU writes it
+ *
+ * Returns: (transfer full) (nullable): features that it has; INVALID when it is no such document
+ */
+char **
+berth_cpu_features_read(const char *xml, GError **error)
+{
+    g_autoptr(BerthXml) document = berth_xml_parse(xml, "cpu", error);
+    if (document == NULL) {
+        return NULL;
+    }
+    g_autoptr(GStrvBuilder) names = g_strv_builder_new();
+    guint count = 0;
+    const xmlNode *feature = berth_xml_child(xmlDocGetRootElement(document), "feature");
+    for (; feature != NULL && count < NAMES_MAX; feature = berth_xml_next(feature, "feature")) {
+        g_autofree char *name = berth_xml_attribute(feature, "name");
+        if (name != NULL && berth_xml_attribute_is(feature, "policy", "require")) {
+            g_strv_builder_add(names, name);
+            count++;
+        }
+    }
+    return g_strv_builder_end(names);
 }
 
 /* ---- devices --------------------------------------------------------------------------------- */

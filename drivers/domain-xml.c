@@ -13,11 +13,11 @@
 
 #include <string.h>
 
-/* Returns: (transfer full): addresses, none when it has none */
+/* Returns: (transfer full): the parts of "a,b", none of NULL */
 static char **
-split_devices(const BerthDomainPlan *plan)
+split_list(const char *text)
 {
-    return g_strsplit(plan->host_devices != NULL ? plan->host_devices : "", ",", -1);
+    return g_strsplit(text != NULL ? text : "", ",", -1);
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
@@ -80,7 +80,7 @@ check_nic(const BerthNicPlan *nic, GError **error)
 static gboolean
 check_host_devices(const BerthDomainPlan *plan, GError **error)
 {
-    g_auto(GStrv) list = split_devices(plan);
+    g_auto(GStrv) list = split_list(plan->host_devices);
     BerthPciAddress address;
     for (guint i = 0; list[i] != NULL; i++) {
         if (!berth_pci_address_parse(list[i], &address)) {
@@ -166,6 +166,8 @@ check_plan(const BerthDomainPlan *plan, const char *kernel, const char *initrd, 
 {
     if (!check_text("uuid", plan->uuid, TRUE, error) ||
         !check_text("name", plan->name, TRUE, error) ||
+        !check_text("CPU model", plan->cpu_model, FALSE, error) ||
+        !check_text("CPU features", plan->cpu_features, FALSE, error) ||
         !check_text("CPU set", plan->cpuset, FALSE, error) ||
         !check_text("pins", plan->pins, FALSE, error) ||
         !check_text("emulator's CPU set", plan->emulator_cpuset, FALSE, error) ||
@@ -214,7 +216,7 @@ count_virtio_ports(const BerthDomainPlan *plan)
 static guint
 count_ports(const BerthDomainPlan *plan)
 {
-    g_auto(GStrv) devices = split_devices(plan);
+    g_auto(GStrv) devices = split_list(plan->host_devices);
     return count_virtio_ports(plan) + (g_strv_length(devices) + 7) / 8 * 8;
 }
 
@@ -349,7 +351,7 @@ add_nic(const BerthDomainPlan *plan, xmlNode *devices, gsize index)
 static void
 add_host_devices(const BerthDomainPlan *plan, xmlNode *devices)
 {
-    g_auto(GStrv) list = split_devices(plan);
+    g_auto(GStrv) list = split_list(plan->host_devices);
     BerthPciAddress at;
     for (guint i = 0; list[i] != NULL && berth_pci_address_parse(list[i], &at); i++) {
         xmlNode *node = berth_xml_add(devices, "hostdev", NULL);
@@ -566,6 +568,42 @@ add_boot(const BerthDomainPlan *plan, const char *kernel, const char *initrd, xm
 }
 
 static void
+add_feature(xmlNode *cpu, const char *name, const char *policy)
+{
+    xmlNode *feature = berth_xml_add(cpu, "feature", NULL);
+    berth_xml_set(feature, "policy", policy);
+    berth_xml_set(feature, "name", name);
+}
+
+static void
+add_cpu(const BerthDomainPlan *plan, xmlNode *domain)
+{
+    xmlNode *cpu = berth_xml_add(domain, "cpu", NULL);
+    g_auto(GStrv) wanted = split_list(plan->cpu_features);
+    if (plan->cpu_model != NULL) {
+        berth_xml_set(cpu, "mode", "custom");
+        berth_xml_set(cpu, "match", "exact");
+        berth_xml_set(cpu, "check", "partial");
+        berth_xml_set(berth_xml_add(cpu, "model", plan->cpu_model), "fallback", "forbid");
+    } else if (!plan->kvm) {
+        berth_xml_set(cpu, "mode", "maximum");
+    } else if (plan->profile == BERTH_PROFILE_MICROVM) {
+        berth_xml_set(cpu, "mode", "host-passthrough");
+    } else {
+        berth_xml_set(cpu, "mode", "host-model");
+        berth_xml_set(cpu, "check", "partial");
+    }
+    /* QEMU emulates "rep movsb" a byte at a time; a guest that does not hear of fast string
+     * operations copies eight. */
+    if (!plan->kvm && !g_strv_contains((const char *const *)wanted, "erms")) {
+        add_feature(cpu, "erms", "disable");
+    }
+    for (guint i = 0; wanted[i] != NULL; i++) {
+        add_feature(cpu, wanted[i], "require");
+    }
+}
+
+static void
 add_processor(const BerthDomainPlan *plan, xmlNode *domain)
 {
     xmlNode *features = berth_xml_add(domain, "features", NULL);
@@ -576,20 +614,7 @@ add_processor(const BerthDomainPlan *plan, xmlNode *domain)
         xmlNode *cache = berth_xml_add(berth_xml_add(features, "tcg", NULL), "tb-cache", "32");
         berth_xml_set(cache, "unit", "MiB");
     }
-    xmlNode *cpu = berth_xml_add(domain, "cpu", NULL);
-    if (!plan->kvm) {
-        berth_xml_set(cpu, "mode", "maximum");
-        /* QEMU emulates "rep movsb" a byte at a time; a guest that does not hear of fast string
-         * operations copies eight. */
-        xmlNode *erms = berth_xml_add(cpu, "feature", NULL);
-        berth_xml_set(erms, "policy", "disable");
-        berth_xml_set(erms, "name", "erms");
-    } else if (plan->profile == BERTH_PROFILE_MICROVM) {
-        berth_xml_set(cpu, "mode", "host-passthrough");
-    } else {
-        berth_xml_set(cpu, "mode", "host-model");
-        berth_xml_set(cpu, "check", "partial");
-    }
+    add_cpu(plan, domain);
     berth_xml_set(berth_xml_add(domain, "clock", NULL), "offset", "utc");
 }
 

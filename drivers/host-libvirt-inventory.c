@@ -97,6 +97,24 @@ read_documents(BerthInventory *inventory, virConnectPtr connection, GError **err
     return TRUE;
 }
 
+/* A host that does not tell offers none to ask for; guests have what it gives them. */
+static void
+read_guest_cpus(virConnectPtr connection, const char *arch, const char *type, char ***models,
+                char ***features)
+{
+    g_autofree char *xml =
+        take(virConnectGetDomainCapabilities(connection, NULL, arch, NULL, type, 0));
+    g_autofree char *fullest = NULL;
+    *models = xml != NULL ? berth_cpu_models_read(xml, &fullest, NULL) : NULL;
+    if (fullest == NULL) {
+        return;
+    }
+    const char *cpus[] = {fullest};
+    g_autofree char *expanded = take(virConnectBaselineHypervisorCPU(
+        connection, NULL, arch, NULL, type, cpus, 1, VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES));
+    *features = expanded != NULL ? berth_cpu_features_read(expanded, NULL) : NULL;
+}
+
 /* Hosts without these drivers have none of these; that is no error. */
 static void
 read_devices(BerthInventory *inventory, virConnectPtr connection)
@@ -173,6 +191,12 @@ berth_virt_inventory(BerthVirtLine *line, const BerthHostCall *call, BerthHostRe
         return FALSE;
     }
     correct_memory(inventory, line->connection);
+    read_guest_cpus(line->connection, inventory->arch, "qemu", &inventory->tcg_models,
+                    &inventory->tcg_features);
+    if (inventory->claims_kvm) {
+        read_guest_cpus(line->connection, inventory->arch, "kvm", &inventory->kvm_models,
+                        &inventory->kvm_features);
+    }
     read_devices(inventory, line->connection);
     read_networks(inventory, line->connection);
     read_pools(inventory, line->connection);

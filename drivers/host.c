@@ -98,6 +98,10 @@ berth_inventory_free(BerthInventory *inventory)
     g_free(inventory->libvirt_version);
     g_free(inventory->hypervisor_version);
     g_strfreev(inventory->machine_types);
+    g_strfreev(inventory->kvm_models);
+    g_strfreev(inventory->kvm_features);
+    g_strfreev(inventory->tcg_models);
+    g_strfreev(inventory->tcg_features);
     g_clear_pointer(&inventory->cells, g_ptr_array_unref);
     g_clear_pointer(&inventory->devices, g_ptr_array_unref);
     g_clear_pointer(&inventory->networks, g_ptr_array_unref);
@@ -243,6 +247,8 @@ keep_plan(OwnedCall *owned, const BerthDomainPlan *plan)
     owned->plan.title = keep(owned, plan->title);
     owned->plan.cpuset = keep(owned, plan->cpuset);
     owned->plan.pins = keep(owned, plan->pins);
+    owned->plan.cpu_model = keep(owned, plan->cpu_model);
+    owned->plan.cpu_features = keep(owned, plan->cpu_features);
     owned->plan.emulator_cpuset = keep(owned, plan->emulator_cpuset);
     owned->plan.nodeset = keep(owned, plan->nodeset);
     owned->plan.host_devices = keep(owned, plan->host_devices);

@@ -61,6 +61,8 @@ typedef struct {
     guint64 memory_kib;
     gboolean claims_kvm; /* libvirt says so; acceleration is proved by a boot, not read */
     char **machine_types;
+    /* CPU models that guests can have here, and features of the fullest one; NULL: not known */
+    char **kvm_models, **kvm_features, **tcg_models, **tcg_features;
     GPtrArray *cells;    /* of BerthCell* */
     GPtrArray *devices;  /* of BerthPciDevice* */
     GPtrArray *networks; /* of BerthHostNetwork* */
@@ -157,6 +159,8 @@ typedef struct {
     gboolean kvm; /* FALSE: TCG */
     guint vcpus;
     guint64 memory_mib;
+    const char *cpu_model;    /* that the guest sees; NULL: the most that its host can show */
+    const char *cpu_features; /* that it must have, "aes,avx2"; NULL: none in particular */
     const char *cpuset; /* host CPUs that it may use, as libvirt writes them: "0-3,8"; NULL: all */
     const char *pins;   /* host CPU of each vCPU, "4,5,6"; NULL: each may use all of cpuset */
     const char *emulator_cpuset; /* where the rest of QEMU runs; NULL: as cpuset */

@@ -61,6 +61,8 @@ typedef struct {
     int profile;             /* BerthProfile's order: q35, microvm */
     int numa;                /* BerthNumaPolicy's order: any, one, two, prefer-one */
     gint64 huge_pages_kib;   /* 0: ordinary pages */
+    char *cpu_model;         /* that the guest sees; NULL: the most that its host can show */
+    char **cpu_features;     /* that its CPU must have; NULL: none in particular */
     gboolean dedicated_cpus; /* a host CPU of its own for each vCPU */
     int run;                 /* BerthRun */
     int restart;             /* BerthRestart */
@@ -209,6 +211,20 @@ extern const BerthSchema berth_placement_schema, berth_nic_schema, berth_device_
          .mutability = BERTH_MUTABLE_NEVER,                                                        \
          .doc = "Size of the huge pages, set aside on its host, that its memory is made of; 0: "   \
                 "ordinary pages."},                                                                \
+        {.name = "cpu_model",                                                                      \
+         .type = BERTH_FIELD_STRING,                                                               \
+         .offset = offsetof(owner, workload.cpu_model),                                            \
+         .format = BERTH_FORMAT_LIBVIRT,                                                           \
+         .mutability = BERTH_MUTABLE_NEXT_BOOT,                                                    \
+         .doc = "CPU model that it sees, as libvirt names them; without it the most that its "     \
+                "host can give."},                                                                 \
+        {.name = "cpu_features",                                                                   \
+         .type = BERTH_FIELD_STRINGS,                                                              \
+         .offset = offsetof(owner, workload.cpu_features),                                         \
+         .format = BERTH_FORMAT_LIBVIRT,                                                           \
+         .maximum = 64,                                                                            \
+         .mutability = BERTH_MUTABLE_NEXT_BOOT,                                                    \
+         .doc = "Features that its CPU must have, as libvirt names them."},                        \
         {.name = "dedicated_cpus",                                                                 \
          .type = BERTH_FIELD_BOOL,                                                                 \
          .offset = offsetof(owner, workload.dedicated_cpus),                                       \

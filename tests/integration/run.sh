@@ -13,7 +13,11 @@ is "$?" 7 "run exits with the container's code"
 is "$(cat "$work/out")" out "its stdout comes out of stdout"
 is "$(cat "$work/err")" err "its stderr comes out of stderr"
 is "$(berth get pod -o name)" "" "and run --rm returns when its pod is gone"
-guest=$(LIMIT=90 berth run --rm hello uname -r 2>&1)
+text=$(LIMIT=90 berth run --rm --cpu-model Nehalem --cpu-feature aes hello \
+    sh -c 'uname -r; grep -m1 "model name" /proc/cpuinfo; grep -m1 -ow aes /proc/cpuinfo' 2>&1)
+guest=$(head -n 1 <<<"$text")
+contains "$text" 'Nehalem' "the guest's CPU is of the model asked for"
+contains "$text" '^aes$' "with a feature that the model has not"
 [ -n "$guest" ] && [ "$guest" != "$(uname -r)" ]
 ok "the container's kernel is not the host's" 'echo "guest: $guest"'
 is "$(printf 'a line\nanother' | LIMIT=90 berth run --rm -i hello cat 2>&1)" "a line

@@ -51,6 +51,8 @@ static const Field plan_fields[] = {
     FIELD(BerthDomainPlan, kvm, BOOL),
     FIELD(BerthDomainPlan, vcpus, UINT),
     FIELD(BerthDomainPlan, memory_mib, U64),
+    FIELD(BerthDomainPlan, cpu_model, STRING),
+    FIELD(BerthDomainPlan, cpu_features, STRING),
     FIELD(BerthDomainPlan, cpuset, STRING),
     FIELD(BerthDomainPlan, pins, STRING),
     FIELD(BerthDomainPlan, emulator_cpuset, STRING),
@@ -128,6 +130,10 @@ static const Field inventory_fields[] = {
     FIELD(BerthInventory, memory_kib, U64),
     FIELD(BerthInventory, claims_kvm, BOOL),
     FIELD(BerthInventory, machine_types, STRV),
+    FIELD(BerthInventory, kvm_models, STRV),
+    FIELD(BerthInventory, kvm_features, STRV),
+    FIELD(BerthInventory, tcg_models, STRV),
+    FIELD(BerthInventory, tcg_features, STRV),
     END,
 };
 

@@ -193,6 +193,10 @@ static BerthInventory *
 describe_machine(const SimMachine *machine)
 {
     static const char *const machine_types[] = {"pc-q35-7.2", "q35", "microvm", NULL};
+    static const char *const kvm_models[] = {"Nehalem", "EPYC", NULL};
+    static const char *const kvm_features[] = {"aes", "avx2", NULL};
+    static const char *const tcg_models[] = {"Nehalem", NULL}, *const tcg_features[] = {"aes",
+                                                                                        NULL};
     const SimSize *size = &machine->size;
     BerthInventory *inventory = berth_inventory_new();
     inventory->hostname = g_strdup(machine->name);
@@ -211,6 +215,10 @@ describe_machine(const SimMachine *machine)
     inventory->memory_kib = size->memory_mib * 1024;
     inventory->claims_kvm = TRUE;
     inventory->machine_types = g_strdupv((char **)machine_types);
+    inventory->kvm_models = g_strdupv((char **)kvm_models);
+    inventory->kvm_features = g_strdupv((char **)kvm_features);
+    inventory->tcg_models = g_strdupv((char **)tcg_models);
+    inventory->tcg_features = g_strdupv((char **)tcg_features);
     add_cells(inventory, size);
     add_places(inventory, machine);
     return inventory;

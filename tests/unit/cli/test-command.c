@@ -168,6 +168,8 @@ test_hardware_is_asked_for_by_options(void)
     assert_no_spec("run --device /dev/kvm img", "'/dev/kvm' is no class of devices");
     assert_no_spec("run --device gpu=0 img", "'0' is no number from 1");
     assert_no_spec("run --device gpu=two img", "'two' is no number from 1");
+    assert_spec("run --cpu-model EPYC --cpu-feature aes --cpu-feature avx2 img",
+                "{\"cpu_model\":\"EPYC\",\"cpu_features\":[\"aes\",\"avx2\"]}");
     assert_spec("run --resource licence/oracle --resource tape=2 img",
                 "{\"resources\":{\"licence/oracle\":1,\"tape\":2}}");
     assert_no_spec("run --resource tape=0 img", "'0' is no number from 1");

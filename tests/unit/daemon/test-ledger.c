@@ -234,7 +234,9 @@ test_resources_are_counted(Fixture *f, gconstpointer unused)
 
 /* Two cells of 2 threads and 4,096 MiB, with 512 pages of 2 MiB in the first. */
 #define INVENTORY                                                                                  \
-    "{\"cpus\": 4, \"machine_types\": [\"q35\"], \"memory_mib\": 8192, \"cpu_model\": \"EPYC\", "  \
+    "{\"cpus\": 4, \"machine_types\": [\"q35\"], \"memory_mib\": 8192, \"guest_cpus\": {"          \
+    "\"kvm\": {\"models\": [\"EPYC\"], \"features\": [\"avx2\"]}, "                                \
+    "\"tcg\": {\"models\": [\"Nehalem\"]}}, "                                                      \
     "\"cells\": ["                                                                                 \
     "{\"id\": 0, \"cpus\": 2, \"cpu_set\": \"0-1\", \"memory_mib\": 4096, \"huge_pages\": "        \
     "[{\"size_kib\": 2048, \"count\": 512}, {\"size_kib\": 1048576, \"count\": 0}]},"              \
@@ -265,8 +267,6 @@ test_cells_and_huge_pages_are_counted(Fixture *f, gconstpointer unused)
     g_assert_cmpint(berth_json_integer(first, "memory_mib", 0), ==, 4096);
     g_autofree char *pages = berth_json_format(json_object_get(first, "hugepages"));
     g_assert_cmpstr(pages, ==, "[{\"key\":\"2048\",\"amount\":512}]");
-    g_assert_cmpstr(json_string_value(json_array_get(json_object_get(whole, "cpu_models"), 0)), ==,
-                    "EPYC");
     /* What is set aside for huge pages is no ordinary memory. */
     g_assert_true(berth_ledger_usage(f->ledger, "h1", &capacity, &used));
     g_assert_cmpint(capacity.memory_mib, ==, 8192 - 1024);
@@ -274,6 +274,31 @@ test_cells_and_huge_pages_are_counted(Fixture *f, gconstpointer unused)
     const json_t *last = json_array_get(json_object_get(half, "cells"), 1);
     g_assert_cmpint(berth_json_integer(last, "cpu_millis", 0), ==, 1000);
     g_assert_cmpint(berth_json_integer(last, "memory_mib", 0), ==, 2048);
+}
+
+/* What guests can have there is what the way in which they run can give. */
+static void
+test_cpus_follow_the_acceleration(Fixture *f, gconstpointer unused)
+{
+    static const struct {
+        const char *status, *model, *feature;
+    } cases[] = {{"", "Nehalem", NULL},
+                 {", \"acceleration\": \"tcg\"", "Nehalem", NULL},
+                 {", \"acceleration\": \"kvm\"", "EPYC", "avx2"}};
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *status =
+            g_strconcat("{\"inventory\": " INVENTORY, cases[i].status, "}", NULL);
+        g_autoptr(BerthObject) host =
+            make(&berth_kind_host, "h1", "{\"uri\": \"qemu:///system\"}", status);
+        g_assert_true(berth_ledger_put_host(f->ledger, host, TRUE, NULL, NULL));
+        g_autoptr(json_t) file = berth_ledger_export(f->ledger);
+        const json_t *told = json_array_get(json_object_get(file, "hosts"), 0);
+        const json_t *models = json_object_get(told, "cpu_models");
+        const json_t *features = json_object_get(told, "cpu_features");
+        g_assert_cmpuint(json_array_size(models), ==, 1);
+        g_assert_cmpstr(json_string_value(json_array_get(models, 0)), ==, cases[i].model);
+        g_assert_cmpstr(json_string_value(json_array_get(features, 0)), ==, cases[i].feature);
+    }
 }
 
 static BerthObject *
@@ -609,6 +634,7 @@ main(int argc, char **argv)
     ADD("priority-goes-first", test_priority_goes_first);
     ADD("resources-are-counted", test_resources_are_counted);
     ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
+    ADD("cpus-follow-the-acceleration", test_cpus_follow_the_acceleration);
     ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);
     ADD("recorded-cells-are-charged", test_recorded_cells_are_charged);
     ADD("cells-tell-what-is-free", test_cells_tell_what_is_free);

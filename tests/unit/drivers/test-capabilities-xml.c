@@ -3,6 +3,8 @@
 #include "drivers/capabilities-xml.h"
 #include "tests/golden/golden.h"
 
+#include <string.h>
+
 static BerthInventory *
 read_capabilities(const char *name)
 {
@@ -46,6 +48,33 @@ test_two_cells_with_huge_pages(void)
     g_assert_cmpuint(second->id, ==, 1);
     g_assert_cmpuint(second->memory_kib, ==, 16384000);
     g_assert_cmpuint(inventory->memory_kib, ==, 32768000 + 16384000);
+}
+
+static void
+assert_names(char **names, const char *expected)
+{
+    g_autofree char *all = g_strjoinv(" ", names);
+    g_assert_cmpstr(all, ==, expected);
+}
+
+static void
+test_guests_can_have_usable_models_and_required_features(void)
+{
+    g_autofree char *xml = golden_read("domain-capabilities.xml");
+    g_autofree char *expanded = golden_read("cpu-expanded.xml"), *fullest = NULL;
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) models = berth_cpu_models_read(xml, &fullest, &error);
+    g_assert_no_error(error);
+    assert_names(models, "qemu64 EPYC");
+    g_auto(GStrv) own = berth_cpu_features_read(fullest, &error);
+    g_assert_no_error(error);
+    assert_names(own, "x2apic");
+    g_assert_nonnull(strstr(fullest, "<model fallback=\"forbid\">EPYC</model>"));
+    g_auto(GStrv) features = berth_cpu_features_read(expanded, &error);
+    g_assert_no_error(error);
+    assert_names(features, "aes x2apic");
+    g_assert_null(berth_cpu_models_read(expanded, &fullest, &error));
+    g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
 }
 
 static void
@@ -137,6 +166,8 @@ main(int argc, char **argv)
     g_test_add_func("/drivers/capabilities-xml/one-cell-without-kvm", test_one_cell_without_kvm);
     g_test_add_func("/drivers/capabilities-xml/two-cells-with-huge-pages",
                     test_two_cells_with_huge_pages);
+    g_test_add_func("/drivers/capabilities-xml/guests-can-have-usable-models",
+                    test_guests_can_have_usable_models_and_required_features);
     g_test_add_func("/drivers/capabilities-xml/gpu-has-address-class-group-and-cell",
                     test_gpu_has_address_class_group_and_cell);
     g_test_add_func("/drivers/capabilities-xml/network-tells-its-ipv4-side",

@@ -152,6 +152,27 @@ test_pinned_pod_has_its_cpus(void)
 }
 
 static void
+test_cpus_are_those_asked_for(void)
+{
+    BerthDomainPlan plan = make_pod(BERTH_PROFILE_MICROVM);
+    plan.cpu_features = "aes,erms";
+    g_autofree char *emulated = format(&plan);
+    g_assert_nonnull(strstr(emulated, "<cpu mode=\"maximum\">"));
+    g_assert_nonnull(strstr(emulated, "<feature policy=\"require\" name=\"aes\"/>"));
+    g_assert_nonnull(strstr(emulated, "<feature policy=\"require\" name=\"erms\"/>"));
+    g_assert_null(strstr(emulated, "disable"));
+    plan.kvm = TRUE;
+    plan.cpu_model = "EPYC-Rome";
+    plan.cpu_features = "avx2";
+    g_autofree char *xml = format(&plan);
+    golden_check("domain-pod-cpu.xml", xml);
+    plan.cpu_model = "EPYC\x01";
+    g_autoptr(GError) error = NULL;
+    g_assert_null(berth_domain_xml_format(&plan, "/kernel", "/initrd", &error));
+    g_assert_error(error, BERTH_ERROR, BERTH_ERROR_INVALID);
+}
+
+static void
 test_pod_has_devices_of_its_host(void)
 {
     BerthDomainPlan plan = make_pod(BERTH_PROFILE_Q35);
@@ -392,6 +413,7 @@ main(int argc, char **argv)
     g_test_add_func("/drivers/domain-xml/bound-vm-has-its-cells-and-pages",
                     test_bound_vm_has_its_cells_and_pages);
     g_test_add_func("/drivers/domain-xml/pinned-pod-has-its-cpus", test_pinned_pod_has_its_cpus);
+    g_test_add_func("/drivers/domain-xml/cpus-are-those-asked-for", test_cpus_are_those_asked_for);
     g_test_add_func("/drivers/domain-xml/pod-has-devices-of-its-host",
                     test_pod_has_devices_of_its_host);
     g_test_add_func("/drivers/domain-xml/more-disks-do-not-move-the-first-ones",
