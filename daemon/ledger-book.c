@@ -112,6 +112,21 @@ note_change(LedgerBook *book, const char *member, json_t *value)
     }
 }
 
+/* What is as before is kept once: hosts change often, and most of what they are, names of machine types and of CPU
+ * features above all, never does. */
+static void
+share_members(json_t *after, const json_t *before)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach (after, key, value) {
+        json_t *old = json_object_get(before, key);
+        if (old != NULL && json_equal(old, value)) {
+            json_object_set(after, key, old);
+        }
+    }
+}
+
 /** Returns: whom it may help that @host is now as it is, BerthWake; 0 when the book knew it so. */
 guint
 ledger_book_put_host(LedgerBook *book, const BerthHost *host)
@@ -119,8 +134,10 @@ ledger_book_put_host(LedgerBook *book, const BerthHost *host)
     if (book == NULL) {
         return 0;
     }
-    json_t *after = berth_fleet_host_to_json(host), *told = json_copy(after);
+    json_t *after = berth_fleet_host_to_json(host);
     const json_t *before = g_hash_table_lookup(book->hosts, host->name);
+    share_members(after, before);
+    json_t *told = json_copy(after);
     keep_first_images(book, host, after);
     gboolean opens = host->state == BERTH_HOST_READY &&
                      berth_json_integer(before, "state", 0) != BERTH_HOST_READY;
