@@ -26,14 +26,11 @@ free_of(const BerthSnapshot *s, guint32 host)
     return left;
 }
 
-/** Brings the sums in step with @host as it is now; nothing while nobody has a reservation. */
+/** Brings the sums, which are there, in step with @host as it is now. */
 void
 berth_reserved_note_change(BerthSnapshot *s, guint32 host)
 {
     BerthReserved *r = s->reserved;
-    if (r == NULL) {
-        return;
-    }
     if (host >= r->counted->len) {
         g_array_set_size(r->counted, host + 1);
     }

@@ -148,7 +148,9 @@ berth_snapshot_touch(BerthSnapshot *s, guint32 host)
     if (s->spare != NULL) {
         berth_spare_note_change(s->spare, host);
     }
-    berth_reserved_note_change(s, host);
+    if (s->reserved != NULL) {
+        berth_reserved_note_change(s, host);
+    }
 }
 
 static gboolean
