@@ -195,6 +195,15 @@ ledger_book_has(const LedgerBook *book, const BerthRequest *request, const char 
     return entry != NULL && g_str_equal(entry->text, text);
 }
 
+/* @text: (transfer full): what is charged now. */
+static void
+add_entry(LedgerBook *book, const char *uid, char *text)
+{
+    Entry *entry = g_new(Entry, 1);
+    *entry = (Entry){text, book->events++, -1};
+    g_hash_table_replace(book->placed, g_strdup(uid), entry);
+}
+
 /**
  * ledger_book_add:
  * @request: with a uid
@@ -209,9 +218,19 @@ ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host,
     if (book == NULL) {
         return;
     }
-    Entry *entry = g_new(Entry, 1);
-    *entry = (Entry){write_entry(request, host, found), book->events++, -1};
-    g_hash_table_replace(book->placed, g_strdup(request->uid), entry);
+    add_entry(book, request->uid, write_entry(request, host, found));
+}
+
+/** Notes that room as of @holding is kept on @host under @uid. */
+void
+ledger_book_hold(LedgerBook *book, const char *uid, const char *host, const json_t *holding)
+{
+    if (book == NULL) {
+        return;
+    }
+    g_autoptr(json_t) json = json_pack("{s:s, s:s, s:b, s:O}", "uid", uid, "placed_on", host,
+                                       "found", TRUE, "holding", (json_t *)holding);
+    add_entry(book, uid, berth_json_format(json));
 }
 
 /** Notes that @uid, when it was charged, is gone. */

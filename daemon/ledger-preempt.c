@@ -126,6 +126,7 @@ charge_hold(BerthFleetLedger *ledger, const char *uid, const Hold *hold)
     const json_t *cpus = json_object_get(hold->holding, "cpus");
     ledger_devices_find(ledger->devices, uid, hold->host, hold->holding);
     berth_holding_charge(ledger->snapshot, uid, index, hold->holding);
+    ledger_book_hold(ledger->book, uid, hold->host, hold->holding);
     if (cpus != NULL) {
         ledger_cpus_note(ledger->cpus, uid, hold->host, cpus);
     }

@@ -39,6 +39,7 @@ void ledger_book_remove_host(LedgerBook *book, const char *name);
 gboolean ledger_book_has(const LedgerBook *book, const BerthRequest *request, const char *host);
 void ledger_book_add(LedgerBook *book, const BerthRequest *request, const char *host,
                      const BerthPlacement *found);
+void ledger_book_hold(LedgerBook *book, const char *uid, const char *host, const json_t *holding);
 void ledger_book_release(LedgerBook *book, const char *uid);
 json_t *ledger_book_export(const LedgerBook *book, const BerthSnapshot *snapshot);
 

@@ -420,7 +420,8 @@ berth_snapshot_charge_asked(BerthSnapshot *s, const BerthAsk *ask, const BerthPl
     guint32 index = new_charge(s);
     fill_charge(berth_charge(s, index), s, ask, placement);
     berth_snapshot_attach(s, index);
-    berth_snapshot_note_image(s, placement->host, ask->image, TRUE);
+    berth_charge(s, index)->brought =
+        berth_snapshot_note_image(s, placement->host, ask->image, TRUE);
     return index;
 }
 
@@ -525,6 +526,17 @@ berth_snapshot_release_charge(BerthSnapshot *s, guint32 index)
     memset(charge, 0, sizeof(*charge));
     charge->host = BERTH_HOST_NONE;
     g_array_append_val(s->free_charges, index);
+}
+
+/* As berth_snapshot_release_charge(), of one that never came, so that its image didn't either. The latest goes first. */
+void
+berth_snapshot_withdraw_charge(BerthSnapshot *s, guint32 index)
+{
+    const BerthCharge *charge = berth_charge(s, index);
+    if (charge->brought) {
+        berth_snapshot_note_image(s, charge->host, charge->image, FALSE);
+    }
+    berth_snapshot_release_charge(s, index);
 }
 
 /**

@@ -338,6 +338,7 @@ read_history(BerthFleetFile *file, guint i, const json_t *item)
     for (guint k = 0; k < placement->n_devices; k++) {
         placement->devices[k] = (guint8)json_integer_value(json_array_get(devices, k));
     }
+    file->holding[i] = json_object_get(item, "holding");
     file->at[i] = json_integer_value(json_object_get(item, "at"));
     file->released_at[i] = released == NULL ? G_MAXINT64 : json_integer_value(released);
 }
@@ -374,6 +375,7 @@ read_all(BerthFleetFile *file, const json_t *hosts, const json_t *workloads, GEr
     file->requests = g_new0(BerthRequest, file->n_requests + 1);
     file->placed_on = g_new0(const char *, file->n_requests + 1);
     file->found = g_new0(gboolean, file->n_requests + 1);
+    file->holding = g_new0(const json_t *, file->n_requests + 1);
     file->on = g_new0(BerthPlacement, file->n_requests + 1);
     file->at = g_new0(gint64, file->n_requests + 1);
     file->released_at = g_new0(gint64, file->n_requests + 1);
@@ -412,6 +414,7 @@ berth_fleet_from_json(const json_t *json, GError **error)
     }
     g_autoptr(BerthFleetFile) file = g_new0(BerthFleetFile, 1);
     file->arena = g_ptr_array_new_with_free_func(g_free);
+    file->json = json_incref((json_t *)json);
     if (!read_all(file, json_object_get(json, "hosts"), json_object_get(json, "workloads"),
                   error) ||
         !read_changes(file, json_object_get(json, "changes"), error)) {
@@ -429,6 +432,8 @@ berth_fleet_file_free(BerthFleetFile *file)
         g_free(file->requests);
         g_free(file->placed_on);
         g_free(file->found);
+        g_free(file->holding);
+        json_decref(file->json);
         g_free(file->on);
         g_free(file->at);
         g_free(file->released_at);

@@ -14,6 +14,7 @@ G_BEGIN_DECLS
  * @hosts, @requests: in the file's order; their pointers are owned by the file
  * @placed_on: host of each request, "" when it has none
  * @found: it was there and stays there; else it is to be decided where it goes
+ * @holding: room that is kept and has no request of its own, as berth_holding_of() tells it; else NULL. Borrowed
  * @on: of a found one, the cells and devices that it is known to have; its host is not set
  * @at, @released_at: when each was charged, and released, in events before; G_MAXINT64 while it is there
  * @changes: what hosts were at @changed_at, from the first one on; one that went has only a name, in @gone, else
@@ -26,6 +27,8 @@ typedef struct {
     BerthRequest *requests;
     const char **placed_on;
     gboolean *found;
+    const json_t **holding;
+    json_t *json; /* owned: what holdings are borrowed from */
     BerthPlacement *on;
     gint64 *at, *released_at;
     guint n_changes;

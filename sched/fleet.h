@@ -109,6 +109,7 @@ typedef struct {
     guint8 preemptible : 1;
     guint8 fixed : 1;    /* has no other host to go to */
     guint8 attached : 1; /* not left out of account */
+    guint8 brought : 1;  /* its host did not have its image before */
     gint32 priority;
     BerthSymbol group;
     BerthSymbol project;
@@ -254,8 +255,9 @@ void berth_snapshot_become_like(BerthSnapshot *snapshot, guint32 twin, guint32 h
 void berth_snapshot_adopt(BerthSnapshot *snapshot, const BerthCharge *charge);
 void berth_snapshot_attach(BerthSnapshot *snapshot, guint32 charge);
 void berth_snapshot_detach(BerthSnapshot *snapshot, guint32 charge);
-void berth_snapshot_note_image(BerthSnapshot *snapshot, guint32 host, BerthSymbol image,
-                               gboolean present);
+gboolean berth_snapshot_note_image(BerthSnapshot *snapshot, guint32 host, BerthSymbol image,
+                                   gboolean present);
+void berth_snapshot_withdraw_charge(BerthSnapshot *snapshot, guint32 charge);
 void berth_snapshot_take(BerthSnapshot *snapshot, const BerthCharge *charge, int sign);
 
 guint32 berth_runs_add(BerthRuns *runs, guint n);

@@ -109,7 +109,7 @@ withdraw(BerthSnapshot *s, const Before *before, guint n, BerthDecision *decisio
 {
     for (guint i = 0; i < n; i++) {
         if (charges[i] != BERTH_CHARGE_NONE) {
-            berth_snapshot_release_charge(s, charges[i]);
+            berth_snapshot_withdraw_charge(s, charges[i]);
             charges[i] = BERTH_CHARGE_NONE;
         }
         decisions[i].placed = FALSE;

@@ -344,12 +344,12 @@ has_image(const BerthSnapshot *s, guint32 host, BerthSymbol image)
     return FALSE;
 }
 
-/* As berth_snapshot_set_image(); nothing for symbol 0. */
-void
+/* As berth_snapshot_set_image(); nothing for symbol 0. Returns: whether that is new. */
+gboolean
 berth_snapshot_note_image(BerthSnapshot *s, guint32 host, BerthSymbol image, gboolean present)
 {
     if (image == 0 || has_image(s, host, image) == present) {
-        return;
+        return FALSE;
     }
     BerthSymbol *old = s->images[host];
     guint n = old == NULL ? 0 : old[0];
@@ -367,6 +367,7 @@ berth_snapshot_note_image(BerthSnapshot *s, guint32 host, BerthSymbol image, gbo
     g_free(old);
     s->images[host] = fresh;
     berth_snapshot_touch(s, host);
+    return TRUE;
 }
 
 /**

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "sched/fleet-json.h"
+#include "sched/holding.h"
 #include "sched/sim/sim.h"
 
 /* A fleet file may be large: it is the operator's own. */
@@ -119,10 +120,13 @@ add_hosts(Replay *replay, GError **error)
 static void
 release(Replay *replay, guint i)
 {
-    if (replay->charges[i] != BERTH_CHARGE_NONE) {
-        berth_snapshot_release_charge(replay->snapshot, replay->charges[i]);
+    if (replay->charges[i] == BERTH_CHARGE_NONE) {
+        return;
+    }
+    berth_snapshot_release_charge(replay->snapshot, replay->charges[i]);
+    replay->charges[i] = BERTH_CHARGE_NONE;
+    if (replay->file->holding[i] == NULL) {
         sim_verifier_release(replay->verifier, replay->tokens[i]);
-        replay->charges[i] = BERTH_CHARGE_NONE;
     }
 }
 
@@ -151,6 +155,11 @@ put_found(Replay *replay, guint i)
     guint32 host = berth_snapshot_find_host(replay->snapshot, replay->file->placed_on[i]);
     BerthPlacement placement = replay->file->on[i];
     if (host == BERTH_HOST_NONE) {
+        return;
+    }
+    if (replay->file->holding[i] != NULL && request->uid != NULL) {
+        berth_holding_charge(replay->snapshot, request->uid, host, replay->file->holding[i]);
+        replay->charges[i] = berth_snapshot_find_charge(replay->snapshot, request->uid);
         return;
     }
     gboolean bound = is_bound(&placement, replay->hosts->pdata[host]);

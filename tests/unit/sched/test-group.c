@@ -76,13 +76,15 @@ test_a_refused_group_leaves_no_trace(void)
         BerthDecision decision;
         g_assert_true(berth_pick_and_charge(s, &r, NULL, &decision, NULL));
     }
-    BerthRequest half = {.cpu_millis = 20000, .memory_mib = 8192}, both[] = {half, half};
+    BerthRequest half = {.cpu_millis = 20000, .memory_mib = 8192, .image = "i"};
+    BerthRequest both[] = {half, half};
     BerthDecision decisions[2];
     guint64 version = s->version;
     BerthMix *before = berth_mix_copy(s->mix);
     g_assert_false(berth_pick_group(s, both, 2, NULL, decisions));
     g_assert_cmpuint(s->version, ==, version);
     g_assert_cmpmem(s->mix, sizeof(BerthMix), before, sizeof(BerthMix));
+    g_assert_true(s->images[0] == NULL || s->images[0][0] == 0);
     berth_mix_free(before);
 }
 
