@@ -82,6 +82,31 @@ plan_moves(BerthFleetLedger *copy, const BerthMovable *movables, guint n,
         (json_int_t)llround(plan->cost_after), "copy_s", (json_int_t)ceil(plan->copy_s));
 }
 
+/* A guest without a model sees all of its host's CPU, so it can go to where all of that is: what every host has need
+ * not be asked for. @counts: of berth_snapshot_count_features(). Returns: (transfer full) (nullable): names, borrowed */
+static GPtrArray *
+list_features(const BerthFleetLedger *copy, const BerthObject *object, GHashTable *counts)
+{
+    char *const *wanted = berth_workload_of(object)->cpu_features;
+    guint32 charge = berth_snapshot_find_charge(copy->snapshot, object->uid);
+    if (charge == BERTH_CHARGE_NONE || berth_workload_of(object)->cpu_model != NULL) {
+        return NULL;
+    }
+    g_autoptr(GPtrArray) all = berth_snapshot_cpu_features(
+        copy->snapshot, berth_snapshot_charge_host(copy->snapshot, charge));
+    GPtrArray *list = g_ptr_array_new();
+    for (guint i = 0; i < all->len; i++) {
+        guint count = GPOINTER_TO_UINT(g_hash_table_lookup(counts, all->pdata[i]));
+        if (count < berth_snapshot_host_count(copy->snapshot)) {
+            g_ptr_array_add(list, all->pdata[i]);
+        }
+    }
+    for (; wanted != NULL && *wanted != NULL; wanted++) {
+        g_ptr_array_add(list, *wanted);
+    }
+    return list;
+}
+
 /**
  * berth_ledger_rebalance:
  * @copy: a copy; as it was afterwards
@@ -98,8 +123,16 @@ berth_ledger_rebalance(BerthFleetLedger *copy, const BerthLedgerMovable *workloa
 {
     g_autofree LedgerAsk *asks = g_new0(LedgerAsk, n);
     g_autofree BerthMovable *movables = g_new0(BerthMovable, n);
+    g_autoptr(GHashTable) counts = berth_snapshot_count_features(copy->snapshot);
+    g_autoptr(GPtrArray) lists = g_ptr_array_new_with_free_func((GDestroyNotify)g_ptr_array_unref);
     for (guint i = 0; i < n; i++) {
         ledger_ask_fill(&asks[i], copy, workloads[i].object, &workloads[i].needs);
+        GPtrArray *features = list_features(copy, workloads[i].object, counts);
+        if (features != NULL) {
+            g_ptr_array_add(lists, features);
+            asks[i].request.cpu_features = (const char *const *)features->pdata;
+            asks[i].request.n_cpu_features = features->len;
+        }
         movables[i] = (BerthMovable){.request = &asks[i].request,
                                      .local_disk_mib = workloads[i].needs.disk_mib,
                                      .fixed = workloads[i].fixed};

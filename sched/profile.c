@@ -169,3 +169,31 @@ berth_profile_put(BerthSnapshot *s, guint32 index)
         berth_profile_free(profile);
     }
 }
+
+/** Returns: (transfer container): names of CPU features, borrowed, and how many hosts have each. */
+GHashTable *
+berth_snapshot_count_features(const BerthSnapshot *s)
+{
+    GHashTable *counts = g_hash_table_new(g_str_hash, g_str_equal);
+    for (guint i = 0; i < s->profiles->len; i++) {
+        const BerthProfile *p = g_ptr_array_index(s->profiles, i);
+        for (guint k = 0; p != NULL && k < p->n_features; k++) {
+            const char *name = berth_symbols_name(&s->symbols, p->features[k]);
+            guint count = GPOINTER_TO_UINT(g_hash_table_lookup(counts, name));
+            g_hash_table_insert(counts, (gpointer)name, GUINT_TO_POINTER(count + p->hosts));
+        }
+    }
+    return counts;
+}
+
+/** Returns: (transfer container): names of the CPU features that the host has; borrowed. */
+GPtrArray *
+berth_snapshot_cpu_features(const BerthSnapshot *s, guint32 index)
+{
+    const BerthProfile *p = berth_profile(s, index);
+    GPtrArray *names = g_ptr_array_sized_new(p->n_features);
+    for (guint k = 0; k < p->n_features; k++) {
+        g_ptr_array_add(names, (gpointer)berth_symbols_name(&s->symbols, p->features[k]));
+    }
+    return names;
+}

@@ -157,6 +157,8 @@ gboolean berth_snapshot_cell_usage(const BerthSnapshot *snapshot, guint32 index,
                                    BerthCellUsage *usage);
 gint64 berth_snapshot_free_pages(const BerthSnapshot *snapshot, guint32 index, guint cell,
                                  gint64 page_kib);
+GHashTable *berth_snapshot_count_features(const BerthSnapshot *snapshot);
+GPtrArray *berth_snapshot_cpu_features(const BerthSnapshot *snapshot, guint32 index);
 gint64 berth_snapshot_free_count(const BerthSnapshot *snapshot, guint32 index, const char *name);
 
 guint32 berth_snapshot_charge(BerthSnapshot *snapshot, const BerthRequest *request,

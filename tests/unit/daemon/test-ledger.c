@@ -301,6 +301,52 @@ test_cpus_follow_the_acceleration(Fixture *f, gconstpointer unused)
     }
 }
 
+static void
+put_processor(Fixture *f, const char *name, const char *features)
+{
+    g_autofree char *spec = g_strdup_printf(HOST, name, "");
+    g_autofree char *status = g_strdup_printf(
+        "{\"acceleration\": \"kvm\", \"inventory\": {\"cpus\": 4, \"memory_mib\": 4096, "
+        "\"machine_types\": [\"q35\"], \"guest_cpus\": {\"kvm\": {\"models\": [\"Nehalem\"], "
+        "\"features\": [%s]}}}}",
+        features);
+    g_autoptr(BerthObject) host = make(&berth_kind_host, name, spec, status);
+    g_assert_true(berth_ledger_put_host(f->ledger, host, TRUE, NULL, NULL));
+}
+
+/* How many leave @host when it is to be emptied of a pod whose spec has @more. */
+static guint
+count_leaving(Fixture *f, const char *host, const char *more)
+{
+    g_autofree char *spec =
+        g_strdup_printf("{\"containers\": [{\"name\": \"main\", \"image\": \"hello\"}]%s}", more);
+    g_autoptr(BerthObject) pod = make(&berth_kind_pod, "pod", spec, "{}");
+    g_autoptr(BerthFleetLedger) copy = NULL;
+    char *empty[] = {(char *)host, NULL};
+    BerthRebalanceQuestion question = {
+        .empty_hosts = empty, .repair_only = TRUE, .moves_max = 10, .link_mib_s = 1000};
+    BerthLedgerMovable movable = {.object = pod};
+    berth_ledger_charge(f->ledger, pod, &movable.needs, host);
+    copy = berth_ledger_copy(f->ledger);
+    g_autoptr(json_t) plan = berth_ledger_rebalance(copy, &movable, 1, &question);
+    berth_ledger_release(f->ledger, pod->uid);
+    return (guint)json_array_size(json_object_get(plan, "moves"));
+}
+
+/* A guest that sees all of its host's CPU moves to where all of that is, one with a model to where that is. */
+static void
+test_who_moves_finds_its_cpu(Fixture *f, gconstpointer unused)
+{
+    put_processor(f, "new", "\"aes\", \"avx2\"");
+    put_processor(f, "old", "\"aes\"");
+    g_assert_cmpuint(count_leaving(f, "old", ""), ==, 1);
+    g_assert_cmpuint(count_leaving(f, "new", ""), ==, 0);
+    g_assert_cmpuint(count_leaving(f, "new", ", \"cpu_features\": [\"aes\"]"), ==, 0);
+    g_assert_cmpuint(count_leaving(f, "new", ", \"cpu_model\": \"Nehalem\""), ==, 1);
+    put_processor(f, "newer", "\"aes\", \"avx2\", \"vaes\"");
+    g_assert_cmpuint(count_leaving(f, "new", ""), ==, 1);
+}
+
 static BerthObject *
 make_bound(const char *name, const char *placement)
 {
@@ -635,6 +681,7 @@ main(int argc, char **argv)
     ADD("resources-are-counted", test_resources_are_counted);
     ADD("cells-and-huge-pages-are-counted", test_cells_and_huge_pages_are_counted);
     ADD("cpus-follow-the-acceleration", test_cpus_follow_the_acceleration);
+    ADD("who-moves-finds-its-cpu", test_who_moves_finds_its_cpu);
     ADD("images-on-hosts-decide-among-equals", test_images_on_hosts_decide_among_equals);
     ADD("recorded-cells-are-charged", test_recorded_cells_are_charged);
     ADD("cells-tell-what-is-free", test_cells_tell_what_is_free);
