@@ -42,7 +42,7 @@ if [ -e "$build/hello-vm/hello-vm.qcow2" ]; then
     for i in 1 2; do berth vm create "v$i" --disk hello-vm --memory 128 --start --wait=0 >/dev/null; done
     vms=2
 fi
-wait_for 150 all_running 12
+wait_for 300 all_running 12
 ok "12 pods run (${waited_ms} ms)" 'berth get pods'
 wait_for 60 count_is vms '.status.phase == "Running"' $vms
 ok "$vms VMs run" 'berth get vms'
@@ -89,7 +89,7 @@ contains "$(berth why big)" '[0-9]+ *(MiB|GiB)' "and says how much is short"
 pod_json small 64 | berth apply -f - >/dev/null
 wait_for 60 phase_is pod small 'Preparing|Starting|Running'
 ok "it does not delay one that fits" 'field pod small .status'
-delete_all 150
+delete_all 300
 ok "delete takes all"
 is "$(for h in 1 2 3; do domains $h; done)" "" "no domain is left"
 check_sums "nothing placed"
@@ -111,7 +111,7 @@ is "$(count_of pods '.status.host == "h3"')" 10 "10 are placed"
 is "$(count_of pods '.status.reason.code == "no-capacity" and (.status.reason.message | test("[0-9]"))')" 40 "40 say what is short by how much"
 note "$(berth get pods -o json | jq -r '[.[] | select(.status.host == null)][0].status.reason.message')"
 check_sums "50 asked, 10 placed"
-wait_for 150 all_running 10
+wait_for 300 all_running 10
 ok "the 10 run (${waited_ms} ms)" 'berth get pods'
 is "$(domains 3 | grep -c .)" 10 "as 10 domains"
 
@@ -128,7 +128,7 @@ for time in first second; do
     contains "$(cat "$work/out")" '3 workloads are still on it' "and says what is on it"
 done
 is "$(field host h1 '.status.conditions[] | select(.type == "Schedulable") | .reason')" being-removed "it gets nothing new"
-delete_all 150
+delete_all 300
 ok "delete takes all"
 host_is_gone() { ! berth get host "$1" >/dev/null 2>&1; }
 wait_for 20 host_is_gone h1

@@ -269,7 +269,9 @@ test_execs(Rig *rig)
 static void
 test_terminals_and_signals(Rig *rig)
 {
+    /* Its size reaches a terminal a moment after the program has it. */
     BerthProcessId id = begin_exec(rig,
+                                   "until [ \"$(stty size 2>/dev/null)\" = '24 80' ]; do :; done; "
                                    "trap 'stty size; exit 4' WINCH; stty size; "
                                    "while :; do sleep 0.2; done",
                                    "", TRUE);
