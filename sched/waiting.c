@@ -381,8 +381,8 @@ wakes_of_code(const char *code)
         return BERTH_WAKE_FACTS | BERTH_WAKE_HOST;
     case BERTH_REACH_LOAD:
         return BERTH_WAKE_CAPACITY;
-    case BERTH_REACH_FLEET:
-        return BERTH_WAKE_WORKLOADS | BERTH_WAKE_CAPACITY;
+    case BERTH_REACH_FLEET: /* where others are is no matter of what is the same everywhere */
+        return BERTH_WAKE_CAPACITY | (berth_rules[rule]->everywhere ? 0 : BERTH_WAKE_WORKLOADS);
     }
     return 0;
 }

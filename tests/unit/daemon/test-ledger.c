@@ -180,11 +180,17 @@ test_what_is_no_longer_reserved_wakes(Fixture *f, gconstpointer unused)
     static const char *const less[] = {"{\"reserved_memory_mib\": 300}", NULL};
     for (guint i = 0; i < G_N_ELEMENTS(less); i++) {
         g_autoptr(BerthObject) pod = make_pod("pod", 600, 0);
+        g_autoptr(BerthObject) small = make_pod("small", 100, 0);
         g_autoptr(BerthObject) other =
             make(&berth_kind_project, "other", "{\"reserved_memory_mib\": 500}", NULL);
         put_host(f, "h1", 1000, "", TRUE);
         berth_ledger_set_project(f->ledger, other);
         park(f, pod);
+        berth_ledger_join(f->ledger, small);
+        f->woken = 0;
+        g_assert_true(try(f, small));
+        g_assert_cmpuint(f->woken, ==, 0); /* one more that is placed helps nobody */
+        berth_ledger_unplace(f->ledger, small->uid);
         if (less[i] != NULL) {
             g_autoptr(BerthObject) lower = make(&berth_kind_project, "other", less[i], NULL);
             berth_ledger_set_project(f->ledger, lower);
