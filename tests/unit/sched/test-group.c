@@ -137,6 +137,27 @@ test_preemption_harms_least(void)
     berth_preemption_clear(&p);
 }
 
+/* There is room, but it is kept for another project: who is lesser makes way all the same. */
+static void
+test_what_is_reserved_displaces_others(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    guint32 h1 = add_plain(s, "h1", 4), h2 = add_plain(s, "h2", 4);
+    guint32 a = run(s, "a", 2, 1, TRUE, h1);
+    run(s, "b", 1, 5, FALSE, h2);
+    berth_snapshot_set_reserved(s, "p", 5000, 0);
+    BerthRequest r = {.cpu_millis = 2000, .memory_mib = 1024, .priority = 10};
+    BerthPreemption p;
+    g_assert_false(fits(s, &r));
+    g_assert_true(berth_preempt_plan(s, &r, 1, NULL, &p));
+    g_assert_cmpuint(p.n_victims, ==, 1);
+    g_assert_cmpuint(p.victims[0], ==, a);
+    berth_preemption_clear(&p);
+    berth_snapshot_set_reserved(s, "p", 6000, 0); /* 7 are left without the victim */
+    g_assert_false(berth_preempt_plan(s, &r, 1, NULL, &p));
+    berth_preemption_clear(&p);
+}
+
 /* Random fleets: with the victims gone it fits, with any of them back it doesn't, and nothing else changed. */
 static void
 test_preemption_names_no_one_too_many(void)
@@ -506,6 +527,8 @@ main(int argc, char **argv)
                     test_one_victim_makes_room_for_two);
     g_test_add_func("/sched/preempt/displaces-one-that-it-must-be-apart-from",
                     test_displaces_one_that_it_must_be_apart_from);
+    g_test_add_func("/sched/preempt/what-is-reserved-displaces-others",
+                    test_what_is_reserved_displaces_others);
     g_test_add_func("/sched/preempt/no-one-displaces-a-fellow", test_no_one_displaces_a_fellow);
     return g_test_run();
 }
