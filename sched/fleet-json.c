@@ -4,8 +4,13 @@
 
 #include "base/error.h"
 
+/* 100,000 vCPUs, or as many GiB: more than any machine has. */
+#define LARGEST_SIZE 100000000
+
 typedef enum {
     TEXT,
+    KEY,  /* a string that must be there */
+    SIZE, /* of what one workload has of a host: at most LARGEST_SIZE */
     INTEGER64,
     INTEGER32,
     BYTE,
@@ -40,20 +45,22 @@ typedef struct Field {
         NULL, TEXT, 0, 0, NULL, 0                                                                  \
     }
 
-static const Field amount_fields[] = {F(BerthAmount, TEXT, key), F(BerthAmount, INTEGER64, amount),
+static const Field amount_fields[] = {F(BerthAmount, KEY, key), F(BerthAmount, INTEGER64, amount),
                                       END};
-static const Field label_fields[] = {F(BerthLabel, TEXT, key), F(BerthLabel, TEXT, value), END};
-static const Field taint_fields[] = {F(BerthTaint, TEXT, key), F(BerthTaint, TEXT, value),
+static const Field label_fields[] = {F(BerthLabel, KEY, key), F(BerthLabel, TEXT, value), END};
+static const Field taint_fields[] = {F(BerthTaint, KEY, key), F(BerthTaint, TEXT, value),
                                      F(BerthTaint, INTEGER32, effect), END};
 static const Field cell_fields[] = {F(BerthHostCell, INTEGER64, cpu_millis),
                                     F(BerthHostCell, INTEGER64, memory_mib),
                                     FR(BerthHostCell, hugepages, amount_fields, BerthAmount),
                                     F(BerthHostCell, INTEGER64, dedicated_cpus), END};
-static const Field device_fields[] = {
-    F(BerthHostDevice, TEXT, kind),           F(BerthHostDevice, TEXT, model),
-    F(BerthHostDevice, BYTE, cell),           F(BerthHostDevice, INTEGER32, iommu_group),
-    F(BerthHostDevice, INTEGER32, shareable), END};
-static const Field host_fields[] = {F(BerthHost, TEXT, name),
+static const Field device_fields[] = {F(BerthHostDevice, KEY, kind),
+                                      F(BerthHostDevice, TEXT, model),
+                                      F(BerthHostDevice, BYTE, cell),
+                                      F(BerthHostDevice, INTEGER32, iommu_group),
+                                      F(BerthHostDevice, INTEGER32, shareable),
+                                      END};
+static const Field host_fields[] = {F(BerthHost, KEY, name),
                                     F(BerthHost, INTEGER64, cpu_millis),
                                     F(BerthHost, INTEGER64, cpu_reserve_millis),
                                     F(BerthHost, INTEGER32, cpu_overcommit_pct),
@@ -77,11 +84,11 @@ static const Field host_fields[] = {F(BerthHost, TEXT, name),
                                     F(BerthHost, INTEGER32, state),
                                     END};
 
-static const Field need_fields[] = {F(BerthDeviceNeed, TEXT, kind), FN(BerthDeviceNeed, models),
+static const Field need_fields[] = {F(BerthDeviceNeed, KEY, kind), FN(BerthDeviceNeed, models),
                                     F(BerthDeviceNeed, INTEGER32, count),
                                     F(BerthDeviceNeed, INTEGER32, millis), END};
 static const Field expression_fields[] = {
-    F(BerthExpression, TEXT, key), F(BerthExpression, INTEGER32, operator),
+    F(BerthExpression, KEY, key), F(BerthExpression, INTEGER32, operator),
     FN(BerthExpression, values), F(BerthExpression, INTEGER32, weight), END};
 static const Field relation_fields[] = {
     F(BerthRelation, INTEGER32, kind),
@@ -100,9 +107,9 @@ static const Field request_fields[] = {
     F(BerthRequest, TEXT, uid),
     F(BerthRequest, TEXT, project),
     F(BerthRequest, TEXT, group),
-    F(BerthRequest, INTEGER64, cpu_millis),
-    F(BerthRequest, INTEGER64, memory_mib),
-    F(BerthRequest, INTEGER64, overhead_mib),
+    F(BerthRequest, SIZE, cpu_millis),
+    F(BerthRequest, SIZE, memory_mib),
+    F(BerthRequest, SIZE, overhead_mib),
     FR(BerthRequest, disks, amount_fields, BerthAmount),
     FR(BerthRequest, counts, amount_fields, BerthAmount),
     F(BerthRequest, INTEGER32, numa),
@@ -153,9 +160,11 @@ write_field(const void *record, const Field *f)
 {
     switch (f->type) {
     case TEXT:
+    case KEY:
         return G_STRUCT_MEMBER(const char *, record, f->offset) == NULL
                    ? NULL
                    : json_string(G_STRUCT_MEMBER(const char *, record, f->offset));
+    case SIZE:
     case INTEGER64:
         return write_integer(G_STRUCT_MEMBER(gint64, record, f->offset));
     case INTEGER32:
@@ -226,13 +235,17 @@ static gboolean
 read_integer(void *record, const json_t *value, const Field *f, GError **error)
 {
     gint64 number = json_integer_value(value);
-    gint64 limit = f->type == BYTE ? G_MAXUINT8 : f->type == INTEGER32 ? G_MAXINT32 : G_MAXINT64;
-    if (!json_is_integer(value) || number > limit || number < -limit) {
+    gint64 limit = f->type == BYTE        ? G_MAXUINT8
+                   : f->type == INTEGER32 ? G_MAXINT32
+                   : f->type == SIZE      ? LARGEST_SIZE
+                                          : G_MAXINT64;
+    gint64 least = f->type == BYTE || f->type == SIZE ? 0 : -limit;
+    if (!json_is_integer(value) || number > limit || number < least) {
         berth_error_set(error, BERTH_ERROR_INVALID, "'%s' must be a whole number within its range",
                         f->name);
         return FALSE;
     }
-    if (f->type == INTEGER64) {
+    if (f->type == INTEGER64 || f->type == SIZE) {
         G_STRUCT_MEMBER(gint64, record, f->offset) = number;
     } else if (f->type == INTEGER32) {
         G_STRUCT_MEMBER(gint32, record, f->offset) = number;
@@ -248,7 +261,7 @@ read_field(void *record, const json_t *value, const Field *f, GPtrArray *arena, 
     if (f->type == NAMES || f->type == RECORDS) {
         return read_list(record, value, f, arena, error);
     }
-    if (f->type != TEXT) {
+    if (f->type != TEXT && f->type != KEY) {
         return read_integer(record, value, f, error);
     }
     if (!json_is_string(value)) {
@@ -270,6 +283,10 @@ read_record(void *record, const json_t *json, const Field *fields, GPtrArray *ar
     }
     for (const Field *f = fields; f->name != NULL; f++) {
         const json_t *value = json_object_get(json, f->name);
+        if (value == NULL && f->type == KEY) {
+            berth_error_set(error, BERTH_ERROR_INVALID, "'%s' is missing", f->name);
+            return FALSE;
+        }
         if (value != NULL && !read_field(record, value, f, arena, error)) {
             return FALSE;
         }

@@ -1,5 +1,5 @@
-/* Reading of traces: comma-separated files and lists of numbers. Trusts nothing about their length; a
- * row with too few fields is an error that names its line. */
+/* Reading of traces: comma-separated files and lists of numbers. Trusts nothing in them: a row with too few fields and
+ * a number that is none, or out of bounds, are errors that name their line. */
 #include <string.h>
 
 #include "base/error.h"
@@ -46,7 +46,9 @@ sim_csv_read(const char *path, GError **error)
         return NULL;
     }
     g_autoptr(SimCsv) csv = g_new0(SimCsv, 1);
+    csv->path = g_strdup(path);
     csv->data = data;
+    csv->lines = g_array_new(FALSE, FALSE, sizeof(guint));
     csv->header = g_ptr_array_new();
     csv->rows = g_ptr_array_new_with_free_func(g_free);
     char *line = strsep(&data, "\n");
@@ -66,6 +68,7 @@ sim_csv_read(const char *path, GError **error)
             return NULL;
         }
         g_ptr_array_add(csv->rows, row);
+        g_array_append_val(csv->lines, number);
     }
     return g_steal_pointer(&csv);
 }
@@ -74,7 +77,9 @@ void
 sim_csv_free(SimCsv *csv)
 {
     if (csv != NULL) {
+        g_free(csv->path);
         g_free(csv->data);
+        g_array_unref(csv->lines);
         g_clear_pointer(&csv->header, g_ptr_array_unref);
         g_clear_pointer(&csv->rows, g_ptr_array_unref);
         g_free(csv);
@@ -97,6 +102,49 @@ sim_csv_column(const SimCsv *csv, const char *name)
     return -1;
 }
 
+static gboolean
+is_within(const SimField *field, const char *text)
+{
+    char *end = NULL;
+    double number = g_ascii_strtod(text, &end);
+    return text[0] == '\0' ? field->optional
+                           : *end == '\0' && number >= field->least && number <= field->most;
+}
+
+/**
+ * sim_csv_check:
+ * @fields: ended by one without a name
+ *
+ * Returns: whether there are rows and these columns, and all that is in them are numbers within bounds
+ */
+gboolean
+sim_csv_check(const SimCsv *csv, const SimField *fields, GError **error)
+{
+    if (csv->rows->len == 0) {
+        berth_error_set(error, BERTH_ERROR_INVALID, "'%s' has no rows", csv->path);
+        return FALSE;
+    }
+    for (const SimField *field = fields; field->name != NULL; field++) {
+        gint column = sim_csv_column(csv, field->name);
+        if (column < 0 && !field->optional) {
+            berth_error_set(error, BERTH_ERROR_INVALID, "'%s' has no column '%s'", csv->path,
+                            field->name);
+            return FALSE;
+        }
+        for (guint row = 0; row < csv->rows->len; row++) {
+            const char *text = sim_csv_text(csv, row, column);
+            if (!is_within(field, text)) {
+                berth_error_set(error, BERTH_ERROR_INVALID,
+                                "'%s' line %u: %s is '%.40s', which is no number from %g to %g",
+                                csv->path, g_array_index(csv->lines, guint, row), field->name, text,
+                                field->least, field->most);
+                return FALSE;
+            }
+        }
+    }
+    return TRUE;
+}
+
 /* A column that is not there reads as empty. */
 const char *
 sim_csv_text(const SimCsv *csv, guint row, gint column)
@@ -112,30 +160,36 @@ sim_csv_number(const SimCsv *csv, guint row, gint column)
 
 /**
  * sim_numbers_parse:
- * @text: whole numbers with anything but digits between them
+ * @text: whole numbers with spaces, line ends, commas or brackets between them
+ * @where: where it is from, for errors
  *
- * Returns: (transfer full): guint32 each
+ * Returns: (transfer full): guint32 each, from @least to @most
  */
 GArray *
-sim_numbers_parse(const char *text)
+sim_numbers_parse(const char *text, const char *where, guint least, guint most, GError **error)
 {
-    GArray *numbers = g_array_new(FALSE, FALSE, sizeof(guint32));
-    while (*text != '\0') {
-        if (g_ascii_isdigit(*text)) {
-            char *end = NULL;
-            guint32 number = (guint32)g_ascii_strtoull(text, &end, 10);
-            g_array_append_val(numbers, number);
-            text = end;
-        } else {
-            text++;
+    g_autoptr(GArray) numbers = g_array_new(FALSE, FALSE, sizeof(guint32));
+    while (*(text += strspn(text, " \t\r\n,[]")) != '\0') {
+        char *end = (char *)text;
+        guint64 number = g_ascii_isdigit(*text) ? g_ascii_strtoull(text, &end, 10) : 0;
+        if (end == text || number < least || number > most) {
+            berth_error_set(error, BERTH_ERROR_INVALID,
+                            "%s: '%.*s' is no whole number from %u to %u", where,
+                            (int)MIN(40, strcspn(text, " \t\r\n,[]")), text, least, most);
+            return NULL;
         }
+        guint32 small = (guint32)number;
+        g_array_append_val(numbers, small);
+        text = end;
     }
-    return numbers;
+    return g_steal_pointer(&numbers);
 }
 
+/** Returns: (transfer full): the numbers in the file, as sim_numbers_parse() reads them. */
 GArray *
-sim_numbers_read(const char *path, GError **error)
+sim_numbers_read(const char *path, guint least, guint most, GError **error)
 {
     g_autofree char *data = read_all(path, error);
-    return data == NULL ? NULL : sim_numbers_parse(data);
+    g_autofree char *where = g_strdup_printf("'%s'", path);
+    return data == NULL ? NULL : sim_numbers_parse(data, where, least, most, error);
 }

@@ -28,17 +28,17 @@ static GArray *
 read_pods(const char *path, GError **error)
 {
     g_autoptr(SimCsv) csv = sim_csv_read(path, error);
-    if (csv == NULL) {
+    const SimField fields[] = {{"cpu_milli", 0, 1000 * SIM_VCPUS_MAX, FALSE},
+                               {"memory_mib", 0, 1024 * SIM_GIB_MAX, FALSE},
+                               {"num_gpu", 0, BERTH_DEVICES_MAX, FALSE},
+                               {"gpu_milli", 0, 1000, FALSE},
+                               {NULL}};
+    if (csv == NULL || !sim_csv_check(csv, fields, error)) {
         return NULL;
     }
     gint cpu = sim_csv_column(csv, "cpu_milli"), mem = sim_csv_column(csv, "memory_mib");
     gint gpus = sim_csv_column(csv, "num_gpu"), millis = sim_csv_column(csv, "gpu_milli");
     gint spec = sim_csv_column(csv, "gpu_spec");
-    if (MIN(MIN(cpu, mem), MIN(gpus, millis)) < 0) {
-        berth_error_set(error, BERTH_ERROR_INVALID,
-                        "'%s' needs columns cpu_milli, memory_mib, num_gpu and gpu_milli", path);
-        return NULL;
-    }
     GArray *pods = g_array_new(FALSE, TRUE, sizeof(Pod));
     g_array_set_clear_func(pods, clear_pod);
     for (guint i = 0; i < csv->rows->len; i++) {
@@ -59,7 +59,11 @@ add_nodes(const char *path, BerthSnapshot *snapshot, SimVerifier *verifier, doub
           GError **error)
 {
     g_autoptr(SimCsv) csv = sim_csv_read(path, error);
-    if (csv == NULL) {
+    const SimField fields[] = {{"cpu_milli", 0, 1000 * SIM_VCPUS_MAX, FALSE},
+                               {"memory_mib", 0, 1024 * SIM_GIB_MAX, FALSE},
+                               {"gpu", 0, BERTH_DEVICES_MAX, FALSE},
+                               {NULL}};
+    if (csv == NULL || !sim_csv_check(csv, fields, error)) {
         return FALSE;
     }
     gint name = sim_csv_column(csv, "sn"), cpu = sim_csv_column(csv, "cpu_milli");
@@ -67,7 +71,7 @@ add_nodes(const char *path, BerthSnapshot *snapshot, SimVerifier *verifier, doub
     gint model = sim_csv_column(csv, "model");
     for (guint i = 0; i < csv->rows->len; i++) {
         BerthHostDevice devices[BERTH_DEVICES_MAX];
-        guint n = MIN((guint)sim_csv_number(csv, i, gpus), BERTH_DEVICES_MAX);
+        guint n = (guint)sim_csv_number(csv, i, gpus);
         for (guint k = 0; k < n; k++) {
             devices[k] = (BerthHostDevice){.kind = "gpu",
                                            .model = sim_csv_text(csv, i, model),
@@ -156,7 +160,7 @@ run_order(const GArray *pods, const GArray *order, BerthSnapshot *snapshot, SimV
     for (guint i = 0; i < order->len; i++) {
         guint row = g_array_index(order, guint32, i);
         sim_progress("pod %u of %u", i + 1, order->len);
-        const Pod *pod = &g_array_index(pods, Pod, MIN(row, pods->len - 1));
+        const Pod *pod = &g_array_index(pods, Pod, row);
         BerthDeviceNeed need;
         BerthRequest request = request_of(pod, &need);
         BerthDecision decision;
@@ -215,7 +219,8 @@ sim_gpu(int argc, char **argv)
     double total = 0;
     const BerthPolicy *policy = sim_policy(name, &error);
     g_autoptr(GArray) pods = policy == NULL ? NULL : read_pods(pods_path, &error);
-    g_autoptr(GArray) order = pods == NULL ? NULL : sim_numbers_read(order_path, &error);
+    g_autoptr(GArray) order =
+        pods == NULL ? NULL : sim_numbers_read(order_path, 0, pods->len - 1, &error);
     if (order == NULL || !add_nodes(nodes, snapshot, verifier, &total, &error)) {
         return sim_fail(error);
     }

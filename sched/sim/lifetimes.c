@@ -42,15 +42,16 @@ static GArray *
 read_vms(const char *path, GError **error)
 {
     g_autoptr(SimCsv) csv = sim_csv_read(path, error);
-    if (csv == NULL) {
+    const SimField fields[] = {{"cpu", 0, SIM_VCPUS_MAX, FALSE},
+                               {"mem", 0, SIM_GIB_MAX, FALSE},
+                               {"at", 0, SIM_SECONDS_MAX, FALSE},
+                               {"lt", 0, SIM_SECONDS_MAX, FALSE},
+                               {NULL}};
+    if (csv == NULL || !sim_csv_check(csv, fields, error)) {
         return NULL;
     }
     gint cpu = sim_csv_column(csv, "cpu"), mem = sim_csv_column(csv, "mem");
     gint at = sim_csv_column(csv, "at"), lasts = sim_csv_column(csv, "lt");
-    if (MIN(MIN(cpu, mem), MIN(at, lasts)) < 0) {
-        berth_error_set(error, BERTH_ERROR_INVALID, "'%s' needs columns cpu, mem, at and lt", path);
-        return NULL;
-    }
     GArray *vms = g_array_sized_new(FALSE, FALSE, sizeof(Vm), csv->rows->len);
     for (guint i = 0; i < csv->rows->len; i++) {
         double gib = sim_csv_number(csv, i, mem);
@@ -315,11 +316,13 @@ sim_lifetimes(int argc, char **argv)
     }
     const BerthPolicy *policy = sim_policy(name, &error);
     g_autoptr(GArray) vms = policy == NULL ? NULL : read_vms(vms_path, &error);
-    g_autoptr(GArray) starts = vms == NULL ? NULL : sim_numbers_read(starts_path, &error);
-    if (starts == NULL) {
+    g_autoptr(GArray) starts =
+        vms == NULL ? NULL : sim_numbers_read(starts_path, 0, vms->len - 1, &error);
+    g_autoptr(GArray) sizes =
+        starts == NULL ? NULL : sim_numbers_parse(sizes_text, "--hosts", 1, SIM_HOSTS_MAX, &error);
+    if (sizes == NULL) {
         return sim_fail(error);
     }
-    g_autoptr(GArray) sizes = sim_numbers_parse(sizes_text);
     for (guint i = 0; i < sizes->len; i++) {
         run_size(vms, starts, g_array_index(sizes, guint32, i), policy,
                  name == NULL ? "default" : name, as_json);

@@ -183,8 +183,10 @@ copy_head(BerthReassignModel *model, const Head *head)
         model->load_weight[r] = resource[2 * r + 1];
     }
     copy_machines(model, head);
-    memcpy(model->spread_min, head->spread->data, model->services * sizeof(guint32));
-    memcpy(model->dependency_first, head->first->data, model->services * sizeof(guint32));
+    if (model->services > 0) {
+        memcpy(model->spread_min, head->spread->data, model->services * sizeof(guint32));
+        memcpy(model->dependency_first, head->first->data, model->services * sizeof(guint32));
+    }
     model->dependency_first[model->services] = head->dependency->len;
     if (head->dependency->len > 0) {
         memcpy(model->dependency, head->dependency->data, head->dependency->len * sizeof(guint32));

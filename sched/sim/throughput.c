@@ -389,16 +389,18 @@ sim_throughput(int argc, char **argv)
     if (!g_option_context_parse(options, &argc, &argv, &error)) {
         return sim_fail(error);
     }
+    if (decisions <= 0) {
+        berth_error_set(&error, BERTH_ERROR_INVALID, "--decisions must be positive");
+        return sim_fail(error);
+    }
     g_autoptr(GArray) sizes =
-        sim_numbers_parse(sizes_text != NULL ? sizes_text : "1000,5000,10000,100000");
+        sim_numbers_parse(sizes_text != NULL ? sizes_text : "1000,5000,10000,100000", "--hosts", 1,
+                          SIM_HOSTS_MAX, &error);
+    if (sizes == NULL) {
+        return sim_fail(error);
+    }
     for (guint i = 0; i < sizes->len; i++) {
-        guint hosts = g_array_index(sizes, guint32, i);
-        if (hosts == 0 || hosts > 1000000 || decisions <= 0) {
-            berth_error_set(&error, BERTH_ERROR_INVALID,
-                            "hosts must be 1 to 1000000 and decisions positive");
-            return sim_fail(error);
-        }
-        measure(hosts, decisions, survivable, as_json);
+        measure(g_array_index(sizes, guint32, i), decisions, survivable, as_json);
     }
     return 0;
 }

@@ -20,12 +20,30 @@ typedef struct {
     guint placed;
 } World;
 
+/* The columns go by their place: free CPUs and GiB of one cell, and of the other; host and rack. */
+static gboolean
+check_hosts(const SimCsv *hosts, const SimCsv *racks, GError **error)
+{
+    if (hosts->n_fields < 4 || racks->n_fields < 2) {
+        berth_error_set(error, BERTH_ERROR_INVALID, "'%s' has fewer than %u columns",
+                        hosts->n_fields < 4 ? hosts->path : racks->path,
+                        hosts->n_fields < 4 ? 4U : 2U);
+        return FALSE;
+    }
+    const SimField fields[] = {{g_ptr_array_index(hosts->header, 0), 0, SIM_VCPUS_MAX / 2, FALSE},
+                               {g_ptr_array_index(hosts->header, 1), 0, SIM_GIB_MAX / 2, FALSE},
+                               {g_ptr_array_index(hosts->header, 2), 0, SIM_VCPUS_MAX / 2, FALSE},
+                               {g_ptr_array_index(hosts->header, 3), 0, SIM_GIB_MAX / 2, FALSE},
+                               {NULL}};
+    return sim_csv_check(hosts, fields, error);
+}
+
 static gboolean
 add_hosts(World *world, const char *hosts_path, const char *racks_path, GError **error)
 {
     g_autoptr(SimCsv) hosts = sim_csv_read(hosts_path, error);
     g_autoptr(SimCsv) racks = hosts == NULL ? NULL : sim_csv_read(racks_path, error);
-    if (racks == NULL) {
+    if (racks == NULL || !check_hosts(hosts, racks, error)) {
         return FALSE;
     }
     g_autoptr(GHashTable) rack_of = g_hash_table_new(g_str_hash, g_str_equal);
@@ -199,7 +217,14 @@ sim_topology(int argc, char **argv)
     World world = {.snapshot = snapshot, .verifier = verifier, .missed = missed, .groups = groups};
     const BerthPolicy *policy = sim_policy(name, &error);
     g_autoptr(SimCsv) vms = policy == NULL ? NULL : sim_csv_read(vms_path, &error);
-    if (vms == NULL || !add_hosts(&world, hosts, racks, &error)) {
+    const SimField fields[] = {{"flavor_vcpus", 0, SIM_VCPUS_MAX, FALSE},
+                               {"flavor_ram", 0, SIM_GIB_MAX, FALSE},
+                               {"numa", 0, 2, TRUE},
+                               {"group", 0, G_MAXINT32, TRUE},
+                               {"domain", 0, DOMAINS_MAX, TRUE},
+                               {NULL}};
+    if (vms == NULL || !sim_csv_check(vms, fields, &error) ||
+        !add_hosts(&world, hosts, racks, &error)) {
         return sim_fail(error);
     }
     return run(&world, vms, policy, name == NULL ? "default" : name, as_json);
