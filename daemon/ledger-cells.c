@@ -1,4 +1,5 @@
-/* What is free in each NUMA cell of a host, for its record. Reads the ledger and the inventory, writes neither. */
+/* What is free in each NUMA cell of a host, and of what else it has a number of, for its record. Reads the ledger, the
+ * inventory and the spec, writes none. */
 #include "daemon/ledger-private.h"
 
 #include "base/json.h"
@@ -65,4 +66,26 @@ berth_ledger_cells(const BerthFleetLedger *ledger, const char *host, const json_
         json_array_append_new(list, write_cell(&usage, pages));
     }
     return has_pages || json_array_size(list) > 1 ? g_steal_pointer(&list) : NULL;
+}
+
+/** Returns: (transfer full) (nullable): status.resources, by name; NULL when @host has none, or is not known. */
+json_t *
+berth_ledger_resources(const BerthFleetLedger *ledger, const BerthObject *host)
+{
+    const BerthHostSpec *spec = host->spec_data;
+    guint32 index = berth_snapshot_find_host(ledger->snapshot, host->name);
+    g_autoptr(GArray) counts = ledger_read_counts(spec->resources);
+    if (index == BERTH_HOST_NONE || counts->len == 0) {
+        return NULL;
+    }
+    json_t *list = json_array();
+    for (guint i = 0; i < counts->len; i++) {
+        const BerthAmount *has = &g_array_index(counts, BerthAmount, i);
+        gint64 left = berth_snapshot_free_count(ledger->snapshot, index, has->key);
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}", "name", has->key, "capacity",
+                                              (json_int_t)has->amount, "used",
+                                              (json_int_t)(has->amount - left), "free",
+                                              (json_int_t)MAX(0, left)));
+    }
+    return list;
 }

@@ -589,28 +589,6 @@ berth_ledger_usage(BerthFleetLedger *ledger, const char *host, BerthCapacity *ca
     return TRUE;
 }
 
-/** Returns: (transfer full) (nullable): status.resources, by name; NULL when @host has none, or is not known. */
-json_t *
-berth_ledger_resources(const BerthFleetLedger *ledger, const BerthObject *host)
-{
-    const BerthHostSpec *spec = host->spec_data;
-    guint32 index = berth_snapshot_find_host(ledger->snapshot, host->name);
-    g_autoptr(GArray) counts = ledger_read_counts(spec->resources);
-    if (index == BERTH_HOST_NONE || counts->len == 0) {
-        return NULL;
-    }
-    json_t *list = json_array();
-    for (guint i = 0; i < counts->len; i++) {
-        const BerthAmount *has = &g_array_index(counts, BerthAmount, i);
-        gint64 left = berth_snapshot_free_count(ledger->snapshot, index, has->key);
-        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}", "name", has->key, "capacity",
-                                              (json_int_t)has->amount, "used",
-                                              (json_int_t)(has->amount - left), "free",
-                                              (json_int_t)MAX(0, left)));
-    }
-    return list;
-}
-
 /** Returns: (transfer full): the fleet file, for 'berth-sim replay', and in "held" what is kept for whom. */
 json_t *
 berth_ledger_export(const BerthFleetLedger *ledger)
