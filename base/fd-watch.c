@@ -72,17 +72,25 @@ open_epoll(void)
     g_source_attach(source, NULL);
 }
 
-static int
-control(int operation, BerthFdWatch *watch)
+/* Under the lock. What nothing is wanted of is taken out: the kernel would tell hang-ups all the same. */
+static void
+set_wanted(BerthFdWatch *watch, GIOCondition wanted)
 {
-    struct epoll_event event = {.events = to_events(watch->wanted), .data.u64 = watch->number};
-    return epoll_ctl(epoll, operation, watch->fd, &event);
+    int operation = wanted == 0          ? EPOLL_CTL_DEL
+                    : watch->wanted == 0 ? EPOLL_CTL_ADD
+                                         : EPOLL_CTL_MOD;
+    struct epoll_event event = {.events = to_events(wanted), .data.u64 = watch->number};
+    if (watch->wanted != wanted && epoll_ctl(epoll, operation, watch->fd, &event) != 0 &&
+        operation == EPOLL_CTL_ADD) {
+        g_error("can't watch file descriptor %d: %s", watch->fd, g_strerror(errno));
+    }
+    watch->wanted = wanted;
 }
 
 /**
  * berth_fd_watch_new:
- * @fd: a socket, pipe or the like that nobody else watches in this way; stays open until the watch is freed
- * @wanted: of G_IO_IN and G_IO_OUT; errors and hang-ups are always told
+ * @fd: a socket, pipe or the like that no other watch wants anything of; stays open while this one does
+ * @wanted: of G_IO_IN and G_IO_OUT; errors and hang-ups are told besides. 0: nothing is told
  *
  * Any thread. Returns: (transfer full).
  */
@@ -94,11 +102,9 @@ berth_fd_watch_new(int fd, GIOCondition wanted, BerthFdReady ready, gpointer use
         open_epoll();
     }
     BerthFdWatch *watch = g_new(BerthFdWatch, 1);
-    *watch = (BerthFdWatch){++last_number, fd, wanted, ready, user_data};
+    *watch = (BerthFdWatch){++last_number, fd, 0, ready, user_data};
     g_hash_table_insert(watches, &watch->number, watch);
-    if (control(EPOLL_CTL_ADD, watch) != 0) {
-        g_error("can't watch file descriptor %d: %s", fd, g_strerror(errno));
-    }
+    set_wanted(watch, wanted);
     return watch;
 }
 
@@ -107,18 +113,15 @@ void
 berth_fd_watch_set(BerthFdWatch *watch, GIOCondition wanted)
 {
     g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
-    if (watch->wanted != wanted) {
-        watch->wanted = wanted;
-        control(EPOLL_CTL_MOD, watch);
-    }
+    set_wanted(watch, wanted);
 }
 
-/** Nothing is told any more. Main loop, before the descriptor is closed. */
+/** Nothing is told any more. Main loop; before the descriptor is closed, unless nothing is wanted of it. */
 void
 berth_fd_watch_free(BerthFdWatch *watch)
 {
     g_mutex_lock(&lock);
-    control(EPOLL_CTL_DEL, watch);
+    set_wanted(watch, 0);
     g_hash_table_remove(watches, &watch->number);
     g_mutex_unlock(&lock);
     g_free(watch);

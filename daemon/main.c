@@ -9,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 #include "daemon/start-guard.h"
+#include "drivers/libvirt-events.h"
 #ifdef BERTH_WITH_SIMHOST
 #include "tests/simhost/host-sim.h"
 #endif
@@ -121,9 +122,6 @@ main(int argc, char **argv)
     umask(0077);
     signal(SIGPIPE, SIG_IGN);
     virSetErrorFunc(NULL, ignore_libvirt_error);
-    if (virEventRegisterDefaultImpl() < 0) {
-        fprintf(stderr, "berthd: libvirt's event loop can't be registered\n");
-        return 1;
-    }
+    berth_libvirt_events_register();
     return run(config);
 }

@@ -2,7 +2,7 @@
  *
  * Invariant: whatever arrives from a connection that was closed or abandoned is dropped, by the epoch
  * that each connect() takes. Nothing of libvirt that may block runs on the main loop, closing a
- * connection included. The main program has called virEventRegisterDefaultImpl() before, so libvirt's
+ * connection included. The main program has called berth_libvirt_events_register() before, so libvirt's
  * events come on the default main context.
  * Threads: connect() and perform() on workers, the rest on the main loop. Start at perform(). */
 #include "drivers/host-libvirt-private.h"
@@ -521,7 +521,7 @@ static const BerthHostOps ops = {
  * @options: a libvirt URI as the daemon built it, and the fleet whose domains are ours
  * @watch: copied
  *
- * Returns: (transfer full): a host that is not connected yet. virEventRegisterDefaultImpl() must have
+ * Returns: (transfer full): a host that is not connected yet. berth_libvirt_events_register() must have
  *     been called, SIGPIPE be ignored, and the default main context run
  */
 BerthHost *

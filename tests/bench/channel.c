@@ -5,6 +5,7 @@
 #include "tests/bench/bench.h"
 
 #include "base/error.h"
+#include "drivers/libvirt-events.h"
 #include "drivers/xml.h"
 
 #include <libvirt/libvirt.h>
@@ -128,7 +129,7 @@ rewrite(const char *pod, const char *initramfs, GError **error)
 BenchChannel *
 bench_channel_new(BenchRig *rig, const char *uri, const char *uuid, GError **error)
 {
-    virEventRegisterDefaultImpl();
+    berth_libvirt_events_register();
     g_autofree char *initramfs = make_initramfs(rig, error);
     if (initramfs == NULL) {
         return NULL;

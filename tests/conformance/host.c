@@ -3,6 +3,7 @@
  *
  * BERTH_HOST_POOL is a folder of the host for a pool of ours; BERTH_HOST_POOL_SEEN the same folder as this
  * program sees it, or unset. */
+#include "drivers/libvirt-events.h"
 #include "tests/conformance/peer.h"
 
 #include <libvirt/libvirt.h>
@@ -44,7 +45,7 @@ main(int argc, char **argv)
         return 0;
     }
     signal(SIGPIPE, SIG_IGN); /* libvirt writes to sockets that the other side has closed */
-    virEventRegisterDefaultImpl();
+    berth_libvirt_events_register();
     open_peer(&own, FLEET);
     open_peer(&stranger, "another-fleet");
     ADD("inventory-tells-size-and-names", test_inventory_tells_size_and_names);

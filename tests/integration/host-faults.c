@@ -4,6 +4,7 @@
  * tests/integration/test-host-faults.sh starts the fleet and this. FLEET is the fleet's command. */
 #include "base/error.h"
 #include "drivers/host-runner.h"
+#include "drivers/libvirt-events.h"
 
 #include <libvirt/libvirt.h>
 #include <signal.h>
@@ -317,7 +318,7 @@ main(int argc, char **argv)
         return 0;
     }
     signal(SIGPIPE, SIG_IGN); /* libvirt writes to sockets that the other side has closed */
-    virEventRegisterDefaultImpl();
+    berth_libvirt_events_register();
     open_peer(&first, "1");
     open_peer(&second, "2");
     start_domain(&first);
