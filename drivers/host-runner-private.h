@@ -4,6 +4,7 @@
 
 #include "drivers/host-runner.h"
 
+#include "base/alarm.h"
 #include "base/error.h"
 
 G_BEGIN_DECLS
@@ -41,14 +42,15 @@ struct BerthHostRunner {
     char *why;                         /* owned; NULL when connected */
     gint64 connected_us, reconnect_us; /* monotonic; reconnect_us 0: none planned */
     gint64 backoff_us;
-    GQueue waiting;           /* of Operation*: not on a thread yet */
-    GPtrArray *running;       /* of Operation*: on a thread, with a slot */
-    GPtrArray *old;           /* of Operation*: on a thread, without */
-    GPtrArray *unanswered;    /* of Operation*: failed before they ran; told from `flush` */
-    Operation *connecting;    /* borrowed from running */
-    gboolean closed_early;    /* the connection broke before connect's answer was seen */
-    guint flush, timer, kick; /* sources */
-    gint64 timer_us;
+    GQueue waiting;        /* of Operation*: not on a thread yet */
+    GPtrArray *running;    /* of Operation*: on a thread, with a slot */
+    GPtrArray *old;        /* of Operation*: on a thread, without */
+    GPtrArray *unanswered; /* of Operation*: failed before they ran; told from `flush` */
+    Operation *connecting; /* borrowed from running */
+    gboolean closed_early; /* the connection broke before connect's answer was seen */
+    guint flush, kick;     /* sources */
+    BerthAlarm *alarm;     /* owned */
+    gint64 alarm_due_us;   /* by `clock`; 0: not set */
 };
 
 static inline gint64

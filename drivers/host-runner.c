@@ -29,7 +29,7 @@
 /* A connection that held this long was a good one: the next failure starts at the first back-off. */
 #define STEADY_US (30 * G_USEC_PER_SEC)
 
-static void arm_timer(BerthHostRunner *runner);
+static void arm_alarm(BerthHostRunner *runner);
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
@@ -65,7 +65,7 @@ disconnected(BerthHostRunner *runner, const char *why)
     plan_reconnect(runner);
     berth_host_runner_refuse_all(runner, why);
     set_state(runner, BERTH_HOST_DISCONNECTED, why);
-    arm_timer(runner);
+    arm_alarm(runner);
 }
 
 static void
@@ -127,14 +127,14 @@ start_connecting(BerthHostRunner *runner)
     runner->closed_early = FALSE;
     if (runner->old->len >= OLD_MAX) {
         plan_reconnect(runner);
-        arm_timer(runner);
+        arm_alarm(runner);
         return;
     }
     Operation *operation =
         berth_host_operation_new(runner, CLASS_CONNECT, now_us(runner) + CONNECT_DEADLINE_US);
     runner->connecting = operation;
     berth_host_operation_start(operation);
-    arm_timer(runner);
+    arm_alarm(runner);
 }
 
 static void
@@ -291,7 +291,7 @@ berth_host_operation_returned(Operation *operation)
     }
     berth_host_operation_free(operation);
     schedule(runner);
-    arm_timer(runner);
+    arm_alarm(runner);
     berth_host_runner_unref(runner);
 }
 
@@ -358,17 +358,16 @@ berth_host_runner_tick(BerthHostRunner *runner)
         start_connecting(runner);
     }
     schedule(runner);
-    arm_timer(runner);
+    arm_alarm(runner);
     berth_host_runner_unref(runner);
 }
 
-static gboolean
-on_timer(gpointer data)
+static void
+on_alarm(gpointer data)
 {
     BerthHostRunner *runner = data;
-    runner->timer = 0;
+    runner->alarm_due_us = 0;
     berth_host_runner_tick(runner);
-    return G_SOURCE_REMOVE;
 }
 
 static gint64
@@ -392,33 +391,21 @@ next_due_us(const BerthHostRunner *runner)
 }
 
 static void
-arm_timer(BerthHostRunner *runner)
+arm_alarm(BerthHostRunner *runner)
 {
     if (runner->is_freed) {
         return;
     }
     gint64 due_us = next_due_us(runner);
-    if (runner->timer != 0 && due_us == runner->timer_us) {
+    if (due_us == runner->alarm_due_us) {
         return;
     }
-    g_clear_handle_id(&runner->timer, g_source_remove);
-    runner->timer_us = due_us;
-    if (due_us != 0) {
-        gint64 wait_us = MAX(due_us - now_us(runner), 0);
-        runner->timer = g_timeout_add((guint)MIN(wait_us / 1000 + 1, G_MAXINT), on_timer, runner);
-    }
+    runner->alarm_due_us = due_us;
+    gint64 wait_us = MAX(due_us - now_us(runner), 0);
+    berth_alarm_set(runner->alarm, due_us == 0 ? G_MAXINT64 : g_get_monotonic_time() + wait_us);
 }
 
 /* ---- the face -------------------------------------------------------------------------------- */
-
-static gboolean
-begin(gpointer data)
-{
-    BerthHostRunner *runner = data;
-    runner->timer = 0;
-    start_connecting(runner);
-    return G_SOURCE_REMOVE;
-}
 
 /**
  * berth_host_runner_new:
@@ -453,7 +440,9 @@ berth_host_runner_new(BerthHostFactory factory, const BerthHostOptions *options,
     runner->old = g_ptr_array_new();
     runner->unanswered = g_ptr_array_new();
     g_queue_init(&runner->waiting);
-    runner->timer = g_idle_add_full(G_PRIORITY_DEFAULT, begin, runner, NULL);
+    runner->alarm = berth_alarm_new(on_alarm, runner);
+    runner->reconnect_us = now_us(runner);
+    arm_alarm(runner);
     return runner;
 }
 
@@ -470,7 +459,7 @@ berth_host_runner_free(BerthHostRunner *runner)
         return;
     }
     runner->is_freed = TRUE;
-    g_clear_handle_id(&runner->timer, g_source_remove);
+    g_clear_pointer(&runner->alarm, berth_alarm_free);
     g_clear_handle_id(&runner->flush, g_source_remove);
     g_clear_handle_id(&runner->kick, g_source_remove);
     Operation *operation;
@@ -528,7 +517,7 @@ berth_host_runner_submit(BerthHostRunner *runner, const BerthHostCall *call, gui
     if (runner->kick == 0 && is_blocked_by_stuck_calls(runner)) {
         runner->kick = g_idle_add_full(G_PRIORITY_DEFAULT, on_kick, runner, NULL);
     }
-    arm_timer(runner);
+    arm_alarm(runner);
 }
 
 /**
