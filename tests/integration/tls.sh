@@ -28,6 +28,10 @@ client() { issue "$1" "$2" "$3" extendedKeyUsage=clientAuth; }
         server expired ca 0 "IP:$address" && server misnamed ca 2 "DNS:elsewhere.example,IP:192.0.2.7" &&
         client berth ca 2 && client berth-foreign other-ca 2 && client berth-expired ca 0
 } >"$pki/log" 2>&1 || bail "no certificates: $(tail -n 5 "$pki/log")"
+# What is valid until now is past its time only with the next second.
+last_of() { date -d "$(openssl x509 -noout -enddate -in "$pki/$1.pem" | cut -d= -f2)" +%s; }
+has_passed() { [ "$(date +%s)" -gt "$(last_of "$1")" ]; }
+wait_for 5 has_passed berth-expired && wait_for 5 has_passed expired || bail "certificates do not run out"
 
 serve() { # CERTIFICATE: the libvirtd of h2 begins anew with it, whatever it is worth
     cat "$work/libvirtd.conf" - >"$BERTH_FLEET_DIR/h2/etc/libvirtd.conf" <<CONF
