@@ -1,6 +1,6 @@
 /* Changes that may not be enough, although they remove what refuses, tried on a copy of the fleet. Who is freed
- * for one that must be near others may be one of those; and whether the loss of a host is survived (N+1) is known only
- * when all is where it would be. */
+ * for one that must be near others may be one of those; a host made schedulable may have too little free for what is
+ * reserved; and whether the loss of a host is survived (N+1) is known only when all is where it would be. */
 #include "sched/fix-trial.h"
 
 #include "sched/forecast.h"
@@ -26,7 +26,9 @@ seeks_others(const BerthAsk *ask)
 gboolean
 berth_fix_is_certain(const BerthAsk *ask, const BerthFix *fix)
 {
-    return ask->snapshot->spare == NULL && (fix->kind != BERTH_FIX_FREE || !seeks_others(ask));
+    const BerthSnapshot *s = ask->snapshot;
+    return s->spare == NULL && (fix->kind != BERTH_FIX_FREE || !seeks_others(ask)) &&
+           (fix->kind != BERTH_FIX_UNCORDON || s->reserved == NULL);
 }
 
 static guint64

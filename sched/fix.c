@@ -157,7 +157,14 @@ look_at_host(const BerthAsk *ask, const BerthPlan *plan, guint32 host, Wants *wa
     }
 }
 
-/* With N+1 a host that is made schedulable helps also by the room that it gives to others. */
+/* Whether a host helps those on others, too: with N+1 by the room that it gives to these, with reservations by what is
+ * free on it. */
+static gboolean
+helps_elsewhere(const BerthSnapshot *s)
+{
+    return s->spare != NULL || s->reserved != NULL;
+}
+
 static void
 offer_uncordon(Offers *offers, const Wants *wants, guint32 host, const BerthAsk *ask)
 {
@@ -165,7 +172,7 @@ offer_uncordon(Offers *offers, const Wants *wants, guint32 host, const BerthAsk 
     gboolean enough = wants->refused == 1 && wants->one->remedy == BERTH_REMEDY_UNCORDON;
     BerthFix fix = {.kind = BERTH_FIX_UNCORDON, .host = host, .code = "state"};
     if (s->state[host] & BERTH_HOST_READY && !berth_host_is_schedulable(s, host) &&
-        (enough || s->spare != NULL)) {
+        (enough || helps_elsewhere(s))) {
         offer(offers, &fix, COST_UNCORDON);
     }
 }
@@ -228,7 +235,7 @@ find_twin(BerthFix *fix, BerthSnapshot *s, const BerthAsk *ask, const BerthPlan 
         BerthFix twin = {.kind = BERTH_FIX_ADD_HOST, .host = host, .code = ""};
         gboolean same =
             s->charge_head[host] == BERTH_CHARGE_NONE && berth_host_is_schedulable(s, host);
-        if (s->name[host] == 0 || (same && s->spare == NULL)) {
+        if (s->name[host] == 0 || (same && !helps_elsewhere(s))) {
             continue;
         }
         trials += s->spare != NULL;

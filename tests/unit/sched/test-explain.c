@@ -179,6 +179,30 @@ test_minds_the_loss_of_a_host(void)
     g_assert_true(fits(s, &half));
 }
 
+/* What is reserved for others stays free in sum, wherever: a host of any size helps, an empty one beside an empty one, too. */
+static void
+test_adds_to_what_is_reserved(void)
+{
+    g_autoptr(BerthSnapshot) s = berth_snapshot_new();
+    BerthHost large = {.name = "h1", .cpu_millis = 8000, .memory_mib = 8192};
+    large.state = BERTH_HOST_READY;
+    berth_snapshot_put_host(s, &large, NULL, NULL);
+    BerthRequest r = {.cpu_millis = 1000, .memory_mib = 1024, .project = "b"};
+    berth_snapshot_set_reserved(s, "a", 8000, 0);
+    g_autoptr(BerthExplanation) e = berth_explain(s, &r, NULL);
+    g_assert_cmpint(e->fix.kind, ==, BERTH_FIX_ADD_HOST);
+    BerthHost small = {.name = "h2", .cpu_millis = 1000, .memory_mib = 512};
+    small.state = BERTH_HOST_READY | BERTH_HOST_CORDONED;
+    berth_snapshot_put_host(s, &small, NULL, NULL);
+    g_autoptr(BerthExplanation) uncordon = berth_explain(s, &r, NULL);
+    g_assert_cmpint(uncordon->fix.kind, ==, BERTH_FIX_UNCORDON);
+    g_assert_cmpuint(uncordon->fix.host, ==, 1);
+    berth_snapshot_set_state(s, 1, BERTH_HOST_READY);
+    g_assert_true(fits(s, &r));
+    r.cpu_millis = 2000;
+    g_assert_false(fits(s, &r));
+}
+
 static void
 test_says_nothing_helps_when_nothing_helps(void)
 {
@@ -246,6 +270,7 @@ main(int argc, char **argv)
     ADD("asks-for-a-host-when-nothing-less-helps", test_asks_for_a_host_when_nothing_less_helps);
     ADD("frees-none-of-those-to-be-near", test_frees_none_of_those_to_be_near);
     ADD("minds-the-loss-of-a-host", test_minds_the_loss_of_a_host);
+    ADD("adds-to-what-is-reserved", test_adds_to_what_is_reserved);
     ADD("says-nothing-helps-when-nothing-helps", test_says_nothing_helps_when_nothing_helps);
     ADD("shows-winner-and-runner-up", test_shows_winner_and_runner_up);
     ADD("json-has-every-host-and-the-fix", test_json_has_every_host_and_the_fix);
