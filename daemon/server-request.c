@@ -236,6 +236,16 @@ refuse_size(BerthRequest *request)
     berth_request_answer_error(request, 413, error);
 }
 
+/* Whether the client sends a body before it looks for an answer. One that is not too large is read and thrown away, or the
+ * connection would end while it is sent, and many clients tell of that instead of the answer. */
+static gboolean
+must_read_body(BerthRequest *request)
+{
+    gint64 length = berth_request_content_length(request);
+    return length > 0 && length <= BERTH_BODY_MAX &&
+           berth_request_header(request, MHD_HTTP_HEADER_EXPECT) == NULL;
+}
+
 static enum MHD_Result
 receive_head(BerthRequest *request, const char *method)
 {
@@ -251,7 +261,7 @@ receive_head(BerthRequest *request, const char *method)
             refuse_size(request);
         }
     }
-    return request->answered ? request_queue(request) : MHD_YES;
+    return request->answered && !must_read_body(request) ? request_queue(request) : MHD_YES;
 }
 
 /* The body was read, or has no room: what it took is free for others. */
@@ -268,6 +278,10 @@ receive_body(BerthRequest *request, const char *bytes, size_t *size)
 {
     BerthServer *server = request->server;
     request->received += *size;
+    if (request->answered && !request->uploading) {
+        *size = 0;
+        return MHD_YES;
+    }
     if (request->uploading) {
         server->ops.body(request, bytes, *size, server->data);
     } else if (request->body->len + *size > BERTH_BODY_MAX) {
@@ -336,7 +350,7 @@ handle_whole(BerthRequest *request)
     if (request->aborted) {
         return MHD_NO;
     }
-    if (request->stage == STAGE_READING) {
+    if (request->stage == STAGE_READING && (!request->answered || request->uploading)) {
         if (peer_must_wait(request)) {
             suspend(request);
             return MHD_YES;

@@ -126,6 +126,24 @@ test_no_byte_behind_a_request_is_read_as_one(void)
     g_assert_null(strstr(bytes, "berthd"));
 }
 
+/* A client that sends its body after the head would find the connection closed, and tell of that. */
+static void
+test_a_refusal_waits_for_the_body(void)
+{
+    g_auto(BerthFd) fd = api_connect(api);
+    api_send(fd, "PATCH /v1/settings HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n", -1);
+    struct pollfd early = {.fd = fd, .events = POLLIN};
+    g_assert_cmpint(poll(&early, 1, 200), ==, 0);
+    api_send(fd, "{}", -1);
+    gsize size;
+    g_autofree char *bytes = api_read_all(fd, 10000, &size);
+    g_assert_true(g_str_has_prefix(bytes, "HTTP/1.1 405"));
+    /* Who asks first whether to send it is told at once. */
+    assert_answer("PATCH /v1/settings HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
+                  "Expect: 100-continue\r\n\r\n",
+                  -1, 405);
+}
+
 static void
 test_large_heads_are_refused(void)
 {
@@ -610,6 +628,7 @@ main(int argc, char **argv)
     api = api_start();
     ADD("ambiguous-requests-are-refused", test_ambiguous_requests_are_refused);
     ADD("no-byte-behind-a-request-is-read-as-one", test_no_byte_behind_a_request_is_read_as_one);
+    ADD("a-refusal-waits-for-the-body", test_a_refusal_waits_for_the_body);
     ADD("large-heads-are-refused", test_large_heads_are_refused);
     ADD("damaged-requests-do-no-harm", test_damaged_requests_do_no_harm);
     ADD("json-corpus", test_json_corpus);
