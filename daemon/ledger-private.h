@@ -1,7 +1,7 @@
-/* What the files of the ledger share: ledger.c (hosts and charges), ledger-ask.c (objects as requests),
- * ledger-book.c (the fleet file), ledger-cells.c (what is free per NUMA cell, and of resources), ledger-cpus.c (dedicated CPUs by
- * number), ledger-devices.c (PCI devices by address), ledger-forecast.c (copies to try things on), ledger-group.c (all or none), ledger-line.c (who waits), ledger-preempt.c (room that is made),
- * ledger-rebalance.c (who better moves). */
+/* What the files of the ledger share: ledger.c (hosts and charges), ledger-ask.c (objects as requests), ledger-book.c
+ * (the fleet file), ledger-cells.c (what is free per NUMA cell, and of resources), ledger-cpus.c (dedicated CPUs by
+ * number), ledger-devices.c (PCI devices by address), ledger-forecast.c (copies to try things on), ledger-group.c (all
+ * or none), ledger-line.c (who waits), ledger-preempt.c (room that is made), ledger-rebalance.c (who better moves). */
 #pragma once
 
 #include "daemon/ledger.h"

@@ -90,6 +90,11 @@ test_one_that_is_freed_meanwhile_is_not_told(void)
     g_assert_cmpint(write(other.fds[1], "x", 1), ==, 1);
     turn();
     g_assert_cmpuint(one.told + other.told, ==, 1);
+    End *freed = one.watch == NULL ? &one : &other; /* its descriptor is free for another watch */
+    one.victim = other.victim = NULL;
+    freed->watch = berth_fd_watch_new(freed->fds[0], G_IO_IN, on_ready, freed);
+    turn();
+    g_assert_cmpuint(freed->told, ==, 1);
     end_clear(&one);
     end_clear(&other);
 }

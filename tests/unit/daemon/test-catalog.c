@@ -184,6 +184,8 @@ test_knows_who_names_a_host(Fixture *f, gconstpointer data)
     put_on(f, "c", "h2", NULL);
     assert_naming(f, "h1", "ab/1");
     assert_naming(f, "h2", "bc/2");
+    g_assert_cmpuint(berth_catalog_count_on(f->catalog, &berth_kind_pod, "h2"), ==, 2);
+    g_assert_cmpuint(berth_catalog_count_on(f->catalog, &berth_kind_vm, "h2"), ==, 0);
     berth_catalog_delete(f->catalog, berth_catalog_get(f->catalog, &berth_kind_pod, "default", "a"),
                          NULL, NULL);
     settle(f);

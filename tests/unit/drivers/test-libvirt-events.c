@@ -110,6 +110,9 @@ test_descriptor_is_told_for_what_is_wanted(void)
     turn();
     g_assert_cmpint(told.events, ==, VIR_EVENT_HANDLE_READABLE);
     g_assert_cmpint(virEventRemoveHandle(told.number), ==, 0);
+    Told again = {0}; /* the descriptor is free for another at once */
+    again.number = virEventAddHandle(fds[0], VIR_EVENT_HANDLE_READABLE, on_handle, &again, NULL);
+    g_assert_cmpint(virEventRemoveHandle(again.number), ==, 0);
     close(fds[0]);
     g_assert_false(told.is_freed);
     settle();
